@@ -39,6 +39,7 @@ from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.library import presets
 from portal.commands.portal_process import PortalProcess, running_portal
 from tests.benchmarks.in_browser import FLAGS, PROBE, watched_page
+from tests.browser.patience import WITHIN_S, eventually, until
 from tests.portraits import portrait_bundle
 from tests.streaming_server import STREAM_PORT
 
@@ -48,8 +49,6 @@ CLOSED_WITHIN_S = 20.0
 STARTS = 4
 TOO_LATE = {"no_answer", "no_picture"}
 """Why a page gives WebRTC up though nothing is in its way."""
-WITHIN_S = 60.0
-"""What has not come by then does not come. Tests say what comes, not when: a busy machine may be slow."""
 HEARS_UNASKED = {"media.navigator.permission.disabled": True}
 """Firefox gives a page the microphone without asking anybody."""
 MOUTH = "mouth"
@@ -118,28 +117,7 @@ def write_avatar(path: Path, level: int) -> Path:
     return path
 
 
-NOTE = """(selector) => {
-    const part = document.querySelector(selector);
-    const look = () => {
-        const seen = part.checkVisibility() ? part.textContent : "";
-        if (seen !== said.at(-1)) said.push(seen);
-    };
-    const said = ((window.noted ||= {})[selector] = []);
-    look();
-    new MutationObserver(look).observe(part, { attributes: true, characterData: true, childList: true, subtree: true });
-}"""
 JOBS = re.compile(r"/api/jobs\b")
-
-
-async def note(page: Page, selector: str) -> None:
-    """From now on every text that this element shows is kept in `noted[selector]`: what passes is not missed."""
-    await page.evaluate(NOTE, selector)
-
-
-async def until_noted(page: Page, selector: str, text: str) -> None:
-    """Wait until an element of note() shows the text, or has shown it."""
-    has = "([selector, text]) => noted[selector].some((seen) => seen.includes(text))"
-    await page.wait_for_function(has, arg=[selector, text], timeout=1000 * WITHIN_S)
 
 
 @asynccontextmanager
@@ -180,8 +158,12 @@ class Visit:
         return dict(await self.run("vivavoce.stats()"))
 
     async def until(self, condition: str, within_s: float = WITHIN_S) -> None:
-        """Wait until a JavaScript expression is true."""
-        await self.page.wait_for_function(condition, timeout=1000 * within_s, polling=20)
+        """Wait until a JavaScript expression is true; an element that it reads may come later."""
+        await until(self.page, condition, within_s)
+
+    async def eventually(self, expression: str, wanted: Any, within_s: float = WITHIN_S) -> None:
+        """Wait until a JavaScript expression, or what its promise comes to, is this."""
+        await eventually(self.page, expression, wanted, within_s)
 
     async def hear(self, told: str) -> None:
         """Wait for an event of a player that started by itself. Asking the page might count as a gesture."""
@@ -355,7 +337,7 @@ def speaker(firefox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield {"PULSE_SERVER": f"unix:{door}", "PULSE_SINK": "room", "PULSE_SOURCE": "microphone"}
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=WITHIN_S)
 
 
 @asynccontextmanager

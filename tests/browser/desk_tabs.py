@@ -10,9 +10,24 @@ JOB_MS = 90_000
 TABS = ("talk", "avatars", "studio", "jobs")
 
 
+FILLED = {
+    "talk": "vivavoce-talk .vv-avatar",
+    "avatars": "vivavoce-avatars .vv-gallery .vv-avatar",
+    "studio": "vivavoce-studio [name=avatar]",
+    "jobs": "vivavoce-jobs tbody tr",
+}
+"""What is there once a tab shows what the server has."""
+
+
 async def show(page: Page, tab: str) -> None:
     await page.get_by_role("tab").nth(TABS.index(tab)).click()
     await page.wait_for_selector(f"vivavoce-{tab}")
+
+
+async def show_filled(page: Page, tab: str) -> None:
+    """Until it is as it looks in use."""
+    await show(page, tab)
+    await page.wait_for_selector(FILLED[tab], state="attached", timeout=JOB_MS)
 
 
 async def upload(page: Page, file: Path, name: str) -> None:

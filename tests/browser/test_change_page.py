@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import TAB, Visitor, note, until_noted
+from tests.browser.conftest import TAB, Visitor
+from tests.browser.patience import note, until_noted
 
 pytestmark = pytest.mark.browser
 

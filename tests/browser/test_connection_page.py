@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from aioice.ice import get_host_addresses
 from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
 
 from tests.browser.conftest import NO_UDP, Visit, Visitor
 from tests.turn_server import TurnServer, turn_server
@@ -34,13 +35,12 @@ def configured(*urls: str, policy: str = "all", password: str = "pw") -> str:
     """
 
 
+STANDINGS = "[...document.querySelectorAll('.vv-connection li')].map((row) => row.dataset.standing)"
+
+
 async def opened(page: Visit) -> None:
     await page.page.click(".vv-settings > summary")
     await page.page.click(".vv-connection > summary")
-
-
-async def standings(page: Visit) -> list[str]:
-    return await page.run("[...document.querySelectorAll('.vv-connection li')].map((row) => row.dataset.standing)")
 
 
 async def until_row(page: Visit, place: int, *words: str) -> None:
@@ -53,14 +53,14 @@ HOST, SRFLX, RELAY_UDP, RELAY_TCP, WEBSOCKET = range(5)
 
 async def test_the_way_that_is_used_is_named_in_both_languages(visit: Visitor) -> None:
     """Before a session it says how to see it; then who needs no other way reads so."""
-    page = await visit("?transport=webrtc")
+    page = await visit()
     await opened(page)
-    assert await page.page.is_visible(".vv-no-ways")
-    await page.start()  # a press beside the settings closes them
+    await expect(page.page.locator(".vv-no-ways")).to_be_visible()
+    await page.start("webrtc")  # a press beside the settings closes them
     await page.page.click(".vv-settings > summary")
     await page.until("document.querySelector('.vv-connection li[data-standing=used]')")
-    assert not await page.page.is_visible(".vv-no-ways")
-    assert (await standings(page))[RELAY_UDP:] == ["none", "none", "ready"]
+    await expect(page.page.locator(".vv-no-ways")).to_be_hidden()
+    await page.eventually(f"{STANDINGS}.slice({RELAY_UDP})", ["none", "none", "ready"])
     await until_row(page, RELAY_UDP, "The operator has set no TURN server for this way")
     assert (await Axe().run(page.page, context=".vv-settings")).response["violations"] == []
     await page.page.keyboard.press("Escape")
@@ -73,11 +73,11 @@ async def test_the_way_that_is_used_is_named_in_both_languages(visit: Visitor) -
 async def test_a_relay_alone_carries_the_pictures(visit: Visitor, turn: tuple[str, TurnServer]) -> None:
     """Where nothing else is allowed, pictures come through it, and the panel names it."""
     url, server = turn
-    page = await visit("?transport=webrtc", before=configured(url, policy="relay"))
-    await page.start()
+    page = await visit(before=configured(url, policy="relay"))
+    await page.start("webrtc")
     await opened(page)
     await until_row(page, RELAY_UDP, "in use")
-    assert (await standings(page))[HOST] == "none"
+    await page.eventually(f"{STANDINGS}[{HOST}]", "none")
     assert server.relayed > 0
 
 
@@ -101,7 +101,7 @@ async def test_a_turn_server_that_says_nothing_is_named(visit: Visitor) -> None:
         assert stats["transport"] == "websocket"
         await opened(page)
         await until_row(page, RELAY_UDP, "The TURN server")
-        assert (await standings(page))[RELAY_UDP] == "none"
+        await page.eventually(f"{STANDINGS}[{RELAY_UDP}]", "none")
 
 
 async def test_a_turn_server_that_is_not_there_is_named(visit: Visitor) -> None:
@@ -112,14 +112,13 @@ async def test_a_turn_server_that_is_not_there_is_named(visit: Visitor) -> None:
     await page.start()
     await opened(page)
     await until_row(page, RELAY_TCP, "TURN server")
-    assert (await standings(page))[RELAY_TCP] == "none"
+    await page.eventually(f"{STANDINGS}[{RELAY_TCP}]", "none")
 
 
 async def test_a_network_without_udp_is_named(visit: Visitor) -> None:
     """Neither a direct way nor a relay is there; the WebSocket is used."""
     page = await visit(flags=NO_UDP)
-    stats = await page.start()
-    assert stats["transport"] == "websocket"
+    await page.start("websocket")
     await opened(page)
     await until_row(page, HOST, "no address of its own for UDP")
     await until_row(page, WEBSOCKET, "in use")
@@ -130,5 +129,5 @@ async def test_who_asks_for_the_websocket_is_told_that_nothing_else_was_tried(vi
     page = await visit("?transport=websocket")
     await page.start()
     await opened(page)
-    assert await standings(page) == [*["untried"] * 4, "used"]
+    await page.eventually(STANDINGS, [*["untried"] * 4, "used"])
     await until_row(page, HOST, "as requested")

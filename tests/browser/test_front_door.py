@@ -10,7 +10,8 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from portal.commands.portal_process import PortalProcess
-from tests.browser.conftest import note, plain_page, until_noted
+from tests.browser.conftest import plain_page
+from tests.browser.patience import note, until_noted
 
 PREFIX = "/some/where"
 

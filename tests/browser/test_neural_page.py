@@ -21,8 +21,9 @@ from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import prepare_preset
 from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import Visit, Visitor, held_jobs, note
+from tests.browser.conftest import Visit, Visitor, held_jobs
 from tests.browser.desk_tabs import show, upload
+from tests.browser.patience import note
 from tests.portraits import portrait_bundle
 
 pytestmark = pytest.mark.browser

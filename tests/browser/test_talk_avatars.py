@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import Browser, Route
 
 from portal.commands.portal_process import PortalProcess
-from tests.browser.conftest import LONG, Visitor, note, plain_page, until_noted, write_avatar
+from tests.browser.conftest import LONG, Visitor, plain_page, write_avatar
+from tests.browser.patience import note, until_noted
 
 pytestmark = pytest.mark.browser
 

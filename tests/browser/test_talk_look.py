@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from portal.commands.portal_process import PortalProcess
-from tests.browser.conftest import NO_UDP, WORDS, Visit, Visitor, note, plain_page, until_noted
+from tests.browser.conftest import NO_UDP, WORDS, Visitor, plain_page
+from tests.browser.desk_tabs import TABS, show_filled
+from tests.browser.patience import eventually, note, passes, until, until_noted
 
 pytestmark = pytest.mark.browser
 
@@ -34,9 +38,9 @@ async def test_the_focus_stays_on_the_page(visit: Visitor, touch: bool, focused:
     """After Start one can type, but no keyboard opens on a phone; after Stop, Start can be pressed again."""
     page = await visit("?transport=websocket", touch=touch)
     await page.start()
-    assert await page.run(f"document.activeElement === document.querySelector('{focused}')")
+    await expect(page.page.locator(focused)).to_be_focused()
     await page.page.click("#vv-stop")
-    assert await page.run("document.activeElement.id") == "vv-start"
+    await expect(page.page.locator("#vv-start")).to_be_focused()
 
 
 async def test_the_keyboard_reaches_avatars_and_settings(visit: Visitor) -> None:
@@ -44,33 +48,33 @@ async def test_the_keyboard_reaches_avatars_and_settings(visit: Visitor) -> None
     page = await visit("?transport=websocket")
     keyboard, at = page.page.keyboard, "document.activeElement.dataset.id"
     checked = "document.querySelector('.vv-avatar[aria-checked=true]').dataset.id"
-    assert await page.run("document.querySelectorAll('.vv-avatars [tabindex=\"0\"]').length") == 1
+    await expect(page.page.locator(".vv-avatars [tabindex='0']")).to_have_count(1)
     await page.page.focus(".vv-avatars [tabindex='0']")
     await keyboard.press("ArrowRight")
-    assert (await page.run(at), await page.run(checked)) == ("beta", "beta")
+    await page.eventually(f"[{at}, {checked}]", ["beta", "beta"])
     await keyboard.press("ArrowRight")
-    assert (await page.run(at), await page.run(checked)) == ("alpha", "alpha")
+    await page.eventually(f"[{at}, {checked}]", ["alpha", "alpha"])
     await page.start()
     await page.page.focus(".vv-avatars [tabindex='0']")
     await keyboard.press("ArrowLeft")
-    assert (await page.run(at), await page.run(checked)) == ("beta", "alpha")
+    await page.eventually(f"[{at}, {checked}]", ["beta", "alpha"])
     await keyboard.press("Enter")
     await page.until(f"{checked} === 'beta'")
     await page.page.click(".vv-settings > summary")
     await page.page.focus(".vv-settings [name=voice]")
     await keyboard.press("Escape")
-    assert await page.run("document.activeElement.matches('.vv-settings:not([open]) > summary')")
+    await expect(page.page.locator(".vv-settings:not([open]) > summary")).to_be_focused()
 
 
 async def test_a_toast_is_a_sentence_in_the_language_of_the_page(visit: Visitor) -> None:
     """The fallback is told whole, and nothing of it is left when the language is switched."""
     page = await visit(flags=NO_UDP)
     await note(page.page, ".vv-toast")
-    await page.start()
+    await page.start("websocket")
     await until_noted(page.page, ".vv-toast", "Switched to WebSocket: the network lets no UDP through.")
     await page.run("document.querySelector('vivavoce-talk').tab.toast('news', Infinity)")
     await page.page.click(".vv-language")
-    assert not await page.page.locator(".vv-toast.vv-on").count()
+    await expect(page.page.locator(".vv-toast.vv-on")).to_have_count(0)
 
 
 async def test_a_sentence_that_stands_is_back_after_one_that_passes(visit: Visitor) -> None:
@@ -80,7 +84,7 @@ async def test_a_sentence_that_stands_is_back_after_one_that_passes(visit: Visit
     await page.run("document.querySelector('vivavoce-talk').tab.toast('Click for sound', Infinity)")
     await page.run("document.querySelector('vivavoce-talk').tab.toast('Switched', 1)")
     await page.until("noted['.vv-toast'].join().endsWith('Click for sound,Switched,Click for sound')")
-    assert await page.page.locator(".vv-toast.vv-on").count()
+    await expect(page.page.locator(".vv-toast.vv-on")).to_have_text("Click for sound")
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (1280, 600)])
@@ -89,12 +93,16 @@ async def test_the_whole_of_the_settings_is_within_the_window(visit: Visitor, wi
     page = await visit(width=width, height=height)
     await page.page.click(".vv-settings > summary")
     await page.page.click(".vv-lacking > summary")
-    panel = await page.page.locator(".vv-settings > .vv-panel").bounding_box()
-    assert panel is not None and panel["y"] >= 0 and panel["y"] + panel["height"] <= height
     last = page.page.locator(".vv-lacking li").last
     await last.scroll_into_view_if_needed()
-    item = await last.bounding_box()
-    assert item is not None and item["y"] + item["height"] <= panel["y"] + panel["height"]
+
+    async def is_within() -> None:
+        panel = await page.page.locator(".vv-settings > .vv-panel").bounding_box()
+        item = await last.bounding_box()
+        assert panel is not None and panel["y"] >= 0 and panel["y"] + panel["height"] <= height
+        assert item is not None and item["y"] + item["height"] <= panel["y"] + panel["height"]
+
+    await passes(is_within)
 
 
 async def test_what_is_not_ready_is_listed_with_the_command_that_gets_it(visit: Visitor) -> None:
@@ -102,21 +110,19 @@ async def test_what_is_not_ready_is_listed_with_the_command_that_gets_it(visit: 
     for query, word in (("?lang=en", "not ready"), ("?lang=zh", "不可用")):
         page = await visit(query)
         await page.page.click(".vv-settings summary")
-        disabled = "document.querySelectorAll(':is([name=tts], [name=lipsync]) option:disabled')"
-        options = await page.run(f"[...{disabled}].map((option) => option.text)")
-        assert {f"MuseTalk 1.5 · {word}", f"Wav2Lip 256 · {word}"} <= set(options)
+        disabled = page.page.locator(":is([name=tts], [name=lipsync]) option:disabled")
+        for backend in ("MuseTalk 1.5", "Wav2Lip 256"):
+            await expect(disabled.filter(has_text=f"{backend} · {word}")).to_have_count(1)
         await page.page.click(".vv-lacking summary")
-        assert await page.page.is_visible("text=python launch.py fetch musetalk15")
-        lacking = str(await page.run("document.querySelector('.vv-lacking').textContent"))
-        assert "launch.py fetch wav2lip256" in lacking
+        await expect(page.page.locator("text=python launch.py fetch musetalk15")).to_be_visible()
+        lacking = page.page.locator(".vv-lacking")
+        await expect(lacking).to_contain_text("launch.py fetch wav2lip256")
         if query == "?lang=en":
-            assert "at the portal's next start" in lacking
-        items = await page.run("document.querySelectorAll('.vv-lacking li').length")
-        assert items == len(options)
+            await expect(lacking).to_contain_text("at the portal's next start")
+        await expect(lacking.locator("li")).to_have_count(await disabled.count())
 
 
-async def _sideways(page: Visit) -> int:
-    return int(await page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+NOT_WIDER = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
 
 async def test_nothing_costly_is_painted_anew_with_every_picture(visit: Visitor) -> None:
@@ -131,7 +137,7 @@ async def test_nothing_costly_is_painted_anew_with_every_picture(visit: Visitor)
         for (const at of frame.querySelectorAll("img, video")) if (at.checkVisibility()) found.push(at);
         return found.map((at) => getComputedStyle(at)).map(({ boxShadow, filter }) => `${boxShadow} ${filter}`);
     }"""
-    assert set(await page.run(around)) == {"none none"}
+    await page.eventually(f"[...new Set(({around})())]", ["none none"])
     await page.page.set_viewport_size({"width": 900, "height": 1400})  # here the picture leaves some of its frame free
     await page.until("document.querySelector('.vv-backdrop').checkVisibility()")
 
@@ -140,19 +146,23 @@ async def test_nothing_costly_is_painted_anew_with_every_picture(visit: Visitor)
 async def test_the_page_fits(visit: Visitor, width: int, height: int) -> None:
     """No sideways scrolling in any tab; on a phone the player is on top and the text box within the window."""
     page = await visit(width=width, height=height)
-    assert await _sideways(page) <= 0
+    await page.until(NOT_WIDER)
     await page.start()
-    frame = await page.page.locator(".vv-frame").bounding_box()
-    box = await page.page.locator(".vv-composer textarea").bounding_box()
-    assert frame is not None
-    assert box is not None
-    if width < 800:
-        assert frame["y"] + frame["height"] <= box["y"]
-    if height > 700:
-        assert box["y"] + box["height"] <= height
-    for tab in await page.page.get_by_role("tab").all():
-        await tab.click()
-        assert await _sideways(page) <= 0
+
+    async def is_in_its_place() -> None:
+        frame = await page.page.locator(".vv-frame").bounding_box()
+        box = await page.page.locator(".vv-composer textarea").bounding_box()
+        assert frame is not None
+        assert box is not None
+        if width < 800:
+            assert frame["y"] + frame["height"] <= box["y"]
+        if height > 700:
+            assert box["y"] + box["height"] <= height
+
+    await passes(is_in_its_place)
+    for tab in TABS:
+        await show_filled(page.page, tab)
+        await page.until(NOT_WIDER)
 
 
 async def test_the_page_speaks_chinese(visit: Visitor) -> None:
@@ -185,17 +195,16 @@ async def test_no_live_region_speaks_over_the_avatar(visit: Visitor) -> None:
     await page.until("vivavoce.stats().turnState === 'done'")
     await page.until("told.length > 0")
     assert set(await page.run("told")) == {"done"}
-    assert "news" in await page.page.inner_text(".vv-announcer")
+    await expect(page.page.locator(".vv-announcer")).to_contain_text("news")
 
 
 async def test_backends_that_only_measure_are_for_debugging(visit: Visitor) -> None:
     """The menus offer people no measuring backend but the portal's own choice; ?debug offers all."""
     for query, offered in (("", False), ("?debug=1", True)):
         page = await visit(query)
-        names = await page.run(
-            "[...document.querySelectorAll('vivavoce-talk [name=lipsync] option')].map((o) => o.value)"
-        )
-        assert ("null" in names) == offered and "flash" in names
+        option = page.page.locator("vivavoce-talk [name=lipsync] option")
+        await expect(option.and_(page.page.locator("[value=flash]"))).to_have_count(1)
+        await expect(option.and_(page.page.locator("[value=null]"))).to_have_count(int(offered))
 
 
 @pytest.mark.parametrize(("width", "height", "touch"), [(844, 390, True), (667, 375, True), (1080, 1920, False)])
@@ -205,17 +214,21 @@ async def test_the_stage_fills_a_sideways_phone_and_a_tall_screen(
     """The stage takes nearly the whole window and the chat lies over it, beside the face; nothing is below the fold."""
     page = await visit("?transport=websocket", width=width, height=height, touch=touch)
     await page.start()
-    frame, picture, chat, box, stop = [
-        await page.page.locator(part).bounding_box()
-        for part in (".vv-frame", "#vv-canvas", ".vv-chat", ".vv-composer textarea", "#vv-stop")
-    ]
-    assert frame and picture and chat and box and stop
-    assert frame["width"] * frame["height"] > 0.75 * width * height
-    for part in (frame, chat, box, stop):
-        assert part["y"] >= 0 and part["y"] + part["height"] <= height
-    assert frame["y"] < chat["y"] and chat["y"] + chat["height"] <= frame["y"] + frame["height"]
-    beside = picture["x"] + picture["width"] <= chat["x"] + 1
-    assert beside or picture["y"] + picture["height"] <= chat["y"] + 0.05 * height
+
+    async def is_filled() -> None:
+        frame, picture, chat, box, stop = [
+            await page.page.locator(part).bounding_box()
+            for part in (".vv-frame", "#vv-canvas", ".vv-chat", ".vv-composer textarea", "#vv-stop")
+        ]
+        assert frame and picture and chat and box and stop
+        assert frame["width"] * frame["height"] > 0.75 * width * height
+        for part in (frame, chat, box, stop):
+            assert part["y"] >= 0 and part["y"] + part["height"] <= height
+        assert frame["y"] < chat["y"] and chat["y"] + chat["height"] <= frame["y"] + frame["height"]
+        beside = picture["x"] + picture["width"] <= chat["x"] + 1
+        assert beside or picture["y"] + picture["height"] <= chat["y"] + 0.05 * height
+
+    await passes(is_filled)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -229,7 +242,8 @@ async def test_the_header_and_the_tabs_do_not_move_while_the_page_comes(
         await page.add_init_script(MOVED)
         await page.goto(f"{portal.url}/?lang={language}")
         await page.wait_for_selector("#vv-start:not([disabled])")
-        await page.wait_for_function("document.querySelector('.vv-poster').complete")
+        await until(page, "document.querySelector('.vv-poster').naturalWidth > 0")
+        await page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
         assert await page.evaluate("moved") == []
 
 
@@ -246,7 +260,8 @@ async def test_fingers_find_every_button(visit: Visitor, width: int, height: int
         .filter((part) => part.checkVisibility())
         .map((part) => ({ name: part.className || part.id, box: part.getBoundingClientRect() }))
         .filter(({ box }) => box.width < 43.9 || box.height < 43.9)"""
-    assert await page.run(small, pressed) == []
+    await expect(page.page.locator(".vv-settings .vv-panel")).to_be_visible()
+    await eventually(page.page, f"({small})({json.dumps(pressed)})", [])
 
 
 async def test_voices_that_cannot_be_reached_are_not_offered(visit: Visitor) -> None:
@@ -262,6 +277,5 @@ async def test_voices_that_cannot_be_reached_are_not_offered(visit: Visitor) -> 
     await page.page.wait_for_selector("#vv-start:not([disabled])")
     await page.page.click(".vv-settings > summary")
     menu = "document.querySelector('vivavoce-talk [name=voice]')"
-    await page.until(f"[...{menu}.options].some(({{ disabled }}) => disabled)")
-    offered = await page.run(f"[...{menu}.options].map(({{ text, disabled }}) => [text, disabled])")
-    assert offered[1:] == [["near", False], ["far · cannot be reached", True]]
+    offered = f"[...{menu}.options].slice(1).map(({{ text, disabled }}) => [text, disabled])"
+    await page.eventually(offered, [["near", False], ["far · cannot be reached", True]])

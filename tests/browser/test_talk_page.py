@@ -13,7 +13,8 @@ import urllib.request
 import pytest
 
 from portal.commands.portal_process import PortalProcess
-from tests.browser.conftest import LONG, NO_UDP, WITHIN_S, WORDS, Visitor, note, until_noted
+from tests.browser.conftest import LONG, NO_UDP, WORDS, Visitor
+from tests.browser.patience import WITHIN_S, note, until_noted
 
 pytestmark = pytest.mark.browser
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from playwright.async_api import Error
 
 from portal.commands.portal_process import PortalProcess
 from tests.browser.conftest import Chromium, Visitor
+from tests.browser.patience import eventually, until
 
 pytestmark = pytest.mark.browser
 
@@ -43,3 +45,17 @@ async def test_two_visits_at_one_time_share_nothing(visit: Visitor) -> None:
     await first.run(LEAVE)
     second = await visit("stage")
     assert (await second.run(FOUND))[:3] == [0, 0, ""]
+
+
+async def test_what_comes_later_is_waited_for(one_chromium: Chromium) -> None:
+    """An element that is not there yet is no fault; a promise, which is true at once, is one of the test."""
+    text = "document.querySelector('p').textContent"
+    async with one_chromium.page() as page:
+        await page.evaluate("void setTimeout(() => document.body.append(document.createElement('p')), 300)")
+        await page.evaluate("void setTimeout(() => (document.querySelector('p').textContent = 'here'), 600)")
+        await until(page, f"{text} === 'here'")
+        await eventually(page, f"Promise.resolve({text})", "here")
+        with pytest.raises(AssertionError, match="is 'here', not 'gone'"):
+            await eventually(page, text, "gone", within_s=0)
+        with pytest.raises(Error, match="A promise is true at once"):
+            await until(page, "Promise.resolve(false)")
