@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from portal.process import child_environment
 
 __all__ = ["open_notebooks", "run_benchmarks"]
 
@@ -27,5 +28,4 @@ def open_notebooks(arguments: Sequence[str]) -> int:
 
 
 def _run(module: str, *arguments: str) -> int:
-    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run([sys.executable, "-m", module, *arguments], env=surroundings, check=False).returncode
+    return subprocess.run([sys.executable, "-m", module, *arguments], env=child_environment(), check=False).returncode

@@ -21,6 +21,7 @@ from portal.commands.chaos_peer import chaos_peer, idle_offer
 from portal.commands.chaos_strangers import READY
 from portal.commands.chaos_trials import Seen, Trial
 from portal.commands.chaos_viewer import chaos_viewer, stranger_address
+from portal.process import child_environment
 
 __all__ = ["trials_of_people"]
 
@@ -93,7 +94,7 @@ def _on_path(trouble: Trouble, *, is_usable: bool) -> Callable[[Arena], Awaitabl
 
 async def _vanish(arena: Arena) -> Seen:
     command = (sys.executable, "-m", "portal.commands.chaos_strangers", arena.portal.socket_url, str(VANISHED))
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=child_environment())
     try:
         assert process.stdout is not None
         if (await process.stdout.readline()).decode().strip() != READY:

@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from pipeline.transports.websocket import MEDIA_HEADER, PICTURE_FLAG
+from portal.process import child_environment
 
 __all__ = ["Heard", "Plan", "Step", "main", "running_crowd"]
 
@@ -183,9 +184,8 @@ class Viewer:
 def running_crowd(url: str, viewers: int, seed: int, every_s: float) -> Iterator[Iterator[str]]:
     """What a crowd's process says, a line each `every_s`: a list of Heard, by viewer. It ends with the block."""
     options = ("--url", url, "--viewers", str(viewers), "--seed", str(seed), "--every-s", str(every_s))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "portal.commands.soak_crowd", *options], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "portal.commands.soak_crowd", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment())
     try:
         yield iter(process.stdout or ())
     finally:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.clock import Clock, SystemClock
 from portal.jobs.queue import JobQueue
 from portal.jobs.watch import JobWatch
+from portal.process import child_environment
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -103,7 +102,7 @@ class WorkerProcess:
         await asyncio.to_thread(self._watch.begin)
         # A session of its own, so that Ctrl-C in the terminal reaches the portal alone, which then ends the worker.
         process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=PIPE, start_new_session=True, env={**os.environ, "PYTHONPATH": _python_path()}
+            *self._command, stdin=PIPE, start_new_session=True, env=child_environment()
         )
         self._process = process
         try:
@@ -140,12 +139,6 @@ class WorkerProcess:
         except Exception as error:  # noqa: BLE001 - a locked database passes; the next look will work
             logger.debug("The jobs in hand cannot be looked at: %s", error)
             return False
-
-
-def _python_path() -> str:
-    """Where the child finds `portal`, whatever folder we were started in."""
-    root = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
 
 
 async def _end(process: Process) -> None:

@@ -13,7 +13,7 @@ from models.errors import VivavoceError
 from pipeline.transports.websocket import MEDIA_HEADER, MEDIA_KIND, PICTURE_FLAG
 from portal.commands import cli, soak
 from portal.commands.setting_options import arguments_of, settings_given
-from portal.commands.soak_crowd import Heard, Plan, Viewer
+from portal.commands.soak_crowd import Heard, Plan, Viewer, running_crowd
 from portal.commands.soak_report import Figure, Reading, figures_of, picture_of, table_of
 
 
@@ -166,3 +166,11 @@ def test_only_linux_is_soaked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(VivavoceError, match="Linux"):
         soak.soak(soak.Soak(60, 3, 1, tmp_path), {}, print)
+
+
+def test_a_crowd_comes_whatever_folder_it_is_asked_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process finds our packages; what the viewers cannot reach they say."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with running_crowd("ws://127.0.0.1:1/session", 1, 1, 0.1) as lines:
+        assert json.loads(next(lines))
