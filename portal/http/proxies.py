@@ -19,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.http.addresses import is_path, parse_address, parse_networks, split_target
+from portal.http.errors import error_response
 
 __all__ = [
     "ASKED_HOSTS",
@@ -69,9 +70,13 @@ def network_of(address: str) -> str:
 
 
 def path_below(scope: Scope) -> str:
-    """The path as the application has it, without what a proxy puts in front of it."""
+    """The path as the application's routes have it, without what a proxy puts in front of it.
+
+    Guards ask here and routes ask Starlette, so both have to cut off the same: whole parts of the path.
+    """
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
+    root_path: str = scope.get("root_path", "")
+    return path.removeprefix(root_path) if path == root_path or path.startswith(f"{root_path}/") else path
 
 
 def is_local(scope: Scope) -> bool:
@@ -112,11 +117,19 @@ class BehindProxies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
+            scope = _with_a_path(scope)
+            if not scope["path"].startswith(
+                "/"
+            ):  # with a prefix it would be another path than the one that was asked for
+                message = "The address of the request has no path that begins with a slash."
+                await error_response("bad_request", message, "Ask for a path, such as /.", status=400)(
+                    scope, receive, send
+                )
+                return
             scope = self._as_asked(scope)
         await self._app(scope, receive, send)
 
     def _as_asked(self, scope: Scope) -> Scope:
-        scope = _with_a_path(scope)
         headers = Headers(scope=scope)
         root_path = self._root_path
         asked = {**scope, ASKED_HOSTS: tuple(filter(None, headers.getlist("host")))}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette._utils import get_route_path
+from starlette.types import Message, Receive, Scope, Send
 
 from portal.http.addresses import parse_networks, parse_root_path
-from portal.http.proxies import BehindProxies, address_of, asked_hosts, is_local
+from portal.http.proxies import BehindProxies, address_of, asked_hosts, is_local, path_below
 
 PROXY = "10.0.0.2"
 VISITOR = "203.0.113.7"
@@ -127,3 +128,32 @@ def test_settings_of_proxies_and_paths_are_read() -> None:
     for bad in ("/a b", "http://x", "/../x", "/<x>"):
         with pytest.raises(ValueError, match="path"):
             parse_root_path(bad)
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(("path", "prefix"), [("s", "/metric"), ("ra", "/api/avatars/mi"), ("", "/api"), ("*", "")])
+async def test_a_path_without_a_slash_is_refused(kind: str, path: str, prefix: str) -> None:
+    """Behind a prefix it would be the end of another path, which guards and routes do not see alike."""
+    statuses: list[int] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError(scope["path"])
+
+    async def send(message: Message) -> None:
+        if "status" in message:
+            statuses.append(message["status"])
+
+    headers = [(b"host", b"127.0.0.1:7860"), (b"x-forwarded-prefix", prefix.encode())]
+    scope: dict[str, Any] = {"type": kind, "scheme": "http", "path": path, "headers": headers, "method": "GET"}
+    scope |= {"client": (PROXY, 4711), "extensions": {"websocket.http.response": {}}}
+    await BehindProxies(app, [PROXY])(scope, None, send)  # type: ignore[arg-type]
+    assert statuses == [400]
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path"), [("/metrics", "/metric"), ("/metric", "/metric"), ("/metric/s", "/metric"), ("/s", "")]
+)
+def test_guards_and_routes_see_the_same_path(path: str, root_path: str) -> None:
+    """As Starlette's router has it."""
+    scope = {"type": "http", "path": path, "root_path": root_path}
+    assert path_below(scope) == get_route_path(scope)
