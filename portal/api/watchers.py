@@ -36,10 +36,16 @@ class _Watcher:
     peer: PeerTransport
     address: str
     "who asked, as limits count; an empty one is an address like any other"
+    is_guest: bool
+    "they have only the link"
 
 
 class Watchers:
-    """Those of one session. Whoever has made an offer and not connected yet makes room for others when it is full."""
+    """Those of one session.
+
+    When it is full, room is made by whoever has made an offer and not connected yet, and then by guests from an address
+    that has more places than others.
+    """
 
     def __init__(self, session: Watched, transports: Transports) -> None:
         self.token = secrets.token_urlsafe(24)
@@ -62,7 +68,7 @@ class Watchers:
         Raises TooMany, BadSignalling, SessionClosed.
         """
         most = MOST_GUESTS if is_guest else MOST_WATCHERS
-        if len(self._watchers) + self._joining >= most and not self._made_room():
+        if len(self._watchers) + self._joining >= most and not self._made_room(address):
             raise TooMany(f"{most} watch this session already.", "Try again when one of them has left.")
         self._coding = self._coding or self._transports.shared_coding()
         peer = self._transports.webrtc(at=Whereabouts(address, local), hear=None, coding=self._coding)
@@ -76,7 +82,7 @@ class Watchers:
         finally:
             self._joining -= 1
         peer_id = secrets.token_hex(8)
-        self._watchers[peer_id] = _Watcher(peer, address)
+        self._watchers[peer_id] = _Watcher(peer, address, is_guest)
         self._leaving[peer_id] = asyncio.create_task(self._follow(peer_id, peer), name=f"watcher-{peer_id}")
         return peer_id, answer
 
@@ -116,13 +122,23 @@ class Watchers:
         self._forget(peer_id, peer)
         del self._leaving[peer_id]
 
-    def _made_room(self) -> bool:
-        """Whether a watcher who has not connected had to go: the oldest of the address that has most of them."""
+    def _made_room(self, address: str) -> bool:
+        """Whether a watcher had to go for one who comes from that address.
+
+        Of those who have not connected it is the oldest of the address that has most of them. If all have, it is the
+        newest guest of the address that has most, if that is more than the newcomer's will have.
+        """
         idle = {name: one.address for name, one in self._watchers.items() if not one.peer.connected.is_set()}
-        if not idle:
+        if idle:
+            ((most, _count),) = Counter(idle.values()).most_common(1)
+            self.leave(next(name for name, whose in idle.items() if whose == most))
+            return True
+        guests = {name: one.address for name, one in self._watchers.items() if one.is_guest}
+        counts = Counter(guests.values())
+        most, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+        if count <= counts[address] + 1:
             return False
-        ((most, _count),) = Counter(idle.values()).most_common(1)
-        self.leave(next(name for name, address in idle.items() if address == most))
+        self.leave(next(name for name, whose in reversed(guests.items()) if whose == most))
         return True
 
     def _forget(self, peer_id: str, peer: PeerTransport) -> None:

@@ -251,6 +251,24 @@ async def test_guests_who_never_connect_make_room_for_others(desk: Desk) -> None
     assert desk.watching() == [*made[:2], *made[3:]]
 
 
+async def test_guests_of_one_address_make_room_for_those_of_others(desk: Desk) -> None:
+    """Its newest goes, until it has no more places than others. A watcher of whoever opened the session stays."""
+    await desk.open()
+    watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).seat.watchers
+    await watchers.join("v=0", local=True, address="many")
+    held = [(await watchers.join("v=0", local=True, is_guest=True, address="many"))[0] for _ in range(MOST_GUESTS - 1)]
+    for number in range((MOST_GUESTS - 1) // 2):
+        everybody_connects(desk)
+        await watchers.join("v=0", local=True, is_guest=True, address="another" if number % 2 else "newcomer")
+        assert len(watchers) == MOST_GUESTS
+        with pytest.raises(PeerNotFound):
+            watchers.leave(held.pop())
+    everybody_connects(desk)
+    with pytest.raises(TooMany):
+        await watchers.join("v=0", local=True, is_guest=True, address="many")
+    assert desk.watching()[0] is desk.house.transports.made[0]
+
+
 async def test_a_session_of_the_page_is_watched_where_the_operator_allows_it() -> None:
     """By the token of its welcome. That opens nothing else, and is worth nothing after the session."""
     async with open_house(watch_links=True) as house:
