@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,8 +28,10 @@ from portal.intake.uploads import Uploads
 from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
+from portal.sessions import SessionManager
 from portal.settings import Settings
 from tests.portal.api_requests import MAX_UPLOAD_BYTES
+from tests.portal.grey_manager import grey_manager
 from tests.portal.login_gate import Opened, opened_gate
 from tests.portal.postgres import Postgres, running_postgres
 from tests.portal.session_house import House, open_house
@@ -100,3 +102,23 @@ def users(three_people: Path, tmp_path: Path) -> UsersFile:
 @pytest.fixture
 def opened(tmp_path: Path, clock: ManualClock) -> Opened:
     return partial(opened_gate, tmp_path, clock)
+
+
+@pytest.fixture
+def queued() -> list[tuple[str, str]]:
+    """Avatars and backends for which a preparation was asked for."""
+    return []
+
+
+@pytest.fixture
+def told() -> list[tuple[str, Mapping[str, object]]]:
+    """What webhooks are told."""
+    return []
+
+
+@pytest.fixture
+async def manager(
+    tmp_path: Path, queued: list[tuple[str, str]], told: list[tuple[str, Mapping[str, object]]]
+) -> AsyncIterator[SessionManager]:
+    async with grey_manager(tmp_path, queued, told) as opened:
+        yield opened

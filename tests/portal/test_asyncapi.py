@@ -15,7 +15,7 @@ from portal.api.event_messages import event_message
 from portal.api.messages import ClientMessage
 from portal.api.server_messages import ServerSays
 from portal.commands.asyncapi import asyncapi_text
-from tests.portal.session_house import SERVER_GRAMMAR
+from tests.portal.socket_viewer import SERVER_GRAMMAR
 from tests.portal.test_script_types import EVENTS, fields_of
 
 ROOT = Path(__file__).parents[2]

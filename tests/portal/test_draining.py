@@ -28,7 +28,8 @@ from portal.jobs.queue import JobQueue
 from portal.session_keeper import BEAT_S, SessionKeeper
 from portal.session_table import SessionTable
 from portal.stopping import Stopping
-from tests.portal.session_house import House, Viewer, open_house
+from tests.portal.session_house import House, open_house
+from tests.portal.socket_viewer import Viewer
 from tests.portal.test_session_keeper import FakeTable
 
 WITHIN_S = 30.0

@@ -26,7 +26,7 @@ from portal.jobs.face_reports import FaceReports
 from portal.jobs.orders import order_of_avatar, order_of_clip
 from portal.recordings import Recording, Recordings
 from portal.setting_loading import load_settings
-from tests.portal.test_sessions import write_grey_avatar
+from tests.portal.grey_manager import write_grey_avatar
 
 WITHIN_S = 60.0
 

@@ -20,10 +20,10 @@ import pytest
 from portal.api.draining import RESTART
 from portal.commands.portal_process import PortalProcess, free_port, running_portal
 from tests.certificates import operators_certificate
+from tests.portal.grey_manager import write_grey_avatar
 from tests.portal.kept_states import nodes_in, states_in
 from tests.portal.node_viewer import NodeViewer
 from tests.portal.postgres import Postgres
-from tests.portal.test_sessions import write_grey_avatar
 
 pytestmark = pytest.mark.thorough
 

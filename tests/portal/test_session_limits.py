@@ -15,7 +15,8 @@ from portal.api.session_socket import GRACE_S
 from portal.api.sound_messages import SOUND_HEADER, SOUND_KIND
 from portal.api.viewer_socket import FLOODED, PATIENCE_S, SEND_WITHIN_S, TRY_AGAIN_LATER
 from portal.http.people import Person, Role
-from tests.portal.session_house import House, Viewer
+from tests.portal.session_house import House
+from tests.portal.socket_viewer import Viewer
 
 
 def sound_of_40_ms(number: int) -> bytes:

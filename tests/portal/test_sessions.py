@@ -1,111 +1,20 @@
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pytest
-from backend_rows import replace_backend
-from fastapi import FastAPI
 
-from avatars.bundle import AvatarBundle, encode_jpeg
-from avatars.bundle_writing import BundleContents, write_bundle
-from avatars.errors import AvatarNotFound, AvatarNotPrepared
-from avatars.library import AvatarLibrary
-from avatars.persona import Persona
-from pipeline.clock import ManualClock
-from pipeline.engine import Engine
-from pipeline.errors import AtCapacity, BackendUnavailable, SessionClosed, SpeechError, UnknownBackend
-from pipeline.lipsync.flash import FlashLipSync
+from avatars.errors import AvatarNotFound
+from pipeline.errors import AtCapacity, BackendUnavailable, UnknownBackend
 from pipeline.session import Session
-from pipeline.tts.beep import BeepSynthesizer
-from pipeline.turn_context import Choice
 from portal.admission import Admission
-from portal.api.session_socket import SessionSocket
 from portal.errors import AddressFull, AvatarBeingPrepared
 from portal.http.people import LoginNeeded, LoginState, Person, Role
 from portal.sessions import DEPARTED_LOOK_S, SessionManager
-from tests.portal.session_house import FakeRecordings, FakeStreams, FakeTransports, Viewer
-
-IDLE_S = 60.0
-
-
-class NeedsParts(FlashLipSync):
-    """A lip-sync for which no avatar is ever prepared."""
-
-    def __init__(self, weights: Path) -> None:
-        super().__init__()
-
-    def prepared_from(self, bundle: AvatarBundle) -> None:
-        raise AvatarNotPrepared(bundle.id, "wav2lip256")
-
-
-@pytest.fixture
-def queued() -> list[tuple[str, str]]:
-    """Avatars and backends for which a preparation was asked for."""
-    return []
-
-
-def write_grey_avatar(folder: Path) -> None:
-    """An avatar of one grey picture, with the folder's name for its id."""
-    contents = BundleContents(
-        id=folder.name,
-        name=folder.name.title(),
-        kind="still",
-        frames=[encode_jpeg(np.full((64, 64, 3), 128, np.uint8))],
-        width=64,
-        height=64,
-        boxes=np.array([[16, 16, 48, 48]], np.int32),
-        masks=np.full((1, 32, 32), 255, np.uint8),
-        landmarks=np.zeros((1, 478, 3), np.float32),
-        loop=np.zeros(1, np.int32),
-    )
-    write_bundle(contents, folder)
-
-
-@pytest.fixture
-def told() -> list[tuple[str, Mapping[str, object]]]:
-    """What webhooks are told."""
-    return []
-
-
-@pytest.fixture
-async def manager(
-    tmp_path: Path, queued: list[tuple[str, str]], told: list[tuple[str, Mapping[str, object]]]
-) -> AsyncIterator[SessionManager]:
-    """Two places, one avatar, a manual clock."""
-
-    def prepare_for(avatar: str, backend: str) -> Any:
-        queued.append((avatar, backend))
-        return SimpleNamespace(id=f"job-{len(queued)}")
-
-    write_grey_avatar(tmp_path / "avatars" / "grey")
-    engine = Engine({("lipsync", "wav2lip256"): {"weights": tmp_path / "weights"}}, clock=ManualClock())
-    await engine.start()
-    manager = SessionManager(
-        engine,
-        AvatarLibrary(tmp_path / "avatars"),
-        Admission(capacity=2, places_each=2),
-        default_avatar="grey",
-        choice=Choice(llm="echo", tts="beep", lipsync="flash"),
-        idle_timeout_s=IDLE_S,
-        prepare_for=prepare_for,
-        tell=lambda event, facts: told.append((event, facts)),
-    )
-    await manager.start()
-    yield manager
-    await manager.aclose()
-    await engine.aclose()
-
-
-async def pass_time(manager: SessionManager, seconds: float) -> None:
-    clock = manager.engine.clock
-    assert isinstance(clock, ManualClock)
-    await clock.advance(seconds)
+from tests.backend_rows import replace_backend
+from tests.portal.grey_manager import IDLE_S, NeedsParts, pass_time, write_grey_avatar
 
 
 async def test_no_more_get_in_than_there_are_places(manager: SessionManager) -> None:
@@ -244,7 +153,7 @@ async def test_an_avatar_that_lacks_what_the_lip_sync_needs_is_prepared(
     manager: SessionManager, queued: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who asks for a backend that the avatar is not prepared for is told of the job that does it; no place is taken."""
-    replace_backend(monkeypatch, "lipsync", "wav2lip256", f"{__name__}:NeedsParts")
+    replace_backend(monkeypatch, "lipsync", "wav2lip256", f"{NeedsParts.__module__}:NeedsParts")
     with pytest.raises(AvatarBeingPrepared) as refused:
         await manager.open(lipsync="wav2lip256")
     assert queued == [("grey", "wav2lip256")]
@@ -260,48 +169,6 @@ async def test_a_backend_without_weights_is_refused_with_the_command_that_fetche
         await manager.open(lipsync="wav2lip256")
     assert "launch.py fetch wav2lip256" in refused.value.hint
     assert (queued, manager.admission.taken) == ([], 0)
-
-
-async def test_an_interrupt_stops_a_session_while_another_avatar_loads(
-    manager: SessionManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Over the socket, with the whole engine: before the media clock moves by a picture, the turn is interrupted and a
-    ping answered. The avatar is shown once it has loaded.
-    """
-    loading, loaded = threading.Event(), threading.Event()
-
-    class LoadsSlowly(FlashLipSync):
-        def prepare(self, bundle: AvatarBundle) -> object:
-            if bundle.id == "slow":
-                loading.set()
-                assert loaded.wait(30)
-            return super().prepare(bundle)
-
-    monkeypatch.setitem(globals(), "LoadsSlowly", LoadsSlowly)
-    replace_backend(monkeypatch, "lipsync", "flash", f"{__name__}:LoadsSlowly")
-    write_grey_avatar(tmp_path / "avatars" / "slow")
-    clock = manager.engine.clock
-    socket = SessionSocket(manager, FakeTransports(), cast(Any, FakeRecordings()), clock, FakeStreams())
-    app = FastAPI()
-    app.include_router(socket.router)
-    viewer = await Viewer(app).connect()
-    try:
-        await viewer.hello()
-        viewer.tell("avatar", id="slow")
-        assert await asyncio.to_thread(loading.wait, 30)
-        viewer.tell("say", text="One.", mode="echo")
-        viewer.tell("interrupt")
-        viewer.tell("ping", t=1)
-        asked_s = clock.now_s()
-        answers = [await viewer.hear_any() for _ in range(3)]
-        assert clock.now_s() == asked_s and not loaded.is_set()
-        assert sorted(answer.get("state", answer["type"]) for answer in answers) == ["interrupted", "pong", "queued"]
-        loaded.set()
-        assert (await viewer.hear("avatar"))["avatar"]["id"] == "slow"
-    finally:
-        loaded.set()
-        await viewer.break_off(1000)
-        await socket.aclose()
 
 
 async def test_an_address_has_no_more_than_its_share(manager: SessionManager) -> None:
@@ -336,94 +203,6 @@ async def test_without_an_idle_timeout_nobody_is_sent_away(manager: SessionManag
     await pass_time(unattended, IDLE_S)
     assert not session.closed
     await unattended.aclose()
-
-
-class ServiceVoice(BeepSynthesizer):
-    """Two voices, one of which a service on the network speaks."""
-
-    voices = ("here", "there")
-    online_voices = frozenset({"there"})
-
-
-async def test_a_running_session_is_changed(manager: SessionManager) -> None:
-    """What is given changes, what is left out stays, None takes a wish back; another synthesizer has its own voice."""
-    session = await manager.open(voice="beep", speed=1.5, persona=Persona(prompt="A cat.", greeting="Miaow."))
-    await manager.change(session, {"prompt": "A dog."})
-    assert session.choice.persona == Persona(prompt="A dog.", greeting="Miaow.", voice="beep")
-    await manager.change(session, {"speed": None, "voice": None, "prompt": None})
-    assert session.choice == replace(manager.choice, persona=Persona(greeting="Miaow."))
-    await manager.change(session, {"voice": "beep"})
-    await manager.change(session, {"tts": "beep"})
-    assert session.choice.persona.voice is None
-
-
-@pytest.fixture
-def service_voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_backend(monkeypatch, "tts", "pico", f"{__name__}:ServiceVoice")
-
-
-async def test_a_voice_of_a_service_is_tried_before_a_session_depends_on_it(
-    manager: SessionManager, service_voice: None
-) -> None:
-    """If it gives nothing the session keeps its voice, and the error says so. Voices of this machine are not tried."""
-    tried: list[tuple[str, str]] = []
-
-    async def try_voice(tts: str, voice: str, session: str) -> None:
-        tried.append((tts, voice))
-        raise SpeechError("The service does not answer.", "Try again.")
-
-    manager.try_voice = try_voice
-    session = await manager.open()
-    await manager.change(session, {"tts": "pico", "voice": "here"})
-    assert tried == []
-    before = session.in_force
-    with pytest.raises(SpeechError, match="does not answer") as refusal:
-        await manager.change(session, {"voice": "there", "prompt": "A cat."})
-    assert (tried, refusal.value.cause, session.in_force) == ([("pico", "there")], "kept", before)
-    await manager.change(session, {"prompt": "A cat."})
-    assert len(tried) == 1, "what does not change is not tried"
-
-
-async def test_two_changes_at_once_both_hold(manager: SessionManager, service_voice: None) -> None:
-    """The second begins with what the first has made of the session."""
-    session = await manager.open()
-    await asyncio.gather(
-        manager.change(session, {"tts": "pico", "voice": "here"}), manager.change(session, {"prompt": "A cat."})
-    )
-    assert (session.in_force["voice"], session.in_force["persona"]) == ("here", "session")
-
-
-async def test_a_change_prepares_the_avatar_for_a_lip_sync_that_lacks_something(
-    manager: SessionManager, queued: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As opening a session does; the session stays as it was until somebody asks again."""
-    replace_backend(monkeypatch, "lipsync", "wav2lip256", f"{__name__}:NeedsParts")
-    session = await manager.open()
-    with pytest.raises(AvatarBeingPrepared):
-        await manager.change(session, {"lipsync": "wav2lip256"})
-    assert queued == [("grey", "wav2lip256")] and session.in_force["lipsync"] == "flash"
-
-
-async def test_who_leaves_a_device_lets_in_who_was_refused_there(manager: SessionManager) -> None:
-    """Though it keeps its place; also when it ends, wherever it began."""
-    made: list[object] = []
-    room_made = manager.admission.room_made
-    manager.admission.room_made = lambda devices: (made.append(devices), room_made(devices))[1]  # type: ignore[method-assign]
-    session = await manager.open()
-    here, there = (
-        frozenset(manager.engine.devices_for(replace(manager.choice, lipsync=name))) for name in ("flash", "null")
-    )
-    await manager.change(session, {"lipsync": "null"})
-    assert made == [here]
-    await manager.close(session)
-    assert there in made
-
-
-async def test_a_session_that_has_ended_is_not_changed(manager: SessionManager) -> None:
-    session = await manager.open()
-    await manager.close(session)
-    with pytest.raises(SessionClosed):
-        await manager.change(session, {"speed": 1.0})
 
 
 async def test_sessions_end_with_the_login_of_their_viewer(manager: SessionManager) -> None:

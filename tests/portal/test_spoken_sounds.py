@@ -11,7 +11,8 @@ import pytest
 from pipeline.types import AudioChunk, TurnEvent, TurnState
 from portal.api.sound_messages import SOUND_HEADER, SPEECH_ENDS, SPEECH_KIND
 from portal.api.spoken_sounds import SESSION_WAITING_S, WAITING_S
-from tests.portal.session_house import House, Viewer
+from tests.portal.session_house import House
+from tests.portal.socket_viewer import Viewer
 
 RATE_HZ = 24_000
 
