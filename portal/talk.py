@@ -86,56 +86,25 @@ class Talk:
         )
         loops = LoopCache(engine.executor)
         keeper = _keeper(settings, engine, sessions.admission)
-
+        recordings = Recordings(settings, engine.clock, webhooks.tell)
         lender = settings.turn_lender()
         lent = LentServers(lender, settings.turn_lifetime_s, engine.clock) if lender else None
-
-        def ice_servers() -> tuple[IceServer, ...]:
-            own = settings.ice_servers(time.time())  # the time of day: the TURN server reads it, too
-            return own + (lent.servers() if lent else ())
-
-        transports = BackendTransports(
-            loops,
-            engine.executor,
-            ice_servers=ice_servers,
-            reach=settings.reach,
-            ports=None if settings.reach.ports is None else PortShares(len(settings.reach.ports), settings.ports_each),
-            bitrate_bps=settings.video_bitrate_bps,
-            jpeg_quality=settings.jpeg_quality,
-        )
-        recordings = Recordings(settings, engine.clock, webhooks.tell)
-        socket = SessionSocket(
-            sessions,
-            transports,
-            recordings,
-            engine.clock,
-            Pushes(settings, engine.clock),
-            ice_servers,
-            sockets=settings.max_sessions + SPARE_SOCKETS,
-            sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
-            watch_links=settings.watch_links and not settings.kiosk,
-            offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
-            tell=webhooks.tell,
-            keeper=keeper,
-        )
-        programs = Programs(socket.seating, engine.clock)
-        clients = Clients(socket.seating, settings.max_sessions)
-        backends = BackendCatalogue(settings, engine.clock)
+        socket = _socket(settings, sessions, loops, recordings, lent, webhooks, keeper)
         return cls(
-            settings,
-            engine,
-            backends,
-            sessions,
-            loops,
-            AvatarMemory(engine, loops),
-            keeper,
-            socket,
-            recordings,
-            previews,
-            programs,
-            webhooks,
-            clients,
-            lent,
+            settings=settings,
+            engine=engine,
+            backends=BackendCatalogue(settings, engine.clock),
+            sessions=sessions,
+            loops=loops,
+            memory=AvatarMemory(engine, loops),
+            keeper=keeper,
+            socket=socket,
+            recordings=recordings,
+            previews=previews,
+            programs=Programs(socket.seating, engine.clock),
+            webhooks=webhooks,
+            clients=Clients(socket.seating, settings.max_sessions),
+            lent=lent,
         )
 
     @asynccontextmanager
@@ -186,6 +155,47 @@ class Talk:
             voice_previews_router(self.previews),
             metrics,
         ]
+
+
+def _socket(
+    settings: Settings,
+    sessions: SessionManager,
+    loops: LoopCache,
+    recordings: Recordings,
+    lent: LentServers | None,
+    webhooks: Webhooks,
+    keeper: SessionKeeper | NoKeeper,
+) -> SessionSocket:
+    """The session socket, with what carries pictures and sound to its viewers."""
+    engine = sessions.engine
+
+    def ice_servers() -> tuple[IceServer, ...]:
+        own = settings.ice_servers(time.time())  # the time of day: the TURN server reads it, too
+        return own + (lent.servers() if lent else ())
+
+    transports = BackendTransports(
+        loops,
+        engine.executor,
+        ice_servers=ice_servers,
+        reach=settings.reach,
+        ports=None if settings.reach.ports is None else PortShares(len(settings.reach.ports), settings.ports_each),
+        bitrate_bps=settings.video_bitrate_bps,
+        jpeg_quality=settings.jpeg_quality,
+    )
+    return SessionSocket(
+        sessions,
+        transports,
+        recordings,
+        engine.clock,
+        Pushes(settings, engine.clock),
+        ice_servers,
+        sockets=settings.max_sessions + SPARE_SOCKETS,
+        sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
+        watch_links=settings.watch_links and not settings.kiosk,
+        offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
+        tell=webhooks.tell,
+        keeper=keeper,
+    )
 
 
 def _keeper(settings: Settings, engine: Engine, admission: Admission) -> SessionKeeper | NoKeeper:

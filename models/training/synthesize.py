@@ -26,6 +26,7 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -289,7 +290,6 @@ def locale_sentences(locale: str, rng: random.Random) -> list[str]:
 
 @dataclass(slots=True)
 class _Corpus:
-    rng: random.Random
     sets: dict[str, list[Utterance]] = field(default_factory=lambda: {name: [] for name in SETS})
 
     def fill(self, name: str, minutes: float, utterances: Iterator[Utterance | None]) -> None:
@@ -336,6 +336,49 @@ def _endless(make: Callable[[], Utterance | None]) -> Iterator[Utterance | None]
         yield make()
 
 
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """What is spoken. Some sentences of each language are kept out of training."""
+
+    english: list[str]
+    kept_out: list[str]
+    "in English"
+    foreign: dict[str, list[str]]
+    "voice of espeak -> sentences, those that are kept out first"
+
+    @classmethod
+    def found(cls, rng: random.Random) -> _Texts:
+        english = english_sentences(rng)
+        foreign = {voice: locale_sentences(locale, rng) for voice, locale in LOCALES.items()}
+        return cls(english[200:], english[:200], {voice: texts for voice, texts in foreign.items() if len(texts) > 60})
+
+    def in_english(self, *, held_out: bool) -> list[str]:
+        return self.kept_out if held_out else self.english
+
+    def in_foreign(self, voice: str, *, held_out: bool) -> list[str]:
+        return self.foreign[voice][:30] if held_out else self.foreign[voice][30:]
+
+
+def _by_espeak(
+    espeak: Espeak, voices: list[str], texts: _Texts, rng: random.Random, *, held_out: bool
+) -> Utterance | None:
+    if rng.random() < 0.4:
+        language, text = rng.choice(ENGLISH_VOICES), rng.choice(texts.in_english(held_out=held_out))
+    else:
+        language = rng.choice([*texts.foreign, "cmn", "cmn"])
+        text = rng.choice(texts.in_foreign(language, held_out=held_out))
+    return espeak.speak(text, f"{language}+{rng.choice(voices)}", rng)
+
+
+def _by_pico(pico: PicoSpeech, texts: _Texts, rng: random.Random, *, held_out: bool) -> Utterance | None:
+    voice = rng.choice(list(PICO_VOICES))
+    if voice.startswith("en"):
+        sentences = texts.in_english(held_out=held_out)
+    else:
+        sentences = texts.in_foreign(voice[:2], held_out=held_out)
+    return pico.speak(rng.choice(sentences), voice, rng)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
@@ -344,51 +387,30 @@ def main() -> None:
     parser.add_argument("--pico-minutes", type=float, default=30)
     arguments = parser.parse_args()
     rng = random.Random(1)
-    corpus = _Corpus(rng)
-    english = english_sentences(rng)
-    kept_out, english = english[:200], english[200:]
-    foreign = {voice: locale_sentences(locale, rng) for voice, locale in LOCALES.items()}
-    foreign = {voice: sentences for voice, sentences in foreign.items() if len(sentences) > 60}
-    print(f"{len(english)} English sentences, {len(foreign)} other languages")
+    corpus, texts = _Corpus(), _Texts.found(rng)
+    print(f"{len(texts.english)} English sentences, {len(texts.foreign)} other languages")
 
     espeak = Espeak()
     variants = [v for v in _espeak_variants() if v not in HELD_OUT_VARIANTS]
-
-    def espeak_utterance(voices: list[str], *, held_out: bool) -> Utterance | None:
-        part = slice(0, 30) if held_out else slice(30, None)
-        if rng.random() < 0.4:
-            language, text = rng.choice(ENGLISH_VOICES), rng.choice(kept_out if held_out else english)
-        else:
-            language = rng.choice([*foreign, "cmn", "cmn"])
-            text = rng.choice(foreign[language][part])
-        return espeak.speak(text, f"{language}+{rng.choice(voices)}", rng)
-
-    corpus.fill("train", arguments.espeak_minutes, _endless(lambda: espeak_utterance(variants, held_out=False)))
-    corpus.fill("espeak", 5, _endless(lambda: espeak_utterance(list(HELD_OUT_VARIANTS), held_out=True)))
+    for name, minutes, voices, held_out in (
+        ("train", arguments.espeak_minutes, variants, False),
+        ("espeak", 5, list(HELD_OUT_VARIANTS), True),
+    ):
+        corpus.fill(name, minutes, _endless(partial(_by_espeak, espeak, voices, texts, rng, held_out=held_out)))
 
     hibari = HibariSpeech()
-    corpus.fill("train", arguments.hibari_minutes, (hibari.speak(text, rng) for text in english))
-    corpus.fill("hibari", 5, (hibari.speak(text, rng) for text in kept_out))
+    corpus.fill("train", arguments.hibari_minutes, (hibari.speak(text, rng) for text in texts.english))
+    corpus.fill("hibari", 5, (hibari.speak(text, rng) for text in texts.kept_out))
 
     pico = PicoSpeech(espeak, VisemeNetwork.load())
-
-    def pico_utterance(*, held_out: bool) -> Utterance | None:
-        voice = rng.choice(list(PICO_VOICES))
-        if voice.startswith("en"):
-            texts = kept_out if held_out else english
-        else:
-            part = slice(0, 30) if held_out else slice(30, None)
-            texts = foreign[voice[:2]][part]
-        return pico.speak(rng.choice(texts), voice, rng)
-
-    corpus.fill("train", arguments.pico_minutes, _endless(lambda: pico_utterance(held_out=False)))
-    corpus.fill("pico", 5, _endless(lambda: pico_utterance(held_out=True)))
+    for name, minutes, held_out in (("train", arguments.pico_minutes, False), ("pico", 5, True)):
+        corpus.fill(name, minutes, _endless(partial(_by_pico, pico, texts, rng, held_out=held_out)))
 
     with tempfile.TemporaryDirectory() as scratch:
         flite = Flite(Path(scratch))
         for voice, count in FLITE_VOICES.items():
-            corpus.fill("train", 60, (flite.speak(text, voice, rng) for text in rng.sample(english, count)))
-        corpus.fill("flite", 5, (flite.speak(text, "awb", rng) for text in kept_out))
+            corpus.fill("train", 60, (flite.speak(text, voice, rng) for text in rng.sample(texts.english, count)))
+        corpus.fill("flite", 5, (flite.speak(text, "awb", rng) for text in texts.kept_out))
     corpus.save(arguments.output)
 
 

@@ -147,43 +147,26 @@ class OpenAILanguageModel:
         import httpx2 as httpx
         import openai
 
-        held_until_s: float | None = None
-
-        def patience_s() -> float | None:
-            if reader.complete:
-                return AFTER_END_S
-            return None if held_until_s is None else max(0.0, held_until_s - self._clock.now_s())
-
+        patience = _Patience(reader, self._clock)
         failure: LanguageModelError | None = None
         try:
             async with (
                 self._asking(conversation, calls) as answer,
-                aclosing(items_and_pauses(answer.aiter_bytes(), patience_s, self._clock)) as chunks,
+                aclosing(items_and_pauses(answer.aiter_bytes(), patience.left_s, self._clock)) as chunks,
             ):
                 async for chunk in chunks:
                     for part in _in_parts(chunk or b""):
                         for piece in reader.push(part):
                             yield piece
                         await asyncio.sleep(0)
-                    now_s = self._clock.now_s()
-                    if reader.holds and held_until_s is not None and now_s >= held_until_s:
-                        for piece in reader.release():
-                            yield piece
-                    if not reader.holds:
-                        held_until_s = None
-                    elif held_until_s is None:  # counted from the first word: a busy model may never pause
-                        held_until_s = now_s + HELD_S
+                    for piece in patience.released():
+                        yield piece
                     if reader.done or (reader.complete and chunk is None):
                         break
         except LanguageModelError as error:
             failure = error
-        except (httpx.ReadTimeout, openai.APITimeoutError):
-            reason = f"The language model gave nothing for {self._timeout_s:g} seconds."
-            failure = LanguageModelError(reason, "It may still be loading: ask again in a moment.", retryable=False)
-        except openai.APIStatusError as error:
-            failure = self._refusal(error.status_code, error.response.text)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, openai.OpenAIError, UnicodeError) as error:
-            failure = _cut_off(error) if reader.began else _unreachable(error.__cause__ or error)
+            failure = self._failure_of(error, reader.began)
         try:
             for piece in reader.rest():
                 yield piece
@@ -229,6 +212,18 @@ class OpenAILanguageModel:
         system = [Message("system", self._system_prompt)] if self._system_prompt and not has_system else []
         return [{"role": message.role, "content": message.content} for message in [*system, *messages]]
 
+    def _failure_of(self, error: Exception, began: bool) -> LanguageModelError:
+        """began: something of the answer had come before."""
+        import httpx2 as httpx
+        import openai
+
+        if isinstance(error, httpx.ReadTimeout | openai.APITimeoutError):
+            reason = f"The language model gave nothing for {self._timeout_s:g} seconds."
+            return LanguageModelError(reason, "It may still be loading: ask again in a moment.", retryable=False)
+        if isinstance(error, openai.APIStatusError):
+            return self._refusal(error.status_code, error.response.text)
+        return _cut_off(error) if began else _unreachable(error.__cause__ or error)
+
     def _refusal(self, status: int, body: str) -> LanguageModelError:
         detail = f"refused with status {status}: {body}"
         match status:
@@ -256,6 +251,30 @@ class OpenAILanguageModel:
             detail = detail.replace(self._api_key, "***")
         detail = "".join(c if c.isprintable() else " " for c in detail[:LOGGED_CHARACTERS])
         logger.warning("the language model at %s %s", _without_login(self._base_url), detail)
+
+
+class _Patience:
+    """How long the next bytes of an answer are waited for, and when words that the reader holds back are let out."""
+
+    def __init__(self, reader: AnswerReader, clock: Clock) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._held_until_s: float | None = None
+
+    def left_s(self) -> float | None:
+        if self._reader.complete:
+            return AFTER_END_S
+        return None if self._held_until_s is None else max(0.0, self._held_until_s - self._clock.now_s())
+
+    def released(self) -> Iterator[str]:
+        """Words that have been held for long enough. Asked after each piece of the answer and each pause."""
+        now_s = self._clock.now_s()
+        if self._reader.holds and self._held_until_s is not None and now_s >= self._held_until_s:
+            yield from self._reader.release()
+        if not self._reader.holds:
+            self._held_until_s = None
+        elif self._held_until_s is None:  # counted from the first word: a busy model may never pause
+            self._held_until_s = now_s + HELD_S
 
 
 def _unreachable(error: BaseException) -> LanguageModelError:

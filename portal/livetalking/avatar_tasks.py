@@ -66,14 +66,6 @@ def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) 
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
     queue = orders.queue
 
-    def checked(wish: TaskWish) -> TaskWish:
-        """Raises BadRequest for what would let a caller reach further than this server's door."""
-        if wish.video_path:
-            raise BadRequest(f"video_path: {NO_SERVER_FILES}", "Send the clip in the field `video_file` of a form.")
-        if wish.notifyurl:
-            webhooks.check_notifiable(wish.notifyurl)
-        return wish
-
     def seen(task_id: str, request: Request) -> Job | None:
         """None: there is no such task, or it is somebody else's."""
         job = _find(queue, task_id)
@@ -84,29 +76,7 @@ def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) 
         """A form with `model`, `avatar_id`, `video_file`, `task_id`? -> data.task_id."""
         if not settings.livetalking_avatars:
             raise BadRequest(ARE_OFF, "The operator can turn them on with livetalking_avatars.")
-        if not request.headers.get("content-type", "").startswith("multipart/"):
-            checked(parse(TaskWish, await request.body()))
-            raise BadRequest("There is no clip.", "Send it in the field `video_file` of a form.")
-        async with orders.uploads.form(request, settings.max_upload_bytes) as form:
-            fields = {key: value for key, value in form.items() if isinstance(value, str) and value}
-            wish = checked(parse(TaskWish, fields))
-            file = form.get("video_file")
-            if not isinstance(file, UploadFile):
-                raise BadRequest("There is no clip.", "Send it in the field `video_file`.")
-            task_id = wish.task_id or str(uuid.uuid4())
-            if _find(queue, task_id) is not None:
-                raise BadRequest(f"There is a task {task_id!r} already.", "Choose another id, or leave it out.")
-            path, file_name = await orders.uploads.store(file), file.filename or ""
-        await orders.avatar(
-            request.scope,
-            path,
-            file_name,
-            UploadForm(name=wish.avatar_id, consent="true", framing=""),
-            avatar_id=own_id(wish.avatar_id),
-            job_id=f"task-{wish.model}-{task_id}",
-            notify=wish.notifyurl or "",
-        )
-        return ok({"task_id": task_id})
+        return ok({"task_id": await _order_task(request, orders, settings.max_upload_bytes, webhooks)})
 
     @router.get("/api/avatar/tasks")
     def list_tasks(request: Request) -> Response:
@@ -132,6 +102,42 @@ def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) 
         return ok({"msg": "Task deleted"})
 
     return router
+
+
+async def _order_task(request: Request, orders: Orders, max_upload_bytes: int, webhooks: Webhooks) -> str:
+    """Queue what a form asks for. Gives the id of the task."""
+    if not request.headers.get("content-type", "").startswith("multipart/"):
+        _checked(parse(TaskWish, await request.body()), webhooks)
+        raise BadRequest("There is no clip.", "Send it in the field `video_file` of a form.")
+    async with orders.uploads.form(request, max_upload_bytes) as form:
+        fields = {key: value for key, value in form.items() if isinstance(value, str) and value}
+        wish = _checked(parse(TaskWish, fields), webhooks)
+        file = form.get("video_file")
+        if not isinstance(file, UploadFile):
+            raise BadRequest("There is no clip.", "Send it in the field `video_file`.")
+        task_id = wish.task_id or str(uuid.uuid4())
+        if _find(orders.queue, task_id) is not None:
+            raise BadRequest(f"There is a task {task_id!r} already.", "Choose another id, or leave it out.")
+        path, file_name = await orders.uploads.store(file), file.filename or ""
+    await orders.avatar(
+        request.scope,
+        path,
+        file_name,
+        UploadForm(name=wish.avatar_id, consent="true", framing=""),
+        avatar_id=own_id(wish.avatar_id),
+        job_id=f"task-{wish.model}-{task_id}",
+        notify=wish.notifyurl or "",
+    )
+    return task_id
+
+
+def _checked(wish: TaskWish, webhooks: Webhooks) -> TaskWish:
+    """Raises BadRequest for what would let a caller reach further than this server's door."""
+    if wish.video_path:
+        raise BadRequest(f"video_path: {NO_SERVER_FILES}", "Send the clip in the field `video_file` of a form.")
+    if wish.notifyurl:
+        webhooks.check_notifiable(wish.notifyurl)
+    return wish
 
 
 def tell_of_task(webhooks: Webhooks, job: Job) -> None:

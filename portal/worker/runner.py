@@ -25,6 +25,8 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
+from filelock import FileLock, Timeout
+
 from avatars.disk import REMEDY, disk_full_explained, is_disk_full
 from avatars.errors import DiskFull
 from avatars.library import AvatarLibrary
@@ -109,22 +111,15 @@ def run_worker(
     worker must not have jobs from it. Status 78 ("configuration"): its code is not the portal's, so starting it again
     does not help.
     """
-    import filelock
-
     lower_priority()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database_url = settings.database_url.get_secret_value()
-    lock, name = filelock.FileLock(settings.data_dir / "worker.lock"), ONLY_WORKER
+    lock, name = FileLock(settings.data_dir / "worker.lock"), ONLY_WORKER
     if database_url and is_one_of_many:
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    else:
-        try:
-            lock.acquire(timeout=LOCK_TIMEOUT_S)
-        except filelock.Timeout:
-            logger.error(
-                "Another worker already serves %s. Stop it first, or use another data folder.", settings.data_dir
-            )
-            return 75
+    elif not _is_taken(lock):
+        logger.error("Another worker already serves %s. Stop it first, or use another data folder.", settings.data_dir)
+        return 75
     library = AvatarLibrary(settings.data_dir / "avatars")
     queue = open_queue(settings.data_dir, library, database_url=database_url, worker=name)
     occupation = Occupation()
@@ -136,9 +131,8 @@ def run_worker(
             library.sweep()
             _sweep(queue)
         if database_url:
-            threading.Thread(target=_keep_clear, args=(queue,), name="clear", daemon=True).start()
             watch = JobWatch(queue, settings.job_silence_s, lambda: queue.in_hand(occupation.jobs))
-            threading.Thread(target=_end_when_held_up, args=(watch, source), name="watch", daemon=True).start()
+            _look_after_others(queue, watch, source)
             logger.info("The worker %s takes jobs from the database.", name)
         if idle_exit_s is None:
             threading.Event().wait()
@@ -157,6 +151,21 @@ def run_worker(
         leave(130)
     source.leave()
     return 0
+
+
+def _is_taken(lock: FileLock) -> bool:
+    """Whether the lock is ours now. It is given back with its object."""
+    try:
+        lock.acquire(timeout=LOCK_TIMEOUT_S)
+    except Timeout:
+        return False
+    return True
+
+
+def _look_after_others(queue: JobQueue, watch: JobWatch, source: JobSource) -> None:
+    """Where there may be several workers: tidy up after those that died, and leave when a job holds this one up."""
+    threading.Thread(target=_keep_clear, args=(queue,), name="clear", daemon=True).start()
+    threading.Thread(target=_end_when_held_up, args=(watch, source), name="watch", daemon=True).start()
 
 
 def leave(status: int) -> NoReturn:
