@@ -171,13 +171,17 @@ class Conversation:
             started.turn.change_voice(self.context)
 
     def hold(self) -> None:
-        """See Session.hold()."""
+        """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
+
+        Answers that have not begun wait, too. resume() or interrupt() follows. Nothing happens while nothing
+        is being said.
+        """
         if self._ledger.has_open:
             self._playout.hold()
             self._tell(self._ledger.held())
 
     def resume(self) -> None:
-        """See Session.resume()."""
+        """Go on with what is held, from shortly before the place where it was cut for the viewer. Idempotent."""
         self._tell(self._ledger.resumed(self._playout.resume()))
 
     def interrupt(self) -> None:

@@ -35,7 +35,7 @@ from pipeline.types import (
     TranscriptEvent,
 )
 
-__all__ = ["Listening", "SpokenTo"]
+__all__ = ["Held", "Listening"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,19 +43,15 @@ NOTHING_SAID = TranscriptEvent("", final=True, language="")
 EARS_BUSY = NoticeEvent("ears_busy", "What was said before is still being recognised.", "Say it again in a moment.")
 
 
-class SpokenTo(Protocol):
-    """What a viewer's speech changes. A Session is one."""
-
-    def say(self, text: str, mode: str = "chat", *, speech_ended_s: float | None = None) -> int:
-        """See Session.say()."""
-        ...
+class Held(Protocol):
+    """What is being said while a viewer speaks over it. A Conversation is one."""
 
     def hold(self) -> None:
-        """See Session.hold()."""
+        """See Conversation.hold()."""
         ...
 
     def resume(self) -> None:
-        """See Session.resume()."""
+        """See Conversation.resume()."""
         ...
 
 
@@ -63,7 +59,9 @@ class SpokenTo(Protocol):
 class Listening:
     """Made by the Session, which closes it. Nothing runs before listen() first switches the microphone on."""
 
-    conversation: SpokenTo
+    conversation: Held
+    ask: Callable[[str, float | None], int]
+    "takes a question, and the clock time at which its speech ended"
     playout: Playout
     "of the avatar that is spoken to"
     add_output: Callable[[Output], None]
@@ -181,7 +179,7 @@ class Listening:
         if reaction is not Reaction.ASK:
             return
         try:
-            self.conversation.say(words.text, speech_ended_s=speech_ended_s)
+            self.ask(words.text, speech_ended_s)
         except VivavoceError as error:  # too many questions, say: the viewer reads it as if it had been typed
             self.tell(ErrorEvent.of(error))
             self.conversation.resume()

@@ -63,7 +63,14 @@ class Session:
         )
         self.asker = asker or session_id
         self.listening = Listening(
-            self, context.playout, self.outputs.add, hearing, context.clock, self.conversation.emit, self.asker
+            self.conversation,
+            lambda question, ended_s: self.say(question, speech_ended_s=ended_s),
+            context.playout,
+            self.outputs.add,
+            hearing,
+            context.clock,
+            self.conversation.emit,
+            self.asker,
         )
         self._asked_s = context.clock.now_s()
         self._tasks: list[asyncio.Task[None]] = []
@@ -174,20 +181,8 @@ class Session:
         if self.listening.is_on:
             self.outputs.hear(samples)
 
-    def hold(self) -> None:
-        """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
-
-        Answers that have not begun wait, too. resume() or interrupt() follows. Nothing happens while nothing
-        is being said.
-        """
-        self.conversation.hold()
-
-    def resume(self) -> None:
-        """Go on with what is held, from shortly before the place where it was cut for the viewer. Idempotent."""
-        self.conversation.resume()
-
     def note_reached(self, media_s: float) -> None:
-        """The viewer says, after hold(), which second of the media clock was played last there."""
+        """The viewer says, after Conversation.hold(), which second of the media clock was played last there."""
         self.playout.note_reached(media_s)
 
     def note_delay(self, delay_s: float) -> None:

@@ -15,8 +15,8 @@ from fastapi.responses import StreamingResponse
 
 from avatars.library import AvatarLibrary, Ownership
 from portal.http.errors import ErrorRoute
-from portal.http.login import NotAllowed, require
 from portal.http.people import Role, person_of
+from portal.http.rights import NotAllowed, require
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job

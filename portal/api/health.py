@@ -16,9 +16,9 @@ from avatars.library import AvatarLibrary
 from portal.api.schemas import HealthView, SessionCounts
 from portal.errors import DatabaseUnreachable
 from portal.http.errors import ErrorRoute
-from portal.http.login import NotAllowed
 from portal.http.people import person_of
 from portal.http.proxies import is_local
+from portal.http.rights import NotAllowed
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.sessions import SessionManager

@@ -16,9 +16,9 @@ from starlette.requests import HTTPConnection
 from avatars.library import AvatarLibrary, Ownership
 from models.errors import VivavoceError
 from portal.errors import JobNotFound
-from portal.http.login import NotAllowed
 from portal.http.origins import HARMLESS
 from portal.http.people import Person, Role, person_of
+from portal.http.rights import NotAllowed
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import GESTURE, PARTS, Job

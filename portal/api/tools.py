@@ -18,8 +18,8 @@ from portal.api.jobs import job_views
 from portal.api.orders import Orders
 from portal.api.schemas import AvatarView, ClipRequest, JobView, UploadForm
 from portal.errors import JobUnfinished
-from portal.http.login import require
 from portal.http.people import Role, person_of
+from portal.http.rights import require
 from portal.intake.parked import ParkedUploads
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.records import Job

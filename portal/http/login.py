@@ -29,7 +29,6 @@ from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from avatars.written import in_sight
 from models.errors import VivavoceError
 from pipeline.clock import Clock
 from portal.http.errors import internal_error, told
@@ -45,16 +44,18 @@ from portal.http.people import (
     Role,
     UsersError,
     UsersFile,
+    given_name,
     is_password,
 )
 from portal.http.proxies import address_of, path_below, was_passed_on
+from portal.http.rights import is_open, require, role_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from portal.settings import Settings
 
-__all__ = ["COOKIE", "Gate", "NotAllowed", "WrongPassword", "require"]
+__all__ = ["COOKIE", "Gate", "WrongPassword"]
 
 logger = logging.getLogger(__name__)
 
@@ -72,40 +73,10 @@ KEPT_LOGINS = 256
 KEPT_LOGIN_S = 300.0
 "Programs send the password with each request. One that was right is not hashed again for so long."
 LONGEST_FORM_BYTES = 4096
-LONGEST_GIVEN_NAME = 256
-"In a token or the header of a proxy; an address of e-mail has up to 254."
-
-OPEN = ("/healthz", "/favicon.ico", "/embed.js", "/watch")
-"What anybody may read: nothing in it is anybody's. So is all below OPEN_FILES: the scripts of the page."
-OPEN_FILES = "/static/"
-FOR_ADMINS = ("/metrics", "/api/admin/")
-"Whatever begins with one of these."
-SESSIONS = "/api/sessions"
-OF_A_SESSION = (f"{SESSIONS}/", "/api/watch/")
-"""Addresses of one session. They ask for its own secret, which only who was let in has been given. The link to watch it
-is a secret, too; it is made to be passed on."""
-TALKING = (
-    SESSIONS,
-    "/offer",
-    "/human",
-    "/humanaudio",
-    "/interrupt_talk",
-    "/is_speaking",
-    "/set_audiotype",
-    "/record",
-    "/close",
-)
-"Changes that belong to talking with an avatar, by programs and by LiveTalking's API. Viewers may make them."
-TOOLS = ("/gradio_api/queue/join", "/gradio_api/mcp")
-"Where each of the tools for programs is asked for (`portal/api/tools.py`). A tool that is for makers asks require()."
 
 
 class WrongPassword(VivavoceError, code="wrong_password", http_status=401):
     """There is nobody of that name and password, or a token is not valid."""
-
-
-class NotAllowed(VivavoceError, code="not_allowed", http_status=403):
-    """Somebody's role does not go as far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +159,7 @@ class Gate:
         path = path_below(scope)
         if scope["type"] == "http" and scope["method"] == "POST" and path in ("/login", "/logout"):
             return self._log_out(scope) if path == "/logout" else await self._log_in(scope, receive)
-        if path in OPEN or path.startswith((OPEN_FILES, *OF_A_SESSION)):
+        if is_open(path):
             return None
         person, token = await self._who(scope)
         if person is None:
@@ -276,7 +247,7 @@ class Gate:
             raise WrongPassword("This portal takes no tokens.", "Log in with a password.")
         try:
             claims = jwt.decode(token, self._keys.token_secret, [ALGORITHM], options={"require": ["exp", "sub"]})
-            name, role = _name(str(claims["sub"])), Role.named(str(claims.get("role", "viewer")))
+            name, role = given_name(str(claims["sub"])), Role.named(str(claims.get("role", "viewer")))
             ends_s = self._clock.now_s() + float(claims["exp"]) - time.time()
             return Person(name, role, login_state=lambda: self._login_until(ends_s))
         except (jwt.InvalidTokenError, ValueError, OverflowError) as error:
@@ -297,7 +268,7 @@ class Gate:
     def _by_header(self, name: str) -> Person:
         """Raises WrongPassword: the proxy's word is no name."""
         try:
-            name = _name(name)
+            name = given_name(name)
         except ValueError as error:
             raise WrongPassword(f"The login header is not valid: {error}.", "Ask whoever runs this portal.") from error
 
@@ -389,24 +360,6 @@ class Gate:
         return login_page(scope, error, after, asks_name=bool(self._users.names()))
 
 
-def require(person: Person, needed: Role) -> None:
-    """Raises NotAllowed: the person's role does not go as far."""
-    if person.role < needed:
-        raise NotAllowed(
-            f"This needs the role {needed.name.lower()}; yours is {person.role.name.lower()}.",
-            "Ask whoever runs this portal.",
-        )
-
-
-def role_for(scope: Scope) -> Role:
-    """The least role that may ask for that."""
-    path = path_below(scope)
-    if path.startswith(FOR_ADMINS):
-        return Role.ADMIN
-    is_read = scope["type"] == "websocket" or scope["method"] in HARMLESS
-    return Role.VIEWER if is_read or path in (*TALKING, *TOOLS) else Role.MAKER
-
-
 def secret_of(data_dir: Path) -> bytes:
     """What our cookies are signed with. Made once, so that a restart logs nobody out."""
     path = data_dir / "login.key"
@@ -470,16 +423,6 @@ def _without_token(scope: Scope) -> str:
     others = [pair for pair in parse_qsl(_query(scope)[1:], keep_blank_values=True) if pair[0] != "token"]
     path: str = scope["path"]
     return path + (f"?{urlencode(others)}" if others else "")
-
-
-def _name(given: str) -> str:
-    """Of somebody in no file, as others give it. It is written to logs and databases. Raises ValueError."""
-    name = given.strip()
-    if not name:
-        raise ValueError("it names nobody")
-    if len(name) > LONGEST_GIVEN_NAME or in_sight(name) != name:
-        raise ValueError(f"a name has up to {LONGEST_GIVEN_NAME} characters, and none that nobody sees")
-    return name
 
 
 def _inside(scope: Scope, wanted: str) -> str:

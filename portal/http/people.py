@@ -31,6 +31,7 @@ __all__ = [
     "Role",
     "UsersError",
     "UsersFile",
+    "given_name",
     "hashed",
     "is_password",
     "person_of",
@@ -44,6 +45,8 @@ SCRYPT_COST, SCRYPT_BLOCK, SCRYPT_LANES = 2**14, 8, 5
 "16 MiB and a quarter of a second per attempt; one of the settings that OWASP's Password Storage Cheat Sheet names."
 SALT_BYTES = 16
 LONGEST_NAME = 80
+LONGEST_GIVEN_NAME = 256
+"In a token or the header of a proxy; an address of e-mail has up to 254."
 
 
 class Role(enum.IntEnum):
@@ -120,6 +123,16 @@ def person_of(scope: Scope) -> Person:
     """Who asks; ANYBODY where no login is set up."""
     person: Person = scope.get(PERSON, ANYBODY)
     return person
+
+
+def given_name(given: str) -> str:
+    """Of somebody in no file, as others give it. It is written to logs and databases. Raises ValueError."""
+    name = given.strip()
+    if not name:
+        raise ValueError("it names nobody")
+    if len(name) > LONGEST_GIVEN_NAME or in_sight(name) != name:
+        raise ValueError(f"a name has up to {LONGEST_GIVEN_NAME} characters, and none that nobody sees")
+    return name
 
 
 class UsersError(VivavoceError, code="bad_settings"):

@@ -139,10 +139,7 @@ def run_worker(
         else:
             # A job may be left unfinished: one whose end could not be written. The next start takes it up.
             occupation.wait_idle(idle_exit_s)
-    except (DiskFull, DatabaseUnreachable) as error:
-        logger.error("%s", error)
-        leave(75)
-    except WorkerLeftOut as error:
+    except (DiskFull, DatabaseUnreachable, WorkerLeftOut) as error:
         logger.error("%s", error)
         leave(_status_of(error))
     except KeyboardInterrupt:
@@ -179,7 +176,7 @@ def _end_as_left_out(reason: WorkerLeftOut) -> None:
     leave(_status_of(reason))
 
 
-def _status_of(reason: WorkerLeftOut) -> int:
+def _status_of(reason: VivavoceError) -> int:
     return 78 if isinstance(reason, OtherCode) else 75
 
 

@@ -27,7 +27,7 @@ class Talk:
         self.asked: list[tuple[str, float | None]] = []
         self.refuses = False
 
-    def say(self, text: str, mode: str = "chat", *, speech_ended_s: float | None = None) -> int:
+    def ask(self, text: str, speech_ended_s: float | None) -> int:
         if self.refuses:
             raise AskedTooOften("That were many questions.", "Ask again later.")
         self.asked.append((text, speech_ended_s))
@@ -51,7 +51,7 @@ class House:
         self.playout = Playout(bundle, self.clock)
         hearing = Hearing(Backends({}), {}, HearingChoice())
         self.listening = Listening(
-            self.talk, self.playout, self.talk.add_output, hearing, self.clock, self.told.append, "me"
+            self.talk, self.talk.ask, self.playout, self.talk.add_output, hearing, self.clock, self.told.append, "me"
         )
 
     async def utter(self, seconds: float) -> float:

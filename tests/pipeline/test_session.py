@@ -142,12 +142,12 @@ async def test_held_speech_goes_on_and_its_history_is_whole(room: Room) -> None:
     turn = room.session.say(words)
     await room.until(lambda: (turn, "speaking") in room.states)
     await room.pass_time(0.8)
-    room.session.hold()
+    room.session.conversation.hold()
     held = len(room.transport.frames)
     await room.pass_time(3.0)
     assert not any(frame.speaking for frame in list(room.transport.frames)[held + 1 :])
     room.session.note_reached((held - 5) / FPS)
-    room.session.resume()
+    room.session.conversation.resume()
     await room.until(done(room, turn))
     assert room.states == [(turn, state) for state in ("queued", "thinking", "speaking", "done")]
     assert [event.held for event in room.all(HoldEvent)] == [True, False]
@@ -162,7 +162,7 @@ async def test_a_question_over_held_speech_keeps_what_was_played_of_it(room: Roo
     turn = room.session.say(words)
     await room.until(lambda: (turn, "speaking") in room.states)
     await room.pass_time(1.2)
-    room.session.hold()
+    room.session.conversation.hold()
     await room.pass_time(0.4)
     room.session.note_reached(0.0)
     assert room.session.conversation.history[-1].content == words  # handed over whole, and not done yet
@@ -174,8 +174,8 @@ async def test_a_question_over_held_speech_keeps_what_was_played_of_it(room: Roo
 
 async def test_nothing_is_held_while_nothing_is_said(room: Room) -> None:
     """A hold without a turn, or two of them, or a resume without one, changes nothing."""
-    room.session.hold()
-    room.session.resume()
+    room.session.conversation.hold()
+    room.session.conversation.resume()
     assert not room.session.playout.holds
     turn = room.session.say("one two three four")
     await room.until(done(room, turn))

@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from pipeline.clock import ManualClock
-from portal.http.login import LONGEST_GIVEN_NAME, Gate
-from portal.http.people import LoginState, Person, Role, UsersFile, person_of
+from portal.http.login import Gate
+from portal.http.people import LONGEST_GIVEN_NAME, LoginState, Person, Role, UsersFile, person_of
 from portal.http.proxies import BehindProxies
 from tests.portal.login_gate import PRODUCT, Opened, settings_with, token
 from tests.portal.session_house import House
