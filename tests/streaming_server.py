@@ -17,7 +17,9 @@ STREAM_PORT = free_port()
 
 RECEIVER = """
 import av, sys
-with av.open(sys.argv[1], options={"listen": "1", "timeout": "60"}) as source, av.open(sys.argv[2], "w") as file:
+with av.open(sys.argv[1], options={"listen": "1", "timeout": "60"}) as source, av.open(
+    sys.argv[2], "w", options={"flush_packets": "1"}  # what has come can be read while the stream goes on
+) as file:
     streams = [file.add_stream_from_template(stream) for stream in source.streams]
     for packet in source.demux():
         if packet.dts is not None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, Route
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import Visitor
+from tests.browser.patience import eventually
 
 pytestmark = pytest.mark.browser
 
@@ -94,6 +95,7 @@ async def test_axe_finds_nothing_on_any_tab(visit: Visitor, language: str, theme
     await open_details(page)
     found["details"] = await faults(page)
     await page.locator(".vv-title button").click()
+    await expect(page.locator(".vv-renaming [name=name]")).to_be_visible()
     found["renaming"] = await faults(page)
     assert not any(found.values()), json.dumps(found, indent=1, ensure_ascii=False)
 
@@ -104,10 +106,10 @@ async def test_fingers_hit_what_they_mean(visit: Visitor) -> None:
     await page.route("**/api/jobs*", tell_jobs)
     for tab in TABS[1:]:
         await open_tab(page, tab)
-        assert await page.evaluate(SMALL) == [], tab
+        await eventually(page, SMALL, [])
     await open_tab(page, "avatars")
     await open_details(page)
-    assert await page.evaluate(SMALL) == []
+    await eventually(page, SMALL, [])
 
 
 async def with_previews(route: Route) -> None:
@@ -125,5 +127,7 @@ async def test_who_asks_for_no_motion_sees_none(visit: Visitor, motion: Any, mov
     await page.route("**/api/avatars", with_previews)
     await open_tab(page, "avatars")
     await open_details(page)
-    playing = page.locator("vivavoce-avatars .vv-avatar video, .vv-detail .vv-pair figure:first-child video")
-    assert await playing.count() == (3 if moves else 0)
+    places = ("vivavoce-avatars .vv-avatar", ".vv-detail .vv-pair figure:first-child")
+    shown, other = ("video", "img") if moves else ("img", "video")
+    await expect(page.locator(", ".join(f"{place} {shown}" for place in places))).to_have_count(3)
+    await expect(page.locator(", ".join(f"{place} {other}" for place in places))).to_have_count(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.async_api import expect
 
 from tests.browser.conftest import TAB, Visitor
 from tests.browser.patience import note, until_noted
@@ -23,9 +24,9 @@ async def test_a_persona_that_is_typed_holds_from_the_next_answer_on(visit: Visi
     await page.page.fill(".vv-persona [name=prompt]", "You are a cat.")
     await page.page.press(".vv-persona [name=prompt]", "Tab")
     await until_noted(page.page, ".vv-toast", "Changed")
-    assert await page.run("choices.map(({changed, choice}) => [changed, choice.persona])") == [[True, "session"]]
+    await page.eventually("choices.map(({changed, choice}) => [changed, choice.persona])", [[True, "session"]])
     assert (await page.stats())["session"] == stats["session"]
-    assert await page.run(f"{TAB}.player.session.hello.prompt") == "You are a cat."
+    await page.eventually(f"{TAB}.player.session.hello.prompt", "You are a cat.")
 
 
 async def test_a_voice_is_changed_while_an_answer_is_spoken(visit: Visitor) -> None:
@@ -36,16 +37,15 @@ async def test_a_voice_is_changed_while_an_answer_is_spoken(visit: Visitor) -> N
     await page.say("one two three. four five six. seven eight nine. ten eleven twelve.")
     await page.until("vivavoce.stats().turnState === 'speaking'")
     await page.run(f"{TAB}.player.changes.change({{ ...{TAB}.player.changes.chosen, voice: 'beep' }})")
-    await page.until("choices.length === 1")
-    assert await page.run("[choices[0].changed, choices[0].choice.voice]") == [True, "beep"]
-    assert await page.run("document.querySelector('.vv-settings [name=voice]').value") == "beep"
+    await page.eventually("choices.map(({changed, choice}) => [changed, choice.voice])", [[True, "beep"]])
+    await page.eventually("document.querySelector('.vv-settings [name=voice]').value", "beep")
     await page.page.click(".vv-settings > summary")
     await page.run(
         "document.querySelector('.vv-settings .vv-panel').dispatchEvent(new Event('change', {bubbles: true}))"
     )
     await page.until("vivavoce.stats().turnState === 'done'")
     assert await page.run("choices.length") == 1
-    assert not await page.page.locator(".vv-interrupted").count()
+    await expect(page.page.locator(".vv-interrupted")).to_have_count(0)
 
 
 async def test_a_voice_that_cannot_be_had_is_told_and_the_menus_go_back(visit: Visitor) -> None:
@@ -55,7 +55,7 @@ async def test_a_voice_that_cannot_be_had_is_told_and_the_menus_go_back(visit: V
     await page.run(f"{TAB}.player.changes.change({{ ...{TAB}.player.changes.chosen, voice: 'nobody' }})")
     await page.page.wait_for_selector(".vv-error")
     await page.until(f"{TAB}.player.changes.unanswered.length === 0")
-    assert await page.run("document.querySelector('.vv-settings [name=voice]').value") == ""
-    assert await page.run(f"{TAB}.player.changes.chosen.voice") is None
+    await page.eventually("document.querySelector('.vv-settings [name=voice]').value", "")
+    await page.eventually(f"{TAB}.player.changes.chosen.voice", None)
     await page.say("one two three.")
     await page.until("vivavoce.stats().turnState === 'done'")

@@ -10,13 +10,14 @@ from typing import Literal
 import cv2
 import numpy as np
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Frame, Page, expect
 
 from avatars.bundle import encode_jpeg
 from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.mattes import MattesMaker
 from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import MEASURING, SIZE, Chromium, plain_page, write_avatar
+from tests.browser.conftest import MEASURING, SIZE, STARTS, TOO_LATE, Chromium, plain_page, write_avatar
+from tests.browser.patience import passes, until
 
 pytestmark = pytest.mark.browser
 
@@ -90,12 +91,16 @@ def cutting_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalP
 
 
 @asynccontextmanager
-async def framed(chromium: Chromium, portal: PortalProcess, query: str) -> AsyncIterator[Page]:
-    """A page with stripes, which has the stage view in a frame that fills it."""
+async def framed(
+    chromium: Chromium, portal: PortalProcess, query: str, asked: list[str] | None = None
+) -> AsyncIterator[Page]:
+    """A page with stripes, which has the stage view in a frame that fills it. asked: gets the addresses asked for."""
     source = f"{portal.url}/stage?{query}&controls=0&autostart=1"
     frame = f"<iframe src='{source}' style='border:0;width:512px;height:512px' allow=autoplay></iframe>"
     around = f"<!doctype html><body style='margin:0;background:{STRIPES}'>{frame}</body>"
     async with plain_page(await chromium.get(), "about:blank") as page:
+        if asked is not None:
+            page.on("request", lambda request: asked.append(request.url))
         await page.set_viewport_size({"width": 512, "height": 512})
         await page.route("**/around", lambda route: route.fulfill(body=around, content_type="text/html"))
         await page.goto(f"{portal.url}/around")
@@ -116,6 +121,18 @@ def share_like(pixels: np.ndarray, *colours: tuple[int, int, int], within: int =
     return float(np.any(near, axis=0).mean())
 
 
+async def live(stage: Frame, transport: str) -> None:
+    """It started by itself. Where the machine was too busy for WebRTC it has fallen back, and is started again."""
+    for _ in range(STARTS):
+        await until(stage, "vivavoce.stats().state === 'live'")
+        stats = await stage.evaluate("vivavoce.stats()")
+        if stats["transport"] == transport or stats["reasonCode"] not in TOO_LATE:
+            break
+        await stage.evaluate("vivavoce.stop()")
+        await stage.evaluate("void vivavoce.start({ avatar: 'walker' })")
+    assert stats["transport"] == transport, stats
+
+
 @pytest.mark.parametrize(("transport", "most_misfit_px"), [("websocket", 1), ("webrtc", 4)])
 async def test_a_page_is_seen_behind_the_person_and_not_through_it(
     one_chromium: Chromium,
@@ -128,17 +145,16 @@ async def test_a_page_is_seen_behind_the_person_and_not_through_it(
     Over the socket a matte is that of its picture. Over WebRTC it may be a few pictures off, which moves no head by
     more than a pixel; this person walks four times as fast.
     """
-    query = f"avatar=walker&bg=transparent&transport={transport}"
+    query = f"avatar=walker&bg=transparent&transport={'auto' if transport == 'webrtc' else transport}"
     async with framed(one_chromium, cutting_portal, query) as page:
         stage = page.frames[1]
-        await stage.wait_for_function("() => window.vivavoce?.stats().state === 'live'", timeout=60000)
-        await stage.wait_for_function("() => document.body.dataset.cutout === 'on'")
-        assert await stage.evaluate("vivavoce.stats().transport") == transport
+        await live(stage, transport)
+        await until(stage, "document.body.dataset.cutout === 'on'")
         await stage.evaluate(KEEP_WORST)
-        await stage.wait_for_function("() => misfits.length > 50", timeout=60000)
+        await until(stage, "misfits.length > 50")
         idle = await seen(page)
         await stage.evaluate("vivavoce.say('one two three four five six seven eight', 'echo')")
-        await stage.wait_for_function("() => vivavoce.stats().turnState === 'speaking'")
+        await until(stage, "vivavoce.stats().turnState === 'speaking'")
         speaking = await seen(page)
         misfits = await stage.evaluate("misfits.splice(0)")
         for shot in (idle, speaking):
@@ -156,15 +172,19 @@ async def test_a_colour_or_a_blur_is_behind_the_person(one_chromium: Chromium, c
     """Before a session, too: the still is cut out as well. A blur is one of the background without the person."""
     async with plain_page(await one_chromium.get(), f"{cutting_portal.url}/stage?avatar=walker&bg=%2300b140") as page:
         await page.set_viewport_size({"width": 512, "height": 512})
-        await page.wait_for_function("() => document.body.dataset.cutout === 'on'")
-        await page.wait_for_function("() => document.querySelector('img.vv-cut').complete")
-        shot = await seen(page)
-        assert share_like(shot[150:340, :48], (0, 177, 64)) > 0.98
-        assert share_like(shot[150:340, 132:288], PERSON) > 0.98
+        await until(page, "document.body.dataset.cutout === 'on'")
+        await until(page, "document.querySelector('img.vv-cut').naturalWidth > 0")
+
+        async def is_cut_out() -> None:
+            shot = await seen(page)
+            assert share_like(shot[150:340, :48], (0, 177, 64)) > 0.98
+            assert share_like(shot[150:340, 132:288], PERSON) > 0.98
+
+        await passes(is_cut_out)
         await page.goto(f"{cutting_portal.url}/stage?avatar=walker&bg=blur")
-        await page.wait_for_function("() => document.body.dataset.cutout === 'on'")
+        await until(page, "document.body.dataset.cutout === 'on'")
         backdrop = "document.querySelector('.vv-backdrop')"
-        await page.wait_for_function(f"() => {backdrop}.src.startsWith('blob:') && {backdrop}.checkVisibility()")
+        await until(page, f"{backdrop}.src.startsWith('blob:') && {backdrop}.checkVisibility()")
 
 
 async def test_an_avatar_whose_background_is_not_known_keeps_it(
@@ -174,20 +194,21 @@ async def test_an_avatar_whose_background_is_not_known_keeps_it(
     async with plain_page(
         await one_chromium.get(), f"{cutting_portal.url}/stage?avatar=alpha&bg=red&autostart=1"
     ) as page:
-        await page.wait_for_function("() => window.vivavoce?.stats().state === 'live'")
-        await page.wait_for_function("() => document.body.dataset.cutout === 'unknown'")
-        assert not await page.locator("img.vv-cut").is_visible()
-        shown = await page.evaluate("vivavoce.stats().transport === 'webrtc' ? '#vv-video' : '#vv-canvas'")
-        await page.wait_for_function(f"() => getComputedStyle(document.querySelector('{shown}')).opacity === '1'")
+        await until(page, "vivavoce.stats().state === 'live'")
+        await until(page, "document.body.dataset.cutout === 'unknown'")
+        await expect(page.locator("img.vv-cut")).to_be_hidden()
+        shown = "document.querySelector(vivavoce.stats().transport === 'webrtc' ? '#vv-video' : '#vv-canvas')"
+        await until(page, f"getComputedStyle({shown}).opacity === '1'")
 
 
 async def test_what_is_fetched_for_it_is_little(one_chromium: Chromium, cutting_portal: PortalProcess) -> None:
     """The mattes come once, and the pictures stay as they are."""
     asked: list[str] = []
-    async with framed(one_chromium, cutting_portal, "avatar=walker&bg=transparent&transport=websocket") as page:
-        page.on("request", lambda request: asked.append(request.url))
-        await page.frames[1].wait_for_function("() => window.vivavoce?.stats().frames > 25", timeout=60000)
-        for text in ("one", "two"):
-            await page.frames[1].evaluate("(text) => vivavoce.say(text, 'echo')", text)
-            await page.frames[1].wait_for_function("() => vivavoce.stats().turnState === 'done'")
-        assert len([url for url in asked if "mattes.bin" in url]) <= 1
+    query = "avatar=walker&bg=transparent&transport=websocket"
+    async with framed(one_chromium, cutting_portal, query, asked) as page:
+        stage = page.frames[1]
+        await until(stage, "vivavoce.stats().frames > 25")
+        for turn, text in enumerate(("one", "two"), 1):
+            await stage.evaluate("(text) => vivavoce.say(text, 'echo')", text)
+            await until(stage, f"vivavoce.stats().turn === {turn} && vivavoce.stats().turnState === 'done'")
+        assert len([url for url in asked if "mattes.bin" in url]) == 1

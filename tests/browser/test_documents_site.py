@@ -13,7 +13,8 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from portal.commands.documentation import build_site
-from tests.browser.conftest import browser_fixture
+from tests.browser.conftest import browser_fixture, faultless
+from tests.browser.patience import until
 
 pytestmark = pytest.mark.browser
 
@@ -41,7 +42,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
 @browser_fixture()
 async def page(browser: Browser) -> AsyncIterator[Page]:
     opened = await browser.new_page(viewport=PHONE)  # type: ignore[arg-type] # a TypedDict
-    yield opened
+    async with faultless(opened):
+        yield opened
     await opened.close()
 
 
@@ -58,7 +60,7 @@ async def test_its_search_finds(site: tuple[Path, str], page: Page, address: str
     """Chinese without spaces, too, and words that no dictionary has together."""
     await page.goto(f"{site[1]}/{address}?q={question}")
     await page.wait_for_selector("#search-results li a")
-    await page.wait_for_function("/[0-9]/.test(document.querySelector('#search-results .search-summary').textContent)")
+    await until(page, "/[0-9]/.test(document.querySelector('#search-results .search-summary').textContent)")
     links = await page.eval_on_selector_all("#search-results li a", "all => all.map(one => one.getAttribute('href'))")
     assert any(link.startswith(found) for link in links)
 
@@ -67,5 +69,5 @@ async def test_no_page_is_wider_than_a_phone(site: tuple[Path, str], page: Page)
     """Its tables scroll by themselves."""
     folder, url = site
     for path in sorted(path for path in folder.rglob("*.html") if "_static" not in path.parts):
-        await page.goto(f"{url}/{path.relative_to(folder)}", wait_until="domcontentloaded")
+        await page.goto(f"{url}/{path.relative_to(folder)}")  # with its styles and pictures
         assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Route
+from playwright.async_api import Browser, Route, expect
 
 from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import JOBS, MEASURING, plain_page, write_avatar
+from tests.browser.patience import eventually
 
 pytestmark = pytest.mark.browser
 
@@ -70,12 +71,12 @@ async def test_a_page_that_is_still_loading_says_so(browser: Browser, portal: Po
         await page.goto(f"{portal.url}/?lang=zh")
         await asked.wait()
         await page.wait_for_selector(".vv-state:has-text('加载中')")
-        assert await page.inner_text("#vv-status") == "正在加载数字人…"
-        assert not await page.inner_text(".vv-preparing")
+        await expect(page.locator("#vv-status")).to_have_text("正在加载数字人…")
+        await expect(page.locator(".vv-preparing")).to_have_text("")
         answer.set()
         await page.wait_for_selector(".vv-state:has-text('准备中')")
-        assert await page.inner_text(".vv-preparing") == "正在准备第一个数字人，只需几秒钟。"
-        assert set(await page.evaluate("[...seenTabs]")) == {"对话", "数字人", "工作室", "任务"}
+        await expect(page.locator(".vv-preparing")).to_have_text("正在准备第一个数字人，只需几秒钟。")
+        await eventually(page, "[...seenTabs].sort()", sorted(["对话", "数字人", "工作室", "任务"]))
 
 
 async def test_without_avatars_nobody_is_told_to_wait(browser: Browser, portal: PortalProcess) -> None:
@@ -83,8 +84,8 @@ async def test_without_avatars_nobody_is_told_to_wait(browser: Browser, portal: 
     async with plain_page(browser, portal.url) as page:
         await page.route(JOBS, lambda route: route.fulfill(json=[]))
         await page.wait_for_selector(".vv-state:has-text('No avatar')")
-        assert "under Avatars" in await page.inner_text("#vv-status")
-        assert "under Avatars" in await page.inner_text(".vv-preparing")
+        for place in ("#vv-status", ".vv-preparing"):
+            await expect(page.locator(place)).to_contain_text("under Avatars")
         await page.fill(".vv-composer textarea", "hello there")
         await page.press(".vv-composer textarea", "Enter")
         await page.wait_for_selector(".vv-toast.vv-on:has-text('under Avatars')")
@@ -96,18 +97,18 @@ async def test_the_first_avatars_are_waited_for(browser: Browser, portal: Portal
     """The page says so, keeps what is typed, and shows the first avatar and the second as they come."""
     async with plain_page(browser, portal.url) as page:
         await page.wait_for_selector(".vv-state:has-text('Preparing')")
-        assert "first avatar is being prepared" in await page.inner_text("#vv-status")
-        assert await page.is_disabled("#vv-start")
+        await expect(page.locator("#vv-status")).to_contain_text("first avatar is being prepared")
+        await expect(page.locator("#vv-start")).to_be_disabled()
         text = page.locator(".vv-composer textarea")
         await text.fill("hello there")
         await text.press("Enter")
         await page.wait_for_selector(".vv-toast.vv-on:has-text('kept')")
-        assert await text.input_value() == "hello there"
-        assert not await page.locator(".vv-note, .vv-asked").count()
+        await expect(text).to_have_value("hello there")
+        await expect(page.locator(".vv-note, .vv-asked")).to_have_count(0)
         write_avatar(avatars / "mira", 90)
         await page.wait_for_selector("#vv-start:not([disabled])")
-        assert await page.inner_text(".vv-state") == "Ready"
-        assert not await page.locator(".vv-toast.vv-on").count()
+        await expect(page.locator(".vv-state")).to_have_text("Ready")
+        await expect(page.locator(".vv-toast.vv-on")).to_have_count(0)
         write_avatar(avatars / "theo", 60)
         await page.wait_for_selector("#vv-talk .vv-avatar[data-id=theo]")
         await text.press("Enter")

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page
 
 from portal.commands.portal_process import PortalProcess
 from tests.browser.conftest import plain_page
-from tests.browser.patience import note, until_noted
+from tests.browser.patience import note, until, until_noted
 
 PREFIX = "/some/where"
 
@@ -60,13 +60,13 @@ async def use_every_tab(page: Page) -> None:
     """Talk: a session starts and says something. The others show what they have."""
     await page.wait_for_selector("#vv-start:not([disabled])")
     await page.click("#vv-start")
-    await page.wait_for_function("vivavoce.stats().state === 'live'")
+    await until(page, "vivavoce.stats().state === 'live'")
     await note(page, ".vv-subtitle")
     await page.evaluate("vivavoce.say('hello there', 'echo')")
     await until_noted(page, ".vv-subtitle", "hello")
     await page.get_by_role("tab", name="Avatars").click()
     await page.wait_for_selector(".vv-gallery img")
-    await page.wait_for_function("[...document.querySelectorAll('.vv-gallery img')].every((img) => img.naturalWidth)")
+    await until(page, "[...document.querySelectorAll('.vv-gallery img')].every((img) => img.naturalWidth)")
     await page.get_by_role("tab", name="Studio").click()
     await page.wait_for_selector(".vv-speakers img")
     await page.get_by_role("tab", name="Jobs").click()

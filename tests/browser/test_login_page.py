@@ -11,8 +11,9 @@ from playwright.async_api import Browser, Page, expect
 from portal.commands.portal_process import PortalProcess, running_portal
 from portal.http.people import Role, UsersFile
 from tests.browser.conftest import MEASURING, write_avatar
+from tests.browser.patience import WITHIN_S, eventually, until
 
-READY_MS = 30_000
+READY_MS = 1000 * WITHIN_S
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +50,14 @@ async def test_a_viewer_logs_in_talks_and_logs_out(browser: Browser, locked: Por
     await page.wait_for_selector("#vv-start:not([disabled])", timeout=READY_MS)
     await expect(page.locator("[data-tab-id=talk]").first).to_be_visible()
     for tab in ("avatars", "studio", "jobs"):
-        for button in await page.locator(f"[data-tab-id={tab}]").all():
-            await expect(button).to_be_hidden()
+        await expect(page.locator(f"[data-tab-id={tab}]:visible")).to_have_count(0)
     await page.click("#vv-start")
-    await page.wait_for_function("vivavoce.stats().state === 'live'", timeout=READY_MS)
+    await until(page, "vivavoce.stats().state === 'live'")
     await page.evaluate("vivavoce.say('one two three')")
-    await page.wait_for_function("sessionStorage.length > 0")
+    await until(page, "sessionStorage.length > 0")
     await page.get_by_text("退出登录").click()
     await expect(page.locator("h1")).to_have_text("登录 Vivavoce")
-    assert await page.evaluate("Object.keys(sessionStorage)") == []
+    await eventually(page, "Object.keys(sessionStorage)", [])
     await page.context.close()
 
 
@@ -109,6 +109,6 @@ async def test_two_people_see_what_is_theirs_or_shared(browser: Browser, locked:
         await expect(detail.locator(hidden)).to_be_hidden()
     await detail.get_by_text("和它对话").click()
     await mia.click("#vv-start")
-    await mia.wait_for_function("vivavoce.stats().state === 'live'", timeout=READY_MS)
+    await until(mia, "vivavoce.stats().state === 'live'")
     for page in (max_, mia):
         await page.context.close()

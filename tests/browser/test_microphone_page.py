@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.async_api import expect
 
 from pipeline import registry
 from pipeline.audio import StreamResampler
@@ -109,9 +110,9 @@ async def test_a_microphone_that_is_refused_is_told_with_the_remedy(visit: Visit
     await page.start()
     await page.page.click("#vv-mic")
     await page.until("document.querySelector('.vv-note[data-code=microphone_refused]')")
-    assert words in await page.page.inner_text(".vv-note")
-    assert await page.page.get_attribute("#vv-mic", "aria-pressed") == "false"
-    assert (await page.stats())["ears"]["mode"] == "off"
+    await expect(page.page.locator(".vv-note")).to_contain_text(words)
+    await expect(page.page.locator("#vv-mic")).to_have_attribute("aria-pressed", "false")
+    await page.eventually("vivavoce.stats().ears.mode", "off")
     await page.say("one two three")
     await page.until("vivavoce.stats().turnState === 'done'")
 
@@ -134,10 +135,10 @@ async def test_one_that_is_unplugged_in_mid_word_is_told(visit: Visitor) -> None
     page = await visit(flags=FAKE_DEVICE, before=keep)
     await page.start()
     await page.run("vivavoce.listen(true)")
-    assert (await page.stats())["ears"]["microphone"]["echoCancellation"]
+    await page.until("vivavoce.stats().ears.microphone.echoCancellation")
     await page.run("stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
     await page.until("document.querySelector('.vv-note[data-code=microphone_unplugged]')")
-    assert await page.page.get_attribute("#vv-mic", "aria-pressed") == "false"
+    await expect(page.page.locator("#vv-mic")).to_have_attribute("aria-pressed", "false")
     assert (await page.stats())["state"] == "live"
 
 
@@ -146,20 +147,22 @@ async def test_held_down_it_listens_and_let_go_it_does_not(visit: Visitor) -> No
     page = await visit(flags=FAKE_DEVICE)
     await page.page.select_option("[name=way]", "hold", force=True)
     await page.start()
-    heard = "['hold', 'off'].includes(vivavoce.stats().ears.mode) && vivavoce.stats().ears.mode"
+    mode = "vivavoce.stats().ears.mode"
     await page.page.hover("#vv-mic")
     await page.page.mouse.down()
-    assert await page.run(heard) == "hold"
+    await page.eventually(mode, "hold")
     await page.page.mouse.up()
-    assert await page.run(heard) == "off"
+    await page.eventually(mode, "off")
     await page.page.focus(".vv-composer textarea")
     await page.page.keyboard.down("Space")
-    assert await page.run(heard) == "hold"
+    await page.eventually(mode, "hold")
     await page.page.keyboard.up("Space")
-    assert await page.run(heard) == "off"
-    await page.page.keyboard.type("a b")
-    assert await page.run("document.querySelector('.vv-composer textarea').value") == "a b"
-    assert await page.run(heard) == "off"
+    await page.eventually(mode, "off")
+    await page.page.keyboard.type("a")
+    await page.page.keyboard.down("Space")
+    await expect(page.page.locator(".vv-composer textarea")).to_have_value("a ")
+    assert await page.run(mode) == "off"
+    await page.page.keyboard.up("Space")
 
 
 @pytest.mark.skipif(not LACKS_EARS, reason="the extra `ears` is installed")
@@ -169,7 +172,7 @@ async def test_without_ears_the_page_says_what_is_missing(visit: Visitor) -> Non
     await page.start()
     await page.page.click("#vv-mic")
     await page.until("document.querySelector('.vv-note[data-code=backend_unavailable]')")
-    assert "fetch ears" in await page.page.inner_text(".vv-note")
+    await expect(page.page.locator(".vv-note")).to_contain_text("fetch ears")
     await page.until("vivavoce.stats().ears.mode === 'off'")
 
 
@@ -187,7 +190,7 @@ async def test_a_spoken_question_becomes_text_and_is_answered(visit: Visitor, qu
     await page.until(f"{asked}.some((text) => text.includes('weather like in london'))", within_s=150)
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().turnState === 'done'", within_s=60)
-    assert (await page.stats())["ears"]["microphone"] is None
+    await page.eventually("vivavoce.stats().ears.microphone", None)
 
 
 @pytest.mark.skipif(LACKS_EARS, reason="needs the extra `ears`")
@@ -211,7 +214,7 @@ async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cou
     stats = await page.stats()
     assert (stats["turn"], stats["turnState"]) == (turn, "speaking")
     assert not any(await page.run("words"))
-    assert not await page.page.query_selector(".vv-asked")
+    await expect(page.page.locator(".vv-asked")).to_have_count(0)
 
 
 @pytest.mark.skipif(LACKS_EARS, reason="needs the extra `ears`")
@@ -230,5 +233,5 @@ async def test_firefox_hears_a_spoken_question(
     )
     assert await said.wait() == 0
     await page.until("document.querySelector('.vv-asked:not(.vv-pending)')", within_s=90)
-    assert "weather like in london" in (await page.page.inner_text(".vv-asked")).lower()
+    await expect(page.page.locator(".vv-asked").first).to_contain_text("weather like in london", ignore_case=True)
     await page.until("vivavoce.stats().turnState === 'done'", within_s=60)

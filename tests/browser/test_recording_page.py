@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from playwright.async_api import expect
 
 from tests.browser.conftest import WORDS, Visit, Visitor
 from tests.browser.test_microphone_page import FAKE_DEVICE, LACKS_EARS, RATE_HZ, write_wav
@@ -38,11 +39,11 @@ def look_into(mp4: bytes) -> tuple[int, float]:
 async def test_a_session_is_recorded_and_downloaded(visit: Visitor) -> None:
     """While it goes on the picture says so; then there are links to a clip, to subtitles and to a transcript."""
     page = await visit("?transport=websocket")
-    assert await page.run("document.querySelector('#vv-record').hidden")
+    await expect(page.page.locator("#vv-record")).to_be_hidden()
     await page.start()
     await page.page.click("#vv-record")
-    await page.until(f"{MARK}.checkVisibility() && {MARK}.textContent.startsWith('Recording 0:0')")
-    assert await page.page.get_attribute("#vv-record", "aria-pressed") == "true"
+    await page.until(f"{MARK}.checkVisibility() && {MARK}.textContent.startsWith('Recording 0:')")
+    await expect(page.page.locator("#vv-record")).to_have_attribute("aria-pressed", "true")
     await page.say(WORDS)
     await page.until("vivavoce.stats().turnState === 'done'")
     await page.page.click("#vv-record")
@@ -62,11 +63,10 @@ async def test_a_recording_that_ends_with_its_session_is_there(visit: Visitor) -
     page = await visit("?transport=websocket&lang=zh")
     await page.start()
     await page.page.click("#vv-record")
-    await page.until(f"{MARK}.textContent.startsWith('正在录制 0:0')")
-    await page.until(f"{MARK}.textContent >= '正在录制 0:01'")
+    await page.until(f"{MARK}.textContent.startsWith('正在录制 0:') && {MARK}.textContent >= '正在录制 0:01'")
     await page.page.click("#vv-stop")
     await page.until(f"{LINK}?.checkVisibility() && !{MARK}.checkVisibility()")
-    assert "字幕" in await page.page.inner_text(".vv-recordings")
+    await expect(page.page.locator(".vv-recordings")).to_contain_text("字幕")
     assert look_into((await downloaded(page, "mp4"))[1])[0] >= 20
 
 

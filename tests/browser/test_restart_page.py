@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 
 from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import LONG, MEASURING, TOO_LATE, WORDS, Visitor, browser_fixture, write_avatar
@@ -48,7 +50,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 async def portal(house: House) -> PortalProcess:
     """With its place free, whatever the last test has left."""
     try:
-        assert await free_again(house.portal, within_s=60)
+        await free_again(house.portal, within_s=60)
     except OSError:  # a test that failed has left it dead
         await asyncio.to_thread(house.come_back)
     return house.portal
@@ -75,10 +77,11 @@ async def test_a_restart_in_mid_answer(visit: Visitor, portal: PortalProcess, ba
     assert (after["turn"], after["turnState"]) == (0, "idle")
     assert after["transport"] == before["transport"] or after["reasonCode"] in TOO_LATE  # the server is cold, too
     assert after["latencyMs"] is None
-    assert await page.page.inner_text(".vv-state") == "Ready for you"
-    assert await page.page.inner_text("#vv-status") and await page.page.is_disabled("#vv-interrupt")
-    assert await page.run("document.querySelector('.vv-answer').classList.contains('vv-interrupted')")
-    assert await page.run("document.querySelector('.vv-subtitle').textContent") == ""
+    await expect(page.page.locator(".vv-state")).to_have_text("Ready for you")
+    await expect(page.page.locator("#vv-status")).not_to_be_empty()
+    await expect(page.page.locator("#vv-interrupt")).to_be_disabled()
+    await expect(page.page.locator(".vv-answer")).to_have_class(re.compile("vv-interrupted"))
+    await expect(page.page.locator(".vv-subtitle")).to_have_text("")
     await page.say(WORDS)
     await page.until("vivavoce.stats().turnState === 'done'")
 
@@ -95,7 +98,7 @@ async def test_an_answer_is_heard_to_its_end_before_a_restart(
     os.kill(portal.pid, signal.SIGTERM)
     await page.until("vivavoce.stats().turnState === 'done'")
     await page.until("vivavoce.stats().state === 'mending'")
-    assert not await page.run("document.querySelectorAll('.vv-interrupted').length")
+    await expect(page.page.locator(".vv-interrupted")).to_have_count(0)
     await asyncio.to_thread(back_again)
     await page.until("vivavoce.stats().state === 'live'")
     assert (await page.stats())["session"] != before["session"]
@@ -113,7 +116,7 @@ async def test_who_waits_in_line_waits_through_a_restart(
     await last.page.fill(".vv-composer textarea", "hello there")
     await last.page.keyboard.press("Enter")
     await last.until("document.querySelector('.vv-state').textContent === 'Waiting'")
-    assert await last.page.inner_text(".vv-asked") == "hello there"
+    await expect(last.page.locator(".vv-asked")).to_have_text("hello there")
     await last.page.fill(".vv-composer textarea", "and good bye")
     await last.page.keyboard.press("Enter")
     portal.kill()
@@ -122,9 +125,8 @@ async def test_who_waits_in_line_waits_through_a_restart(
     await asyncio.to_thread(back_again)
     await last.until("vivavoce.stats().state === 'live'")
     await last.until("[...document.querySelectorAll('.vv-answer')].at(-1)?.textContent.includes('good bye')")
-    asked = await last.run("[...document.querySelectorAll('.vv-asked')].map((bubble) => bubble.textContent)")
-    assert asked == ["hello there", "and good bye"]
-    assert not await last.run("document.querySelectorAll('.vv-error, .vv-pending').length")
+    await expect(last.page.locator(".vv-asked")).to_have_text(["hello there", "and good bye"])
+    await expect(last.page.locator(".vv-error, .vv-pending")).to_have_count(0)
 
 
 async def test_the_avatar_that_was_chosen_is_there_after_a_restart(
@@ -145,11 +147,11 @@ async def test_the_avatar_that_was_chosen_is_there_after_a_restart(
     await page.until("vivavoce.stats().state === 'mending'")
     await asyncio.to_thread(back_again)
     await page.until(f"vivavoce.stats().state === 'live' && vivavoce.stats().session !== '{session}'")
-    assert (await page.run(shown), await page.run(checked)) == ("beta", "beta")
+    await page.eventually(f"[{shown}, {checked}]", ["beta", "beta"])
     await page.run("document.querySelector('vivavoce-talk').tab.player.session.mend()")
     await page.page.click(".vv-avatar[data-id=gamma]")
     await page.until(f"{shown} === 'gamma'")
-    assert await page.run(checked) == "gamma"
+    await page.eventually(checked, "gamma")
 
 
 async def test_a_dead_connection_is_noticed_in_the_line(visit: Visitor, portal: PortalProcess) -> None:
@@ -172,7 +174,7 @@ async def test_a_dead_connection_is_noticed_in_the_line(visit: Visitor, portal: 
     await first.page.click("#vv-stop")
     await last.until("vivavoce.stats().state === 'live'")
     await last.until("document.querySelector('vivavoce-talk').tab.player.welcome.avatar.id === 'beta'")
-    assert await last.run("document.querySelector('.vv-avatar[aria-checked=true]').dataset.id") == "beta"
+    await last.eventually("document.querySelector('.vv-avatar[aria-checked=true]').dataset.id", "beta")
 
 
 async def test_what_was_typed_comes_back_when_waiting_is_given_up(visit: Visitor) -> None:
@@ -184,5 +186,5 @@ async def test_what_was_typed_comes_back_when_waiting_is_given_up(visit: Visitor
     await last.until("document.querySelector('.vv-state').textContent === 'Waiting'")
     await last.page.click("#vv-stop")
     await last.until("document.querySelector('.vv-composer textarea').value === 'hello there'")
-    assert not await last.run("document.querySelectorAll('.vv-asked').length")
-    assert await last.page.is_visible(".vv-hello")
+    await expect(last.page.locator(".vv-asked")).to_have_count(0)
+    await expect(last.page.locator(".vv-hello")).to_be_visible()

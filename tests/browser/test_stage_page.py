@@ -11,10 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
-from playwright.async_api import Browser, Frame, Page
+from playwright.async_api import Browser, Frame, Page, expect
 
 from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import MEASURING, TAB, Chromium, Visitor, plain_page, write_avatar
+from tests.browser.patience import eventually, passes, until
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +41,6 @@ FRAMING = """<!doctype html><title>Elsewhere</title>
 <iframe src="{portal}/stage?avatar=beta" allow="autoplay; microphone" style="width: 300px; height: 400px"></iframe>"""
 
 SECRET = "a secret of the product, and a long one"
-READY_MS = 60_000
 PRODUCT = """<!doctype html><title>Product</title><script src="{portal}/embed.js"></script>
 <vivavoce-avatar avatar="alpha" lang="en" style="width: 300px; height: 400px"></vivavoce-avatar>
 <script>
@@ -93,13 +93,14 @@ def embedded_portal(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) ->
 async def test_the_avatar_fills_the_window_and_nothing_else_is_there(visit: Visitor) -> None:
     """No tabs, no header, no chat; the button starts the avatar of the address, whatever was chosen before."""
     page = await visit("stage?avatar=beta", width=540, height=960)
-    box = await page.page.locator(".vv-frame").bounding_box()
-    assert box is not None and (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 540, 960)
+    frame = "document.querySelector('.vv-frame').getBoundingClientRect()"
+    await page.eventually(f"(({{ x, y, width, height }}) => [x, y, width, height])({frame})", [0, 0, 540, 960])
     for hidden in (".vv-chat", ".vv-choices", "#vv-status"):
-        assert not await page.page.locator(hidden).is_visible()
-    await page.until("document.querySelector('.vv-poster').alt === 'Beta'")
+        await expect(page.page.locator(hidden)).to_be_hidden()
+    poster = page.page.locator(".vv-poster").first
+    await expect(poster).to_have_attribute("alt", "Beta")
     await page.start()
-    assert await page.run("document.querySelector('.vv-poster').alt") == "Beta"
+    await expect(poster).to_have_attribute("alt", "Beta")
     await page.say(WORDS)
     await page.until("document.querySelector('.vv-subtitle').textContent !== ''")
 
@@ -107,12 +108,16 @@ async def test_the_avatar_fills_the_window_and_nothing_else_is_there(visit: Visi
 async def test_it_can_have_the_chat_beside_it(one_chromium: Chromium, portal: PortalProcess) -> None:
     """view=both on a wide screen: the conversation is beside the picture, and works as on the Talk tab."""
     async with plain_page(await one_chromium.get(), f"{portal.url}/stage?view=both&autostart=1") as page:
-        await page.wait_for_function("() => vivavoce.stats().state === 'live'")
-        frame, chat = [await page.locator(one).bounding_box() for one in (".vv-frame", ".vv-chat")]
-        assert frame is not None and chat is not None and chat["x"] >= frame["x"] + frame["width"] - 1
+        await until(page, "vivavoce.stats().state === 'live'")
+
+        async def is_beside() -> None:
+            frame, chat = [await page.locator(one).bounding_box() for one in (".vv-frame", ".vv-chat")]
+            assert frame is not None and chat is not None and chat["x"] >= frame["x"] + frame["width"] - 1
+
+        await passes(is_beside)
         await page.fill(".vv-composer textarea", "Hello there")
         await page.keyboard.press("Enter")
-        await page.wait_for_function("() => vivavoce.stats().turnState === 'speaking'")
+        await until(page, "['speaking', 'done'].includes(vivavoce.stats().turnState)")
 
 
 async def test_controls_can_be_left_out_and_the_background_be_seen_through(
@@ -121,23 +126,23 @@ async def test_controls_can_be_left_out_and_the_background_be_seen_through(
     """For OBS and other compositors. The disclosure that this is an AI stays."""
     async with plain_page(await one_chromium.get(), f"{portal.url}/stage?controls=0&bg=transparent") as page:
         await page.wait_for_selector(".vv-disclosure")
-        assert not await page.locator(".vv-controls").is_visible()
-        assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
+        await expect(page.locator(".vv-controls")).to_be_hidden()
+        await expect(page.locator("body")).to_have_css("background-color", "rgba(0, 0, 0, 0)")
 
 
 async def talk_to_element(page: Page) -> None:
     """Start, say and interrupt by <vivavoce-avatar>; what happens is told as events."""
     await page.evaluate("(avatar.start(), 0)")
-    await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=60000)
+    await until(page, "saw('state', (state) => state === 'live')")
     await page.evaluate("(words) => (avatar.say(words, 'echo'), 0)", WORDS)
-    await page.wait_for_function("saw('turn', ({ state }) => state === 'speaking')")
+    await until(page, "saw('turn', ({ state }) => state === 'speaking')")
     await page.evaluate("(avatar.interrupt(), 0)")
-    await page.wait_for_function("saw('turn', ({ state }) => state === 'interrupted')")
+    await until(page, "saw('turn', ({ state }) => state === 'interrupted')")
     frame = page.frames[1]
-    await frame.wait_for_function("() => document.querySelector('.vv-poster').alt === 'Beta'")
-    assert await frame.evaluate("document.documentElement.lang") == "zh-CN"
+    await until(frame, "document.querySelector('.vv-poster').alt === 'Beta'")
+    await eventually(frame, "document.documentElement.lang", "zh-CN")
     await page.evaluate("(avatar.stop(), 0)")
-    await page.wait_for_function("saw('state', (state) => state === 'idle')")
+    await until(page, "saw('state', (state) => state === 'idle')")
 
 
 async def test_a_page_of_another_origin_talks_to_it(
@@ -159,13 +164,13 @@ async def test_a_page_of_another_origin_talks_to_it_in_firefox(
 
 async def talk_to_frame(page: Page) -> None:
     """Start, say and interrupt by messages to the frame; what happens is told in the same way."""
-    await page.wait_for_function("saw('ready', () => true)")
+    await until(page, "saw('ready', () => true)")
     await page.evaluate("(tell({ vivavoce: 'start' }), 0)")
-    await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=60000)
+    await until(page, "saw('state', (state) => state === 'live')")
     await page.evaluate("(text) => tell({ vivavoce: 'say', text, mode: 'echo' })", WORDS)
-    await page.wait_for_function("saw('turn', ({ state }) => state === 'speaking')")
+    await until(page, "saw('turn', ({ state }) => state === 'speaking')")
     await page.evaluate("(tell({ vivavoce: 'interrupt' }), 0)")
-    await page.wait_for_function("saw('turn', ({ state }) => state === 'interrupted')")
+    await until(page, "saw('turn', ({ state }) => state === 'interrupted')")
 
 
 async def test_a_frame_in_a_page_of_another_origin_takes_messages(
@@ -212,9 +217,9 @@ def of_tokens(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Itera
 async def talking(page: Page) -> Frame:
     """The avatar's frame, with a session that is live. It was let in by the element's token."""
     await page.evaluate("(token) => avatar.setAttribute('token', token)", token("vera"))
-    await page.wait_for_function("saw('ready', () => true)", timeout=READY_MS)
+    await until(page, "saw('ready', () => true)")
     await page.evaluate("(avatar.start(), 0)")
-    await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=READY_MS)
+    await until(page, "saw('state', (state) => state === 'live')")
     return page.frames[1]
 
 
@@ -235,9 +240,9 @@ async def test_a_viewer_whose_token_ran_out_goes_on_with_another(
         frame = await talking(page)
         await page.evaluate(f"(another = {json.dumps(token('vera', ends_in_s=7200))}, 0)")
         session = await lose_login_and_socket(page, frame)
-        await page.wait_for_function("saw('tokenneeded', () => true)", timeout=READY_MS)
-        await page.wait_for_function("saw('state', (state) => state === 'live')", timeout=READY_MS)
-        assert await frame.evaluate("vivavoce.stats().session") == session
+        await until(page, "saw('tokenneeded', () => true)")
+        await until(page, "saw('state', (state) => state === 'live')")
+        await eventually(frame, "vivavoce.stats().session", session)
 
 
 async def test_a_token_that_is_not_valid_ends_it(
@@ -248,5 +253,5 @@ async def test_a_token_that_is_not_valid_ends_it(
         frame = await talking(page)
         await page.evaluate(f"(another = {json.dumps(token('vera', ends_in_s=-60))}, 0)")
         await lose_login_and_socket(page, frame)
-        await page.wait_for_function("saw('ended', ({ code }) => code === 'login_needed')", timeout=READY_MS)
+        await until(page, "saw('ended', ({ code }) => code === 'login_needed')")
         assert await page.evaluate("told.filter(([type]) => type === 'tokenneeded').length") == 1

@@ -6,13 +6,14 @@ import asyncio
 import shutil
 
 import pytest
-from playwright.async_api import Browser, Route
+from playwright.async_api import Browser, Route, expect
 
 from portal.commands.portal_process import PortalProcess
 from tests.browser.conftest import LONG, Visitor, plain_page, write_avatar
-from tests.browser.patience import note, until_noted
+from tests.browser.patience import note, passes, until_noted
 
 pytestmark = pytest.mark.browser
+CHECKED = "document.querySelector('.vv-avatar[aria-checked=true]').dataset.id"
 
 
 async def test_the_avatar_is_swapped_in_mid_session(visit: Visitor) -> None:
@@ -30,12 +31,11 @@ async def test_an_avatar_that_cuts_off_the_answer_says_so(visit: Visitor) -> Non
     """Choosing another one in mid-answer interrupts it, and the page says why; in silence there is nothing to say."""
     page = await visit("?transport=websocket")
     await page.start()
-    toast = "document.querySelector('.vv-toast')"
     await note(page.page, ".vv-toast")
     await page.page.click(".vv-avatar[data-id=beta]")
     level = "document.querySelector('#vv-canvas').getContext('2d').getImageData(20, 200, 1, 1).data[0]"
     await page.until(f"Math.abs({level} - 60) < 8")
-    assert not await page.run(f"{toast}.classList.contains('vv-on')")
+    assert not await page.run("noted['.vv-toast'].some((seen) => seen.includes('is here now'))")
     await page.say(LONG, "chat")
     await page.until("probe.onsets.length > 1")
     await page.page.click(".vv-avatar[data-id=alpha]")
@@ -55,7 +55,7 @@ async def test_an_avatar_that_is_refused_is_not_the_choice(visit: Visitor, porta
     await page.page.click(".vv-avatar[data-id=delta]")
     await page.page.wait_for_selector(".vv-error")
     shutil.rmtree(folder)
-    assert await page.run("document.querySelector('.vv-avatar[aria-checked=true]').dataset.id") == "alpha"
+    await page.eventually(CHECKED, "alpha")
 
 
 async def test_one_can_talk_while_an_avatar_is_prepared(visit: Visitor) -> None:
@@ -71,7 +71,7 @@ async def test_one_can_talk_while_an_avatar_is_prepared(visit: Visitor) -> None:
     await page.page.fill(".vv-composer textarea", "hello there")
     await page.page.keyboard.press("Enter")
     await page.until("document.querySelector('.vv-answer')?.textContent.includes('hello there')")
-    assert await page.page.is_visible(".vv-coming progress")
+    await expect(page.page.locator(".vv-coming progress")).to_be_visible()
 
 
 async def test_what_is_typed_while_the_first_picture_needs_a_preparation_waits_for_it(visit: Visitor) -> None:
@@ -84,11 +84,11 @@ async def test_what_is_typed_while_the_first_picture_needs_a_preparation_waits_f
     for text in ("one", "two", "three"):
         await page.page.fill(".vv-composer textarea", text)
         await page.page.keyboard.press("Enter")
-    assert await page.page.locator(".vv-pending").all_inner_texts() == ["one", "two", "three"]
+    await expect(page.page.locator(".vv-pending")).to_have_text(["one", "two", "three"])
     await page.page.fill(".vv-composer textarea", "draft")
     await page.page.click("#vv-stop")
     await page.until("document.querySelector('.vv-composer textarea').value === 'one\\ntwo\\nthree\\ndraft'")
-    assert not await page.page.locator(".vv-asked").count()
+    await expect(page.page.locator(".vv-asked")).to_have_count(0)
 
 
 async def test_an_avatar_that_is_gone_is_named_and_leaves_the_list(visit: Visitor, portal: PortalProcess) -> None:
@@ -102,18 +102,17 @@ async def test_an_avatar_that_is_gone_is_named_and_leaves_the_list(visit: Visito
     await page.page.click(".vv-avatar[data-id=gamma]")
     await page.page.wait_for_selector(".vv-error:has-text(\"'Gamma'\")")
     await page.page.wait_for_selector(".vv-avatar[data-id=gamma]", state="detached")
-    assert await page.run("document.querySelector('.vv-avatar[aria-checked=true]').dataset.id") == "alpha"
+    await page.eventually(CHECKED, "alpha")
 
 
 async def test_what_a_script_starts_with_is_seen_as_the_choice(visit: Visitor) -> None:
     """start({avatar}) selects that avatar in the strip, also while it is being opened."""
     page = await visit("?transport=websocket")
-    checked = "document.querySelector('.vv-avatar[aria-checked=true]').dataset.id"
-    assert await page.run(checked) == "alpha"
+    await page.eventually(CHECKED, "alpha")
     await page.run("void vivavoce.start({ avatar: 'beta' })")
-    await page.until(f"{checked} === 'beta'")
+    await page.eventually(CHECKED, "beta")
     await page.until("vivavoce.stats().state === 'live'")
-    assert await page.run(checked) == "beta"
+    assert await page.run(CHECKED) == "beta"
 
 
 async def test_the_chosen_avatar_of_many_is_seen_whole(visit: Visitor) -> None:
@@ -127,12 +126,16 @@ async def test_the_chosen_avatar_of_many_is_seen_whole(visit: Visitor) -> None:
     await page.page.focus(".vv-avatar[data-id=number0]")
     await page.page.keyboard.press("End")
     await page.until("document.querySelector('[data-id=number11]').getAttribute('aria-checked') === 'true'")
-    strip = await page.page.locator(".vv-avatars").bounding_box()
-    chosen = await page.page.locator(".vv-avatar[data-id=number11]").bounding_box()
-    assert strip is not None and chosen is not None
-    assert strip["x"] <= chosen["x"] and chosen["x"] + chosen["width"] <= strip["x"] + strip["width"]
-    position = await page.run("document.querySelector('[data-id=number11] img').style.objectPosition")
-    assert position == "100% 50%"  # the middle of the face would be further right than the picture goes
+
+    async def is_whole() -> None:
+        strip = await page.page.locator(".vv-avatars").bounding_box()
+        chosen = await page.page.locator(".vv-avatar[data-id=number11]").bounding_box()
+        assert strip is not None and chosen is not None
+        assert strip["x"] <= chosen["x"] and chosen["x"] + chosen["width"] <= strip["x"] + strip["width"]
+
+    await passes(is_whole)
+    # The middle of the face would be further right than the picture goes.
+    await page.eventually("document.querySelector('[data-id=number11] img').style.objectPosition", "100% 50%")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844), (844, 390), (1080, 1920)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from playwright.async_api import expect
 
 from tests.browser.conftest import LONG, WORDS, Visitor
 
@@ -31,13 +32,13 @@ async def test_what_was_not_played_of_an_interrupted_answer_is_faint(visit: Visi
     await page.say(LONG, "chat")
     await page.until("probe.onsets.length > 3")
     await page.page.click("#vv-interrupt")
-    await page.until("document.querySelector('.vv-answer.vv-interrupted .vv-unplayed') !== null")
+    await page.until("document.querySelector('.vv-answer.vv-interrupted.vv-rendered .vv-unplayed') !== null")
     answer = "document.querySelector('.vv-answer').textContent"
     faint = "[...document.querySelectorAll('.vv-answer .vv-unplayed')].map((one) => one.textContent).join('')"
-    whole, unplayed = await page.run(answer), await page.run(faint)
+    whole, unplayed = await page.run(f"[{answer}, {faint}]")
     assert whole.endswith(unplayed) and 0 < len(unplayed) < len(whole)
     await page.page.reload()
-    await page.until(f"document.querySelector('.vv-answer .vv-unplayed') !== null && {faint} === {unplayed!r}")
+    await page.eventually(faint, unplayed)
 
 
 async def test_an_empty_or_overlong_text_is_told_on_the_page(visit: Visitor) -> None:
@@ -58,14 +59,14 @@ async def test_markdown_is_drawn_and_nothing_in_it_runs(visit: Visitor) -> None:
     await page.say(MARKDOWN)
     await page.page.wait_for_selector(".vv-answer.vv-rendered td")
     answer = page.page.locator(".vv-answer")
-    assert await answer.locator("strong").all_inner_texts() == ["Title", "bold"]
-    assert await answer.locator("ol li").all_inner_texts() == ["first", "second"]
-    assert await page.run("[...document.querySelectorAll('.vv-answer a[href]')].map((a) => [a.href, a.rel])") == [
-        ["https://example.org/", "noopener noreferrer"]
-    ]
-    assert await answer.locator("img, script, h1").count() == 0
-    text = await answer.inner_text()
-    assert "<Save>" in text and "picture" in text and "onerror" in text
+    await expect(answer).to_contain_text("onerror")  # the last of it
+    await expect(answer).to_contain_text("<Save>")
+    await expect(answer).to_contain_text("picture")
+    await expect(answer.locator("strong")).to_have_text(["Title", "bold"])
+    await expect(answer.locator("ol li")).to_have_text(["first", "second"])
+    links = "[...document.querySelectorAll('.vv-answer a[href]')].map((a) => [a.href, a.rel])"
+    await page.eventually(links, [["https://example.org/", "noopener noreferrer"]])
+    await expect(answer.locator("img, script, h1")).to_have_count(0)
     assert await page.run("window.hacked") is None
 
 
@@ -87,7 +88,7 @@ async def test_stop_and_start_go_on_with_the_conversation(visit: Visitor) -> Non
     await page.until("vivavoce.stats().turnState === 'done'")
     await page.page.click("#vv-stop")
     await page.until("vivavoce.stats().state === 'idle'")
-    assert await page.page.inner_text(".vv-answer") != ""
+    await expect(page.page.locator(".vv-answer")).not_to_be_empty()
     await page.start()
     _first, history = await page.run("hellos")
     assert [remark["role"] for remark in history] == ["user", "assistant"]
@@ -103,7 +104,7 @@ async def test_a_reload_keeps_the_conversation_and_tells_it_to_the_new_session(v
     assert await page.run("hellos") == [[]]
     await page.page.reload()
     await page.page.wait_for_selector("#vv-start:not([disabled])")
-    assert await page.page.inner_text(".vv-asked") == "remember **this**"
+    await expect(page.page.locator(".vv-asked")).to_have_text("remember **this**")
     await page.until("document.querySelector('.vv-answer strong')?.textContent === 'this'")
     await page.start()
     (history,) = await page.run("hellos")
@@ -112,10 +113,10 @@ async def test_a_reload_keeps_the_conversation_and_tells_it_to_the_new_session(v
     await page.page.click(".vv-new")
     await page.until("vivavoce.stats().state === 'live' && hellos.length === 2")
     assert (await page.run("hellos"))[1] == []
-    assert not await page.page.locator(".vv-bubble").count()
+    await expect(page.page.locator(".vv-bubble")).to_have_count(0)
     await page.page.reload()
     await page.page.wait_for_selector("#vv-start:not([disabled])")
-    assert not await page.page.locator(".vv-bubble").count()
+    await expect(page.page.locator(".vv-bubble")).to_have_count(0)
 
 
 async def test_the_end_of_the_talk_stays_in_view(visit: Visitor) -> None:
@@ -131,12 +132,13 @@ async def test_the_end_of_the_talk_stays_in_view(visit: Visitor) -> None:
     await page.page.reload()
     await page.page.wait_for_selector("#vv-start:not([disabled])")
     left = "(log = document.querySelector('.vv-log')) => log.scrollHeight - log.scrollTop - log.clientHeight"
-    assert await page.page.locator(".vv-bubble").count() == 20
+    await expect(page.page.locator(".vv-bubble")).to_have_count(20)
     await page.until(f"document.querySelector('.vv-rendered') && ({left})() < 3")
     await page.page.set_viewport_size({"width": 1280, "height": 620})
     await page.until(f"innerHeight === 620 && ({left})() < 3")
     await page.run("document.querySelector('.vv-log').scrollTop = 0")
     await page.page.set_viewport_size({"width": 1280, "height": 700})
+    await page.until("innerHeight === 700")
     await page.run("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     assert await page.run("document.querySelector('.vv-log').scrollTop") == 0
 
@@ -150,13 +152,13 @@ async def test_messages_can_be_copied_edited_asked_again_and_saved(visit: Visito
     await page.until("vivavoce.stats().turnState === 'done'")
     answer = page.page.locator(".vv-message", has=page.page.locator(".vv-answer"))
     await answer.get_by_role("button", name="Copy").click()
-    assert "hello there" in await page.run("navigator.clipboard.readText()")
+    await page.eventually("navigator.clipboard.readText().then((text) => text.includes('hello there'))", True)
     await answer.get_by_role("button", name="Again").click()
     await page.until("document.querySelectorAll('.vv-asked').length === 2")
     question = page.page.locator(".vv-message", has=page.page.locator(".vv-asked")).first
     await question.hover()
     await question.get_by_role("button", name="Edit").click()
-    assert await page.page.input_value(".vv-composer textarea") == "hello there"
+    await expect(page.page.locator(".vv-composer textarea")).to_have_value("hello there")
     async with page.page.expect_download() as waiting:
         await page.page.click(".vv-export")
     download = await waiting.value
@@ -164,6 +166,7 @@ async def test_messages_can_be_copied_edited_asked_again_and_saved(visit: Visito
     assert download.suggested_filename.endswith(".md")
     assert saved.startswith("**You:** hello there") and "**Alpha:** " in saved
     await page.page.click(".vv-language")
+    await expect(question.get_by_role("button", name="编辑")).to_be_attached()
     async with page.page.expect_download() as waiting:
         await page.page.click(".vv-export")
     saved = (await (await waiting.value).path()).read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import STARTS_ITSELF, Visitor
+from tests.browser.conftest import STARTS_ITSELF, TOO_LATE, Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +23,8 @@ async def test_the_first_click_brings_sound(visit: Visitor, query: str, transpor
     await page.page.mouse.click(640, 30)
     await page.hear("unblocked")
     stats = await page.stats()
-    assert (stats["state"], stats["transport"]) == ("live", transport)
+    assert stats["state"] == "live"
+    assert stats["transport"] == transport or stats["reasonCode"] in TOO_LATE
     await page.say(WORDS)
     await page.until("vivavoce.stats().latencyMs > 0")
-    assert not await page.run("document.querySelector('#vv-video').muted")
+    await page.eventually("document.querySelector('#vv-video').muted", False)

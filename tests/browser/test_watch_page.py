@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import LONG, Visitor
+from tests.browser.patience import WITHIN_S, eventually, passes
 
 pytestmark = pytest.mark.browser
 SHARE = ".vv-share"
@@ -17,16 +17,18 @@ HIDDEN = f"document.querySelector('{SHARE}').hidden"
 
 async def is_in(page: Page, state: str) -> None:
     """Until the page says so. wait_for_function() would need what the page's policy forbids."""
-    await page.wait_for_selector(f"main[data-state={state}]", timeout=60_000)
+    await page.wait_for_selector(f"main[data-state={state}]", timeout=1000 * WITHIN_S)
 
 
 async def plays(page: Page) -> None:
     """Until the page shows pictures that change."""
     await is_in(page, "live")
     shown_s = await page.evaluate("document.querySelector('video').currentTime")
-    async with asyncio.timeout(60):
-        while await page.evaluate("document.querySelector('video').currentTime") < shown_s + 0.5:  # noqa: ASYNC110 - another process plays
-            await asyncio.sleep(0.1)
+
+    async def goes_on() -> None:
+        assert await page.evaluate("document.querySelector('video').currentTime") > shown_s + 0.5
+
+    await passes(goes_on)
 
 
 async def test_others_watch_a_session_by_its_link(visit: Visitor, browser: Browser) -> None:
@@ -36,10 +38,10 @@ async def test_others_watch_a_session_by_its_link(visit: Visitor, browser: Brows
     await mine.start()
     await mine.page.click(".vv-settings summary")
     await mine.page.click(f"{SHARE} button")
-    link = await mine.page.input_value(f"{SHARE} input")
-    assert re.fullmatch(rf"{mine.portal.url}/watch#[\w-]{{20,}}", link)
-    toast = await mine.page.text_content(".vv-toast")
-    assert toast and "link" in toast
+    shared = mine.page.locator(f"{SHARE} input")
+    await expect(shared).to_have_value(re.compile(rf"^{mine.portal.url}/watch#[\w-]{{20,}}$"))
+    link = await shared.input_value()
+    await expect(mine.page.locator(".vv-toast")).to_contain_text("link")
     await mine.page.keyboard.press("Escape")  # the settings lie over the button to stop
     await mine.say(LONG)
     context = await browser.new_context(locale="zh-CN")
@@ -47,15 +49,15 @@ async def test_others_watch_a_session_by_its_link(visit: Visitor, browser: Brows
         other = await context.new_page()
         await other.goto(link)
         await plays(other)
-        assert await other.text_content(".vv-watch-label") == "AI 数字人"
+        await expect(other.locator(".vv-watch-label")).to_have_text("AI 数字人")
         sound = "document.querySelector('video').srcObject.getAudioTracks().filter((track) => !track.muted).length"
-        assert await other.evaluate(sound) == 1
+        await eventually(other, sound, 1)
         await other.reload()
         await plays(other)
         await mine.page.click("#vv-stop")
         await is_in(other, "over")
-        assert "会话已经结束" in (await other.text_content(".vv-watch-status") or "")
+        await expect(other.locator(".vv-watch-status")).to_contain_text("会话已经结束")
     finally:
         await context.close()
-    assert await mine.run(HIDDEN)
+    await mine.eventually(HIDDEN, True)
     assert mine.faults == []

@@ -120,7 +120,7 @@ def test_a_browser_is_fetched_while_other_tests_run() -> None:
         return int(runs(arguments, extra, output))
 
     def install(_say: Callable[[str], None]) -> Path | None:
-        return Path("/bin/chromium") if under_way.wait(20) else None
+        return Path("/bin/chromium") if under_way.wait(60) else None
 
     one = Browser("Chromium", "CHROMIUM", lambda: None, install, lambda: True, "apt install chromium")
     assert run_checks((), say=lambda _text: None, run=run, browsers=[one]) == 0
