@@ -19,7 +19,7 @@ from mypy import api
 __all__ = ["MOST_EXCUSED", "complaints", "excused"]
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST_EXCUSED = 38
+MOST_EXCUSED = 37
 """How many modules may be on the list. Lower it when the list gets shorter; it never rises."""
 _FAULT = re.compile(r"(\S+)\.py:\d+: error: ")
 _TARGETS = {"modules": "--module", "packages": "--package"}

@@ -122,7 +122,7 @@ async def test_an_interrupt_stops_a_session_while_another_avatar_loads(
     loading, loaded = threading.Event(), threading.Event()
 
     class LoadsSlowly(FlashLipSync):
-        def prepare(self, bundle: AvatarBundle) -> object:
+        def prepare(self, bundle: AvatarBundle) -> AvatarBundle:
             if bundle.id == "slow":
                 loading.set()
                 assert loaded.wait(30)
@@ -132,7 +132,7 @@ async def test_an_interrupt_stops_a_session_while_another_avatar_loads(
     replace_backend(monkeypatch, "lipsync", "flash", f"{__name__}:LoadsSlowly")
     write_grey_avatar(tmp_path / "avatars" / "slow")
     clock = manager.engine.clock
-    socket = SessionSocket(manager, FakeTransports(), cast(Any, FakeRecordings()), clock, FakeStreams())
+    socket = SessionSocket(manager, cast(Any, FakeTransports()), cast(Any, FakeRecordings()), clock, FakeStreams())
     app = FastAPI()
     app.include_router(socket.router)
     viewer = await Viewer(app).connect()
