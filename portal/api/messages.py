@@ -14,6 +14,7 @@ from avatars.persona import MOST_PROMPT_CHARACTERS
 from pipeline.errors import BadRequest
 from pipeline.tts.speed import FASTEST, SLOWEST
 from pipeline.types import ListenMode
+from portal.http.faults import at_most, first_fault
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -109,11 +110,11 @@ class SessionWish(ChoiceWish):
     """What a new session should be like. The portal chooses whatever is left out."""
 
     avatar: _Name | None = None
-    identity: Annotated[dict[_IdentityKey, _IdentityValue], Field(max_length=16)] | None = None
+    identity: Annotated[dict[_IdentityKey, _IdentityValue], Field(max_length=16), at_most(16)] | None = None
     "who the client says that it is; kept with the session, never checked, so it allows nobody anything"
     greeting: Annotated[str, Field(max_length=1000)] | None = None
     "spoken at the start, in the place of the avatar's own; empty for none"
-    history: Annotated[tuple[Remark, ...], Field(max_length=200, fail_fast=True)] = ()
+    history: Annotated[tuple[Remark, ...], Field(max_length=200, fail_fast=True), at_most(200)] = ()
     "what was said before, oldest first; the session keeps as much of it as of its own questions and answers"
 
 
@@ -337,13 +338,12 @@ def parse(text: str) -> ClientMessage:
 
 def _explain(error: ValidationError) -> str:
     """The first fault in one line. Never echoes the input: it may be large or private."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "json_invalid":
+    kind, told = first_fault(error)
+    if kind == "json_invalid":
         return "The message is not valid JSON."
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
         return f"The message has no known type; known are {', '.join(_KNOWN_TYPES)}."
-    return f"The message is not understood: {where + ': ' if where else ''}{first['msg']}."
+    return f"The message is not understood: {told}."
 
 
 _KNOWN_TYPES = (

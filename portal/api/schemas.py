@@ -18,6 +18,7 @@ from avatars.voice_sample import read_voice_sample
 from pipeline import registry
 from pipeline.errors import BadRequest
 from portal.backends import BackendChoice
+from portal.http.faults import first_fault
 from portal.jobs.orders import MAX_TEXT_CHARACTERS
 from portal.jobs.records import Job, JobFailure
 
@@ -184,10 +185,7 @@ def checked(model: type[M], given: bytes | Mapping[str, object], hint: str = "Se
     try:
         return model.model_validate_json(given) if isinstance(given, bytes) else model.model_validate(given)
     except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        what = f"{where}: {fault['msg']}" if where else fault["msg"]
-        raise BadRequest(f"The request is malformed: {what}.", hint) from error
+        raise BadRequest(f"The request is malformed: {first_fault(error)[1]}.", hint) from error
 
 
 def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:

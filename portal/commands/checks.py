@@ -194,7 +194,7 @@ def _run_all(
     What the first lane says is seen at once. What another says is kept until all have ended, so that their words do not
     mix.
     """
-    failed = {}
+    failed: dict[str, int] = {}
     for check in FIRST_CHECKS:
         name = " ".join(check)
         say(f"--- {name}")

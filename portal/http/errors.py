@@ -15,11 +15,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from models.errors import VivavoceError
+from portal.http.faults import told_fault
 
 __all__ = ["ErrorRoute", "answer_errors", "error_response", "internal_error", "told"]
 
 logger = logging.getLogger(__name__)
 
+MOST_FAULTS = 5
+"That are told of one request."
 FRAMEWORK_ERRORS = {
     404: ("not_found", "There is nothing at this address.", "See /docs."),
     405: ("method_not_allowed", "This address does not take that method.", "See /docs, or the header Allow."),
@@ -62,9 +65,7 @@ class ErrorRoute(APIRoute):
             except VivavoceError as error:
                 return told(error)
             except RequestValidationError as error:
-                faults = "; ".join(
-                    f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()
-                )
+                faults = "; ".join(told_fault(fault, below=1) for fault in error.errors()[:MOST_FAULTS])
                 return error_response("bad_request", f"The request is malformed: {faults}", "See /docs.", status=400)
             except ClientDisconnect:
                 # to nobody

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import gradio as gr
 from fastapi import APIRouter, Request
@@ -42,6 +42,7 @@ from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
+from portal.http.faults import at_most, first_fault
 from portal.http.limits import AskerShares, Shares, TooMany
 from portal.http.people import person_of
 from portal.http.proxies import address_of
@@ -64,7 +65,9 @@ CLIP = "api/clips/{}.{}"
 
 View: TypeAlias = dict[str, Any]
 "an answer as JSON"
-Arguments: TypeAlias = list[Any]
+MOST_ARGUMENTS = 20
+"Of a call: more than any endpoint has."
+Arguments: TypeAlias = Annotated[list[Any], Field(max_length=MOST_ARGUMENTS), at_most(MOST_ARGUMENTS)]
 "of a call, in their order, as its caller sent them"
 
 
@@ -277,9 +280,8 @@ class GradioCalls:
         except VivavoceError as error:
             return _failed(call_id, error)
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            return _failed(call_id, BadRequest(f"The call is malformed: {where}: {fault['msg']}.", "See view_api()."))
+            fault = BadRequest(f"The call is malformed: {first_fault(error)[1]}.", "See view_api().")
+            return _failed(call_id, fault)
         except Exception:  # the border of a call: whatever it is, the caller has to be told
             logger.exception("the call of %s failed", name)
             hint = "Try again; if it stays so, the server's log has the details."

@@ -20,7 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
-from portal.http.errors import told
+from portal.errors import UploadTooLarge
+from portal.http.bodies import allow_body
+from portal.http.errors import error_response, told
 from portal.http.limits import AskerShares, Shares, TooMany
 from portal.http.people import person_of
 from portal.http.proxies import address_of
@@ -33,6 +35,9 @@ Call: TypeAlias = Context[Any, Any, Any]
 "of a tool; the three are the server's own, which the tools do not use"
 
 PATH = "/gradio_api/mcp"
+MOST_CALL_BYTES = 64 * 1024
+"The SDK looks at each part of a request on the event loop. A clip's longest text, of escaped characters, needs 60 kB."
+TOO_LARGE = UploadTooLarge("The call is larger than 64 KiB.", "Send a shorter text.")
 INSTRUCTIONS = (
     "Makes clips in which an avatar speaks a text. list_avatars names the avatars; render_clip makes a clip and gives "
     "its address. To make an avatar of a picture, first POST the file as the form field 'files' to "
@@ -58,13 +63,22 @@ class McpTools:
 
 
 class _Bounded:
-    """Requests wait for their job, so an address and a person have so many at a time; more are answered 429."""
+    """Requests wait for their job, so an address and a person have so many at a time; more are answered 429.
+
+    Only POST: the server keeps no session, so a stream that a client opens by GET would hold a place and bring nothing.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._each, self._all = AskerShares(CALLS_EACH), Shares(CALLS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            allowed = {"Allow": "POST"}
+            refusal = error_response("method_not_allowed", "Tools are called by POST.", status=405, headers=allowed)
+            await refusal(scope, receive, send)
+            return
+        allow_body(scope, MOST_CALL_BYTES, TOO_LARGE)
         full = TooMany("Too many calls are under way already.", "Wait until one of them has ended.")
         with ExitStack() as places:
             try:

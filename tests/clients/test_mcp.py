@@ -81,3 +81,14 @@ async def test_an_assistant_has_the_rights_of_its_login(portal: PortalProcess) -
         assert refused.isError and "needs the role maker" in words(refused)
     async with httpx.AsyncClient(timeout=60) as web:
         assert (await web.post(f"{portal.url}/gradio_api/mcp", json={})).status_code == 401
+
+
+async def test_tools_are_called_by_post_and_a_call_is_not_large(portal: PortalProcess) -> None:
+    """A stream that is opened by GET would hold a place and bring nothing; a large call holds up everybody."""
+    address = f"{portal.url}/gradio_api/mcp"
+    accept = {**login("max"), "Accept": "application/json, text/event-stream"}
+    async with httpx.AsyncClient(headers=accept) as http:
+        stream = await http.get(address)
+        assert (stream.status_code, stream.headers["allow"]) == (405, "POST")
+        large = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"x": ["x" * 1000] * 70}}
+        assert (await http.post(address, json=large)).status_code == 413

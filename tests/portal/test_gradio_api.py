@@ -20,6 +20,7 @@ from pipeline.errors import BadRequest
 from portal.api.schemas import ClipRequest
 from portal.app import Portal, create_app
 from portal.errors import JobNotFound, JobUnfinished
+from portal.http.bodies import Bodies
 from portal.http.limits import TooMany
 from portal.http.people import PERSON, Person, Role, UsersFile
 from portal.intake.parked import PARKED, PARKED_EACH, PARKED_S, ParkedUploads
@@ -256,15 +257,15 @@ async def test_an_assistant_with_too_many_calls_is_told() -> None:
     async def send(message: Message) -> None:
         answers.append(message)
 
-    bounded = _Bounded(tool)
-    calls = [asyncio.create_task(bounded(SCOPE, receive, send)) for _ in range(CALLS_EACH)]
+    bounded, asked = Bodies(_Bounded(tool)), {**SCOPE, "method": "POST"}
+    calls = [asyncio.create_task(bounded(asked, receive, send)) for _ in range(CALLS_EACH)]
     await asyncio.sleep(0)
-    await bounded(SCOPE, receive, send)
+    await bounded(asked, receive, send)
     assert answers[0]["status"] == 429
     assert json.loads(answers[1]["body"])["error"]["code"] == TooMany.code
     ended.set()
     await asyncio.gather(*calls)
-    await bounded(SCOPE, receive, send)
+    await bounded(asked, receive, send)
     assert len(answers) == 2
 
 

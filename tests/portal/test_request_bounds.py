@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings
 
 from pipeline.errors import BadRequest
+from portal.api.messages import parse
 from portal.app import Portal, create_app
 from portal.intake.submissions import _framing
 from portal.livetalking.answers import Body
 from portal.livetalking.routes import OfSession
 from portal.settings import Settings
+from portal.ui.gradio_api import Join
 from tests.portal.api_requests import PHOTO, error_of
 
 
@@ -33,8 +39,8 @@ def unbounded(schema: Mapping[str, Any], parts: Mapping[str, Any], where: str) -
             yield from unbounded(inner, parts, where)
 
 
-def test_every_text_of_a_request_has_a_bound(tmp_path: Path) -> None:
-    """By what the API says of itself, so a new field is among them. An offer is SDP: its body's size is its bound."""
+def bodies_of(tmp_path: Path) -> tuple[dict[str, Mapping[str, Any]], Mapping[str, Any]]:
+    """Of every request, by what the API says of itself, so a new one is among them; and the schemas that they name."""
     settings = Settings.model_validate({"data_dir": tmp_path, "worker": False, "keep_free_bytes": 0})
     portal = Portal.build(settings)
     app: Any = create_app(settings, portal)
@@ -49,8 +55,13 @@ def test_every_text_of_a_request_has_a_bound(tmp_path: Path) -> None:
         for kind, media in route.get("requestBody", {}).get("content", {}).items()
         if kind != "application/sdp"
     }
+    return bodies, api["components"]["schemas"]
+
+
+def test_every_text_of_a_request_has_a_bound(tmp_path: Path) -> None:
+    """A new field is among them. An offer is SDP: its body's size is its bound."""
+    bodies, parts = bodies_of(tmp_path)
     assert "post /api/clips" in bodies and len(bodies) > 10
-    parts = api["components"]["schemas"]
     assert [place for where, schema in bodies.items() for place in unbounded(schema, parts, where)] == []
 
 
@@ -84,3 +95,39 @@ def test_a_framing_is_numbers_within_the_picture(framing: str) -> None:
     """Not-a-number hides from comparisons."""
     with pytest.raises(BadRequest, match="no part of the picture"):
         _framing(framing)
+
+
+def own_models(base: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:
+    """What the portal reads or writes, but for its settings."""
+    for model in base.__subclasses__():
+        if model.__module__.startswith("portal.") and not issubclass(model, BaseSettings):
+            yield model
+        yield from own_models(model)
+
+
+MANY = 5_000
+FEW = 20
+SENT_BY_CLIENTS = {"portal.api.messages", "portal.livetalking.routes", "portal.livetalking.avatar_tasks"}
+SENT_BY_CLIENTS |= {Body.__module__, Join.__module__}
+
+
+def test_a_message_is_not_looked_at_before_it_is_counted(tmp_path: Path) -> None:
+    """However many wrong entries a field has: an error for each would hold everybody up while they are made."""
+    bodies, _parts = bodies_of(tmp_path)
+    asked = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(bodies)))
+    sent = [one for one in set(own_models()) if one.__name__ in asked or one.__module__ in SENT_BY_CLIENTS]
+    assert {"Hello", "Join", "AskRequest"} <= {model.__name__ for model in sent}
+    for model, field in ((one, field) for one in sent for field in one.model_fields):
+        for wrong in ([0] * MANY, {"": 0, **{f"{number}": number for number in range(MANY)}}, [[0]] * MANY):
+            try:
+                model.model_validate({field: wrong})
+            except ValidationError as error:
+                mine = [fault for fault in error.errors() if fault["loc"][:1] == (field,)]
+                assert len(mine) <= FEW, (model, field)
+
+
+def test_a_fault_is_told_in_a_line() -> None:
+    """Where it lies may be a key of the client's own, as long as a message may be."""
+    with pytest.raises(BadRequest) as caught:
+        parse(json.dumps({"type": "hello", "identity": {"k" * 100_000: 0}}))
+    assert len(str(caught.value)) < 1000
