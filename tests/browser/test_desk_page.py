@@ -21,7 +21,8 @@ from portal.commands.portal_process import PortalProcess
 from portal.ui.error_texts import ERROR_TEXTS
 from tests.alpha_clips import alphas
 from tests.browser.conftest import Chromium, browser_fixture
-from tests.browser.desk_tabs import JOB_MS, TABS, show, upload
+from tests.browser.desk_tabs import JOB_MS, TABS, show, show_filled, upload
+from tests.browser.patience import eventually, until
 from tests.browser.test_networks_page import answer_jobs
 from tests.clips import moving_portrait, write_clip
 from tests.foreign_folders import musetalk, zipped
@@ -34,7 +35,7 @@ SCRIPTS_ARE_THERE = """Promise.all(
 ).then(() => true)"""
 TALK_BOXES = """() => [...document.querySelectorAll("vivavoce-talk, vivavoce-talk *")]
     .filter((part) => !part.matches(".vv-log *, .vv-state, #vv-status")) // those say something new by themselves
-    .map((part) => [part.className, part.getBoundingClientRect().toJSON()])"""
+    .map((part) => [part.classList[0] ?? part.tagName, part.getBoundingClientRect().toJSON()])"""
 
 
 @browser_fixture()
@@ -51,10 +52,10 @@ async def test_looking_at_the_other_tabs_leaves_talk_as_it_was(page: Page) -> No
     await look.evaluate("link => (link.disabled = true)")
     before = await page.evaluate(TALK_BOXES)
     await look.evaluate("link => (link.disabled = false)")
-    await page.wait_for_function("[...document.styleSheets].some(({ href }) => href?.includes('desk/desk.css'))")
+    await until(page, "[...document.styleSheets].some(({ href }) => href?.includes('desk/desk.css'))")
     for tab in (*TABS[1:], "talk"):
-        await show(page, tab)
-    assert await page.evaluate(TALK_BOXES) == before
+        await show_filled(page, tab)
+    await eventually(page, TALK_BOXES, before)
 
 
 async def test_a_tab_first_opened_while_the_server_is_away_comes_alive(page: Page) -> None:
@@ -99,7 +100,7 @@ async def test_a_photo_becomes_an_avatar_on_the_page(page: Page, tmp_path: Path)
     card = page.locator("vivavoce-avatars .vv-avatar", has_text="Ada")
     await expect(card).to_be_visible(timeout=JOB_MS)
     await expect(job).to_have_count(0)
-    await page.wait_for_function("() => [...document.querySelectorAll('.vv-avatar video')].pop().currentTime > 0.2")
+    await until(page, "[...document.querySelectorAll('.vv-avatar video')].pop().currentTime > 0.2")
     await card.click()
     detail = page.locator(".vv-detail")
     await expect(detail).to_contain_text("The face is well visible.")
@@ -147,6 +148,7 @@ async def test_a_part_of_a_picture_is_chosen_on_the_page(page: Page, tmp_path: P
     await form.get_by_text("A part of it").click()
     await form.locator(".vv-framing [type=range]").fill("0.9")
     stage = form.locator(".vv-framing-stage")
+    await until(page, "document.querySelector('.vv-framing-stage img').getBoundingClientRect().height > 0")
     box = await stage.bounding_box()
     assert box is not None
     await stage.click(position={"x": 0.75 * box["width"], "y": 0.5 * box["height"]})
@@ -277,7 +279,7 @@ async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     job = page.locator("vivavoce-studio .vv-job", has_text="One two three")
     video = job.locator("video")
     await expect(video).to_be_visible(timeout=JOB_MS)
-    await page.wait_for_function("() => document.querySelector('vivavoce-studio video').duration > 1")
+    await until(page, "document.querySelector('vivavoce-studio video').duration > 1")
     notice = page.locator("vivavoce-job-notice")
     await expect(notice).to_contain_text("“One two three four five” is ready.")
     await show(page, "jobs")
@@ -285,7 +287,7 @@ async def test_a_text_becomes_a_clip_in_the_studio(page: Page) -> None:
     await expect(job).to_be_visible()
     await expect(notice).to_be_hidden()
     link = job.get_by_text("Download")
-    assert await link.get_attribute("download") == f"{presets()[0].names['en']} - One two three four five.mp4"
+    await expect(link).to_have_attribute("download", f"{presets()[0].names['en']} - One two three four five.mp4")
     answer = await page.request.get(str(await link.evaluate("link => link.href")))
     assert answer.status == 200 and (await answer.body())[4:8] == b"ftyp"
     await show(page, "jobs")
@@ -317,9 +319,9 @@ async def test_a_transparent_clip_is_made_in_the_studio(page: Page, workshop: Po
     await form.locator("[type=submit]").click()
     job = page.locator("vivavoce-studio .vv-job", has_text="See through")
     await expect(job.locator("video")).to_be_visible(timeout=JOB_MS)
-    await page.wait_for_function("() => document.querySelector('vivavoce-studio video').videoWidth > 1")
+    await until(page, "document.querySelector('vivavoce-studio video').videoWidth > 1")
     link = job.get_by_text("Download")
-    assert await link.get_attribute("download") == f"{presets()[0].names['en']} - See through.webm"
+    await expect(link).to_have_attribute("download", f"{presets()[0].names['en']} - See through.webm")
     answer = await page.request.get(str(await link.evaluate("link => link.href")))
     clip = tmp_path / "clip.webm"
     clip.write_bytes(await answer.body())
@@ -382,5 +384,5 @@ async def test_the_tabs_fit_a_phone(page: Page) -> None:
     """Nothing is wider than a screen of 390 pixels."""
     await page.set_viewport_size({"width": 390, "height": 844})
     for tab in TABS[1:]:
-        await show(page, tab)
-        assert await page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+        await show_filled(page, tab)
+        await until(page, "document.documentElement.scrollWidth <= 390")

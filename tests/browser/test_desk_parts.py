@@ -15,6 +15,7 @@ from avatars.voice_sample import read_voice_sample
 from portal.commands.portal_process import PortalProcess
 from tests.browser.conftest import Chromium, browser_fixture
 from tests.browser.desk_tabs import JOB_MS, show
+from tests.browser.patience import until
 from tests.clips import moving_portrait, write_clip
 from tests.portraits import portrait_bundle
 from tests.recordings import spoken, write_recording
@@ -47,7 +48,7 @@ async def test_an_avatar_is_renamed_and_goes_to_the_other_tabs(page: Page, works
     await page.evaluate("document.addEventListener('vivavoce:talk-with', ({ detail }) => (window.asked = detail))")
     await detail.get_by_text("Talk with it").click()
     await expect(page.locator("vivavoce-talk")).to_be_visible()
-    await page.wait_for_function("window.asked === 'grace'")
+    await until(page, "window.asked === 'grace'")
     await show(page, "avatars")
     await card.click()
     await detail.get_by_text("Make it again").click()
@@ -91,7 +92,7 @@ async def test_a_gesture_is_added_tried_and_deleted(page: Page, workshop: Portal
     await expect(gestures.locator("[data-state]")).to_have_count(0)
     await expect(row).to_contain_text("1.2 s")
     await row.get_by_role("button", name="Try it").click()
-    await page.wait_for_function("document.querySelector('.vv-gesture video').currentTime > 0.2")
+    await until(page, "document.querySelector('.vv-gesture video').currentTime > 0.2")
     await row.get_by_role("button", name="Delete").click()
     await row.get_by_role("button", name="Yes, delete it").click()
     await expect(gestures).to_contain_text("It has no gesture yet.")

@@ -7,6 +7,7 @@ network that it was made for.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from foreign_folders import livetalking_musetalk, livetalking_ultralight, livetalking_wav2lip, musetalk, openavatarchat
 from foreign_folders import zipped as zip_of
 from neural_avatars import add_parts, write_weights
+from playwright.async_api import expect
 from tiny_ultralight import write_ultralight_network
 
 from avatars.bundle import AvatarBundle
@@ -113,7 +115,7 @@ async def test_a_turn_on_a_network_chosen_on_the_page(visit: Visitor, lipsync: s
     await page.page.click("#vv-start")
     await page.until("vivavoce.stats().state === 'live'")
     assert set(await page.run("noted['.vv-coming']")) == {"", coming}
-    assert await page.page.is_hidden(".vv-coming")
+    await expect(page.page.locator(".vv-coming")).to_be_hidden()
     await page.run(WATCH_THE_MOUTH)
     await page.until("mouth.resting.length > 25")
     assert await page.run("Math.max(...mouth.resting)") < MOVED
@@ -129,19 +131,18 @@ async def test_a_preparation_need_not_be_waited_for(visit: Visitor) -> None:
     async with held_jobs(page.page, page.portal.url):
         await page.page.click("#vv-start")
         await page.page.wait_for_selector(".vv-coming progress")
-        assert await page.page.inner_text(".vv-coming") == "正在为 MuseTalk 1.5 准备 Mira…"
-        assert await page.page.inner_text(".vv-state") == "准备中"
+        await expect(page.page.locator(".vv-coming")).to_have_text("正在为 MuseTalk 1.5 准备 Mira…")
+        await expect(page.page.locator(".vv-state")).to_have_text("准备中")
         await page.page.click("#vv-stop")
         await page.page.wait_for_selector("#vv-start")
-        assert await page.page.is_hidden(".vv-coming")
-    await page.page.wait_for_function(
-        "fetch('api/jobs?kind=parts').then((jobs) => jobs.json())"
-        ".then((jobs) => jobs.some(({ name, state }) => name === 'Mira: musetalk15' && state === 'done'))",
-        polling=500,
-        timeout=90_000,
+        await expect(page.page.locator(".vv-coming")).to_be_hidden()
+    ended = (
+        "fetch('api/jobs').then((jobs) => jobs.json())"
+        ".then((jobs) => jobs.filter(({ kind }) => kind === 'parts').map(({ name, state }) => [name, state])[0])"
     )
+    await page.eventually(ended, ["Mira: musetalk15", "done"], within_s=90)
     assert (await page.stats())["state"] == "idle"
-    assert not await page.run("document.querySelectorAll('.vv-note').length")
+    await expect(page.page.locator(".vv-note")).to_have_count(0)
 
 
 @pytest.mark.parametrize("lipsync", NETWORKS)
@@ -167,10 +168,10 @@ async def test_a_foreign_avatar_is_dropped_on_the_page_and_talks(visit: Visitor,
     visited = await visit("?transport=websocket")
     page = visited.page
     await upload(page, zip_of(make(tmp_path / "avatar")), project)
-    card = page.locator(".vv-gallery .vv-avatar", has_text=project)
-    await card.wait_for(timeout=MADE_MS)
+    name = page.locator("strong", has_text=re.compile(f"^{project}$"))  # that of another project ends with it
+    await page.locator(".vv-gallery .vv-avatar", has=name).wait_for(timeout=MADE_MS)
     await show(page, "talk")
-    await page.click(f"#vv-talk .vv-avatar:has-text('{project}')")
+    await page.click(f"#vv-talk .vv-avatar[title='{project}']")
     await choose(visited, lipsync)
     await page.click("#vv-start")
     await visited.until("vivavoce.stats().state === 'live'", within_s=120)

@@ -67,7 +67,7 @@ async def test_a_production_from_a_gesture_to_its_signed_recording(visit: Visito
     begins, ends = (next(i for i, one in enumerate(seen) if one.get("begins") is told) for told in (True, False))
     mouths = [one["mouth"] for one in seen[begins:ends] if one.get("corner", 0) > 245]
     assert min(mouths) < 40 and max(mouths) > 215, "the mouth opens and shuts on the gesture"
-    assert await page.run("said") == f"{WORDS}."
+    await page.eventually("said", f"{WORDS}.")
     await page.until(f"Math.abs({SEEN}.corner - 90) < 8")
 
     await page.page.click(".vv-avatar[data-id=beta]")
@@ -76,13 +76,12 @@ async def test_a_production_from_a_gesture_to_its_signed_recording(visit: Visito
     wishes = ("tts: 'hibari', voice: null", "lipsync: 'null'", "prompt: 'You are a cat.'")
     for count, wish in enumerate(wishes, 1):
         await page.run(f"{TAB}.player.changes.change({{ ...{TAB}.player.changes.chosen, {wish} }})")
-        await page.until(f"choices.length === {count}")
-    assert await page.run("choices.map(({ changed }) => changed)") == [True, True, True]
+        await page.eventually("choices.map(({ changed }) => changed)", [True] * count)
     in_force = await page.run("choices[2].choice")
     assert (in_force["tts"], in_force["lipsync"], in_force["persona"]) == ("hibari", "null", "session")
+    turn = (await page.stats())["turn"]
     await page.say("It goes on.")
-    await page.until("vivavoce.stats().turnState === 'speaking'")
-    await page.until("vivavoce.stats().turnState === 'done'")
+    await page.until(f"vivavoce.stats().turn > {turn} && vivavoce.stats().turnState === 'done'")
     assert (await page.stats())["session"] == session
 
     await page.page.click("#vv-record")
