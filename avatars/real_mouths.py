@@ -4,8 +4,8 @@ An exemplar is a frame of the avatar's loop, so the bundle keeps no second pictu
 skin round the mouth is lit in each frame, so that a mouth of one frame can be pasted into another.
 
 The choice: frames are sorted into as many groups as exemplars are wanted, by lip shape, what the mouth looks like and
-head pose. Of each group the sharpest of those near its middle is taken. The most closed mouth is always among them, and
-a wide one.
+head pose. Of each group the sharpest of those near its middle is taken. So rare mouths would be missing, and they are
+what speech is told by: the most closed mouth is always among them, and an open, a narrow, a wide and a round one.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ CHART_IOD: Final = (-0.62, -0.42, 0.62, 0.94)
 "left, top, right, bottom of what is looked at, in the chart"
 SKIN_COLUMNS, SKIN_ROWS = 16, 14
 
-_COUNT = 32
+_COUNT = 40
 _FEWEST = 3
 _FEWEST_FRAMES = 25
 _OPEN_IOD, _OPEN_FRAMES, _OPEN_P95_IOD = 0.06, 15, 0.09
@@ -84,6 +84,8 @@ _STRANGE_LEVELS, _STRANGE_DEVIATIONS = 14.0, 4.0
 "skin that differs from the usual by more than both: a hand or hair lies before the mouth"
 _SKIN_SIGMA = 2.2
 "of the blur over the skin map, in its cells"
+_RARE_PERCENT = 2.0
+"of the mouths, those that are narrower than all others, for instance"
 _SEED = 1
 
 
@@ -237,7 +239,8 @@ def _chosen(
     chart: MouthChart, appearance: Field, sharpness: Array, opening: Array, fit: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.intp]:
     """The exemplars among the frames `fit`, rising."""
-    shape = np.column_stack([opening, width_of(chart.points)])[fit]
+    width = width_of(chart.points)
+    shape = np.column_stack([opening, width])[fit]
     looks = _principal(appearance[fit], 12)
     features = np.concatenate(
         [
@@ -250,6 +253,9 @@ def _chosen(
     chosen = list(_sharpest_of_groups(features, sharpness[fit]))
     chosen.append(int(np.argmin(opening[fit])))
     chosen.append(int(np.argmax(np.where(sharpness[fit] >= np.median(sharpness[fit]), opening[fit], -1))))
+    for rare in (-width, width, opening / width):
+        beyond = np.flatnonzero(rare[fit] >= np.percentile(rare[fit], 100 - _RARE_PERCENT))
+        chosen.append(int(beyond[sharpness[fit][beyond].argmax()]))
     return np.unique(fit[chosen])
 
 

@@ -7,6 +7,7 @@ shows (Viterbi 1967), and one exemplar gives way to the next over a few pictures
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,16 +18,20 @@ __all__ = ["MouthChoice", "MouthPose", "Share"]
 
 Array = npt.NDArray[np.float64]
 
-_RATIO_FREE, _RATIO_COST = 0.2, 6.0
+_RATIO_FREE, _RATIO_COST = 0.3, 6.0
 "a shut mouth pulled open shows lip where the mouth should be, so exemplars of another opening are dear"
 _RATIO_FLOOR_IOD = 0.015
 _WIDTH_COST = 0.5
 _POSE_COST, _POSE_DEG = 0.5, 6.0
-_CHANGE_COST = 4.0
+_CHANGE_COST = 8.0
 "of any change to another exemplar, beside what sets the two apart"
-_SHAPE_COST, _LOOK_COST = 0.4, 1.0
-_FADE = ((-3, 0.10), (-2, 0.20), (-1, 0.30), (0, 0.25), (1, 0.15))
+_SHAPE_COST, _LOOK_COST = 1.2, 2.0
+_FAST, _EASIEST = 1.0, 0.4
+"a mouth that moves by so many spreads in a picture hides a change best; it then costs this part of what it does else"
+_FADE = ((-2, 0.2), (-1, 0.3), (0, 0.3), (1, 0.2))
 "pictures from the one that is drawn, and the part that each one's exemplar has in it"
+_KNOWN_AFTER = 3
+"pictures after one that decide on its exemplar; those of the fade and these are all within a window"
 _LEAST_SHARE = 0.12
 "an exemplar that would show less is left out"
 
@@ -36,6 +41,8 @@ class MouthPose(NamedTuple):
 
     opening_iod: float
     width_iod: float
+    tucked: float = 0.0
+    "0 to 1: the lower lip is at the upper teeth, as for f and v"
 
 
 class Share(NamedTuple):
@@ -70,13 +77,13 @@ class MouthChoice:
     def shares(self, course: Array, now: int, pose_deg: Array) -> list[Share]:
         """What is shown in picture `now`, the most first: one exemplar, or two of which one gives way to the other.
 
-        course: (n, 2) MouthPose of consecutive pictures. pose_deg: (2,) of the head in picture `now`; in half a second
+        course: (n, 3) MouthPose of consecutive pictures. pose_deg: (2,) of the head in picture `now`; in half a second
         it hardly changes, so it stands for the others.
         """
-        path = self._cheapest_path(self._costs(course, pose_deg))
+        settled = self._settled(self._costs(course, pose_deg), self._eased(course))
         parts: dict[int, float] = {}
         for away, part in _FADE:
-            exemplar = int(path[min(max(now + away, 0), len(path) - 1)])
+            exemplar = settled(min(max(now + away, 0), len(course) - 1))
             parts[exemplar] = parts.get(exemplar, 0.0) + part
         (first, most), *others = sorted(parts.items(), key=lambda one: -one[1])
         if not others or others[0][1] < _LEAST_SHARE:
@@ -86,7 +93,7 @@ class MouthChoice:
 
     def _costs(self, course: Array, pose_deg: Array) -> Array:
         """Of each picture (n) and exemplar (k)."""
-        opening, width = course[:, :1], course[:, 1:]
+        opening, width = course[:, :1], course[:, 1:2]
         ratio = np.abs(np.log((self.opening_iod + _RATIO_FLOOR_IOD) / (opening + _RATIO_FLOOR_IOD)))
         costs: Array = ((self.opening_iod - opening) / self.opening_spread_iod) ** 2
         costs += _WIDTH_COST * ((self.width_iod - width) / self.width_spread_iod) ** 2
@@ -94,20 +101,38 @@ class MouthChoice:
         costs += _POSE_COST * (((self.pose_deg - pose_deg) / _POSE_DEG) ** 2).sum(axis=1)
         return costs
 
-    def _cheapest_path(self, costs: Array) -> npt.NDArray[np.intp]:
-        """The exemplar of each picture."""
+    def _eased(self, course: Array) -> list[float]:
+        """For each picture, the part of its cost that a change of exemplars has: less where the mouth moves fast."""
+        moves = np.diff(course[:, :2], axis=0, prepend=course[:1, :2]) / (
+            self.opening_spread_iod,
+            self.width_spread_iod,
+        )
+        fast = np.minimum(np.hypot(moves[:, 0], moves[:, 1]) / _FAST, 1)
+        eased: list[float] = (1 - (1 - _EASIEST) * fast).tolist()
+        return eased
+
+    def _settled(self, costs: Array, eased: list[float]) -> Callable[[int], int]:
+        """Tells the exemplar of a picture: that of the cheapest way as it was when so many more pictures were known.
+
+        The cheapest way through all pictures would not do. With each picture that becomes known, it may change in those
+        that are shown already, and the mouth would jump.
+        """
         exemplars = np.arange(costs.shape[1])
         change = np.ascontiguousarray(self.change.T)  # the least along rows is found three times as fast
-        so_far, came_from = costs[0], np.zeros(costs.shape, np.intp)
+        so_far, came_from = costs.copy(), np.zeros(costs.shape, np.intp)
         for picture in range(1, len(costs)):
-            ways = change + so_far
+            ways = eased[picture] * change + so_far[picture - 1]
             came_from[picture] = ways.argmin(axis=1)
-            so_far = ways[exemplars, came_from[picture]] + costs[picture]
-        path = np.zeros(len(costs), np.intp)
-        path[-1] = so_far.argmin()
-        for picture in range(len(costs) - 1, 0, -1):
-            path[picture - 1] = came_from[picture, path[picture]]
-        return path
+            so_far[picture] += ways[exemplars, came_from[picture]]
+
+        def exemplar_of(picture: int) -> int:
+            known = min(picture + _KNOWN_AFTER, len(costs) - 1)
+            exemplar = so_far[known].argmin()
+            for later in range(known, picture, -1):
+                exemplar = came_from[later, exemplar]
+            return int(exemplar)
+
+        return exemplar_of
 
 
 def _apart(items: Array) -> Array:

@@ -9,50 +9,62 @@ import numpy.typing as npt
 
 from avatars.geometry import LOWER_LIP_INNER, UPPER_LIP_INNER
 from avatars.mouth_chart import MouthChart, opening_of, width_of
-from models.visemes import MOUTH_SHAPES, VISEMES
+from models.visemes import MOUTH_PARAMETERS, MOUTH_SHAPES, VISEMES
 from pipeline.lipsync.mouth_choice import MouthPose
-from pipeline.lipsync.mouth_shape import MouthShape, positions
+from pipeline.lipsync.mouth_shape import MouthShape, positions, smoothstep
 
-__all__ = ["PAUSES_IOD", "SHUT_IOD", "Steering"]
+__all__ = ["SHUT_IOD", "Steering", "talking"]
 
 Array = npt.NDArray[np.float64]
 Field = npt.NDArray[np.float32]
 
+_FV = MOUTH_PARAMETERS.index("fv")
 SHUT_IOD = 0.012
 "a mouth that is asked to open less is shut"
-PAUSES_IOD = 0.015
-"real mouths that are open less count as shut: they say nothing about how far the person opens it to speak"
 _WIDEST = 1.1
 "mouths open by this much more than the clip shows, at most"
-_WIDTH_MARGIN_IOD = 0.03
-_STEADY_SIGMA, _STEADY_REACH = 1.15, 3
-"pictures; a mouth is heavier than the parameters are"
-_JAW_SIGMA, _JAW_REACH = 1.3, 4
+_STEADY_SIGMA, _STEADY_REACH = (2.3, 2.5), 4
+"pictures; a mouth is heavier than the parameters are, and gets narrow more slowly than it opens"
+_JAW_SIGMA, _JAW_REACH = 1.8, 4
 "pictures; a jaw is heavier than lips are"
-_SHUT_WEIGHT = 4.0
+_SHUT_WEIGHT = 2.5
 "of a shut mouth beside others, so that lips that must meet are on their way in time"
+_TUCK, _TUCKED_IOD = (0.2, 0.7), 0.035
+"how much of an f or v makes the lower lip go to the upper teeth, and how far the lips are then apart at most"
+_TUCK_NEAR = 0.5
+"part of that in the picture before and after it"
 _REMEMBERED = 1024
 "mouths of rows that were worked out; a picture shares all but one of its rows with the one before it"
 
+_TALKS_REACH, _TALKS_IOD = 6, 0.04
+"a person talks where a mouth opens or shuts by more than that within so many pictures"
+_FEWEST_TALKING = 10
+"pictures; of a clip with fewer, all are taken for speech"
+_PERCENT = (0, 5, 25, 50, 75, 95, 99.5)
+_SAID_OPENINGS = (0.0, 0.08, 0.22, 0.33, 0.44, 0.6, 0.8)
+"at these percentiles of ordinary speech, steady: how far the painted mouth opens, 1 being that of an `aa`"
+_SAID_WIDTHS = (0.15, 0.31, 0.57, 0.7, 0.82, 0.89, 0.93)
+"likewise how wide it is, from 0, that of an `ou`, to 1, that of an `ih`"
+
 
 class Steering:
-    """The mouths of one person."""
+    """The mouths of one person, who opens the mouth and widens it as often and as far as in the clip."""
 
     def __init__(self, chart: MouthChart) -> None:
         self._generic = MouthShape(chart.rest)
-        self._asked = lru_cache(_REMEMBERED)(self._pose)
+        self._measured = lru_cache(_REMEMBERED)(self._painted)
         self._chart = chart
         opening, width = opening_of(chart.points), width_of(chart.points)
         self.opening_spread = float(opening.std()) + 1e-6
         self.width_spread = float(width.std()) + 1e-6
-        said = [self._measured(shape) for shape in MOUTH_SHAPES]
-        spoken = opening[opening > PAUSES_IOD]
-        self._gain = float(np.percentile(spoken, 95)) / said[VISEMES.index("aa")].opening_iod
-        self._widest = _WIDEST * float(np.percentile(spoken, 99))
-        narrow, spread = (said[VISEMES.index(name)].width_iod for name in ("ou", "ih"))
-        self._own_narrow, self._own_spread = np.percentile(width, [5, 95]).tolist()
-        self._width_gain = (self._own_spread - self._own_narrow) / max(spread - narrow, 1e-3)
-        self._narrow = narrow
+        aa, ou, ih = (self._painted(MOUTH_SHAPES[VISEMES.index(name)].tobytes()) for name in ("aa", "ou", "ih"))
+        talks = talking(opening)
+        self._said_openings = aa.opening_iod * np.array(_SAID_OPENINGS)
+        self._said_widths = ou.width_iod + (ih.width_iod - ou.width_iod) * np.array(_SAID_WIDTHS)
+        self._own_openings = np.maximum(np.percentile(opening[talks], _PERCENT), 0)
+        self._own_widths = np.percentile(width[talks], _PERCENT)
+        self._own_openings[0] = 0
+        self._own_openings[-1] *= _WIDEST
         self._usual = opening.mean(), width.mean()
         design = self._design(opening, width)
         damping = 1e-3 * len(design) * np.diag([0, 1e-2, 1e-2, 1e-2, 1e-2])
@@ -60,49 +72,53 @@ class Steering:
         self._shapes = np.linalg.solve(design.T @ design + damping, design.T @ shapes)
 
     def course(self, parameters: Field) -> Array:
-        """(n, 2) MouthPose of consecutive pictures with these parameters (n, 8).
+        """(n, 3) MouthPose of consecutive pictures with these parameters (n, 8).
 
         Parameters jump where a mouth has to move, so its course is made steady. Lips that have to meet do so all the
-        same.
+        same. Steady mouths move less, so only then is it worked out how far this person opens the mouth for them.
         """
-        asked = self._asked_of(parameters)
-        shut = asked[:, 0] == 0
-        apart = np.subtract.outer(np.arange(len(asked)), np.arange(len(asked)))
-        weights = _near(apart, _STEADY_SIGMA, _STEADY_REACH)
-        weights *= np.where(shut, _SHUT_WEIGHT, 1.0)
-        steady = weights @ asked / weights.sum(axis=1, keepdims=True)
-        steady[shut | (steady[:, 0] < SHUT_IOD), 0] = 0
-        return np.asarray(steady, np.float64)
+        said = self._said(parameters)
+        shut = said[:, 0] == 0
+        apart = np.subtract.outer(np.arange(len(said)), np.arange(len(said)))
+        steady = np.empty_like(said)
+        for axis, sigma in enumerate(_STEADY_SIGMA):
+            weights = _near(apart, sigma, _STEADY_REACH) * np.where(shut, _SHUT_WEIGHT, 1.0)
+            steady[:, axis] = weights @ said[:, axis] / weights.sum(axis=1)
+        course = self._own(steady)
+        tucked = smoothstep(parameters[:, _FV], *_TUCK) * ~shut
+        near = _TUCK_NEAR * np.maximum(np.append(tucked[1:], 0), np.append(0, tucked[:-1]))
+        course[:, 0] -= np.maximum(tucked, near) * np.maximum(course[:, 0] - _TUCKED_IOD, 0)
+        course[shut | (course[:, 0] < SHUT_IOD), 0] = 0
+        return np.column_stack([course, tucked])
 
     def hanging(self, parameters: Field, now: int) -> MouthPose:
         """The mouth with which the jaw of picture `now` hangs: it stays half open where lips meet for a moment.
 
         parameters: (n, 8) of consecutive pictures.
         """
-        asked = self._asked_of(parameters)
-        weights = _near(np.arange(len(asked)) - now, _JAW_SIGMA, _JAW_REACH)
-        return MouthPose(*(weights @ asked / weights.sum()).tolist())
-
-    def _asked_of(self, parameters: Field) -> Array:
-        """(n, 2) MouthPose that rows of parameters (n, 8) ask for, each by itself."""
-        return np.array([self._asked(row.tobytes()) for row in np.ascontiguousarray(parameters, np.float32)])
-
-    def _pose(self, parameters: bytes) -> MouthPose:
-        """parameters: eight float32."""
-        said = self._measured(np.frombuffer(parameters, np.float32))
-        opening = min(self._gain * said.opening_iod, self._widest)
-        width = self._own_narrow + self._width_gain * (said.width_iod - self._narrow)
-        low, high = self._own_narrow - _WIDTH_MARGIN_IOD, self._own_spread + _WIDTH_MARGIN_IOD
-        return MouthPose(opening if opening > SHUT_IOD else 0.0, float(np.clip(width, low, high)))
+        said = self._said(parameters)
+        weights = _near(np.arange(len(said)) - now, _JAW_SIGMA, _JAW_REACH)
+        return MouthPose(*self._own(weights @ said / weights.sum()).tolist())
 
     def shape(self, wanted: MouthPose) -> Array:
         """(m, 2) POINTS in the chart: how this person's lips, chin and cheeks lie when a mouth is open like this."""
         row = self._design(np.array([wanted.opening_iod]), np.array([wanted.width_iod]))
         return np.asarray((row @ self._shapes).reshape(-1, 2))
 
-    def _measured(self, parameters: npt.NDArray[np.floating]) -> MouthPose:
-        """Of the mouth that is painted for these parameters."""
-        posed = (self._generic.pose(parameters) - self._chart.origin) @ self._chart.flat.T
+    def _own(self, said: Array) -> Array:
+        """(..., 2) MouthPose of this person for that of painted mouths."""
+        opening = np.interp(said[..., 0], self._said_openings, self._own_openings)
+        width = np.interp(said[..., 1], self._said_widths, self._own_widths)
+        return np.stack([opening, width], axis=-1)
+
+    def _said(self, parameters: Field) -> Array:
+        """(n, 2) MouthPose of the mouths that are painted for rows of parameters (n, 8)."""
+        return np.array([self._measured(row.tobytes()) for row in np.ascontiguousarray(parameters, np.float32)])
+
+    def _painted(self, parameters: bytes) -> MouthPose:
+        """parameters: eight float32."""
+        pose = self._generic.pose(np.frombuffer(parameters, np.float32))
+        posed = (pose - self._chart.origin) @ self._chart.flat.T
         gap = posed[positions(LOWER_LIP_INNER), 1] - posed[positions(UPPER_LIP_INNER), 1]
         left, right = posed[positions((61, 291))]
         return MouthPose(max(0.0, float(gap[3:8].mean())), float(np.linalg.norm(right - left)))
@@ -111,6 +127,13 @@ class Steering:
         o = (opening - self._usual[0]) / self.opening_spread
         w = (width - self._usual[1]) / self.width_spread
         return np.column_stack([np.ones_like(o), o, w, o * o, o * w])
+
+
+def talking(opening: Array) -> npt.NDArray[np.bool_]:
+    """(n,) of consecutive pictures: where the mouth of the person moves, for a pause says nothing of speech."""
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(opening, _TALKS_REACH, mode="edge"), 2 * _TALKS_REACH + 1)
+    talks = np.ptp(around, axis=1) > _TALKS_IOD
+    return np.asarray(talks if talks.sum() >= _FEWEST_TALKING else np.ones_like(talks))
 
 
 def _near(apart: npt.NDArray[np.int_], sigma: float, reach: int) -> Array:

@@ -29,7 +29,7 @@ from pipeline.lipsync.affine import then
 from pipeline.lipsync.jaw import Jaw, corners_of
 from pipeline.lipsync.mouth_choice import MouthChoice, MouthPose, Share
 from pipeline.lipsync.mouth_shape import smoothstep
-from pipeline.lipsync.mouth_steering import PAUSES_IOD, SHUT_IOD, Steering
+from pipeline.lipsync.mouth_steering import SHUT_IOD, Steering
 from pipeline.lipsync.thin_plate import Spline
 from pipeline.lipsync.warp import ChartGrid
 from pipeline.types import FacePatch
@@ -41,23 +41,30 @@ Field = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
+_LOST_PX, _LOST = 1.0, 0.1
+"detail that a mouth loses when it is moved: of which size, and how much of it an exemplar is given beforehand"
+_TEETH_FADE = (0.1, 0.5)
+"shares of the lesser mouth: under the first its teeth do not show, at the second half; two rows of teeth are a blur"
 _OWN_SHAPE = 0.35
-"part of an exemplar's own shape in what is drawn"
+"part of what sets an exemplar's shape apart from other mouths of this person, open and wide like it, that is drawn"
 _STRETCH = 1.3
 "an opening is that of the exemplar up to this factor, because teeth stretch with it"
 _LOOK_PX, _LOOK_SIZE, _LOOK_AT_IOD = 40, (40, 32), (-0.5, -0.3)
 "scale of the small pictures by which exemplars are told apart, their size, and where they begin in the chart"
 _ACTIVITY_FULL = 0.3
 "activity from which nothing of the resting mouth shows"
+_RESTS_IOD = 0.015
+"lips that are less apart are shut"
 _REST_POSE_DEG = 8.0
 "a head that is turned further away from how it mostly is serves badly for rest"
 
 _CELL_IOD = 1 / 18
 _HALF_WIDTH_IOD, _ABOVE_IOD = 0.47, 0.27
 "of the ellipse that is pasted; downwards it ends above the chin"
-_CHIN_KEPT_IOD = 0.04
-_FADE_IOD = (-0.055, 0.145)
-"inside the edge of that ellipse: where a pasted mouth begins to show, and where nothing else does"
+_CHIN_KEPT_IOD = 0.03
+_FADE_IOD, _FADE_AT_CHIN_IOD = (-0.055, 0.145), (-0.03, 0.07)
+"inside the edge of that ellipse: where a pasted mouth begins to show, and where nothing else does; two chins half seen"
+"would have the folds of neither"
 _CHINS = 64
 "places of the chin, a hundredth apart, for which that is kept"
 _CROP_MARGIN_IOD = 0.10
@@ -67,6 +74,8 @@ _UPPER_OUT, _LOWER_OUT = places(UPPER_LIP_OUTER), places(LOWER_LIP_OUTER)
 _CHIN_TIP = POINTS.index(CHIN_TIP)
 _BUMP = 1 - np.abs(np.linspace(-1, 1, 11)) ** 2.5
 "how much of an opening each point of a lip takes, from corner to corner"
+_ROLLED_IN = 0.5
+"part of the lower lip that f and v hide behind the upper teeth"
 _LOWER_TAKES, _LOWER_OUTER_TAKES, _UPPER_OUTER_TAKES = 0.75, 0.70, 0.20
 
 
@@ -107,6 +116,7 @@ class _Mouth:
     shape: Array
     "(m, 2) POINTS in the chart"
     moved: list[_Moved]
+    "the one that has most of it first"
 
 
 def _skin_of(bundle: AvatarBundle) -> AnyArray:
@@ -127,6 +137,7 @@ class PersonalFace:
         self._chart = chart = MouthChart.of(bundle.landmarks)
         self._exemplars = [self._cut(int(frame)) for frame in chosen]
         self.steering = Steering(chart)
+        self._apart = [one.points - self.steering.shape(_pose_of(one.points)) for one in self._exemplars]
         self._choice = self._choice_among(chosen)
         self._jaw = Jaw(chart)
         lowest = float(chart.points[:, _CHIN_TIP, 1].max())
@@ -163,7 +174,7 @@ class PersonalFace:
         if strength < 1:  # one mouth on its way from the other, for two half seen have four lips
             shape = self._rest.shape + strength * (shape - self._rest.shape)
             shares = [Share(one.exemplar, strength * one.weight) for one in shares]
-            shares.append(Share(self._at_rest, 1 - strength))
+            shares = sorted([*shares, Share(self._at_rest, 1 - strength)], key=lambda one: -one.weight)
         return self._pasted(frame_index, self._mouth(shape, shares), read_frame)
 
     def quiet(self, frame_index: int, read_frame: Callable[[], Image] | None = None) -> FacePatch:
@@ -205,7 +216,9 @@ class PersonalFace:
         limits = [self.bundle.width, self.bundle.height]
         x0, y0 = np.clip(np.floor(corners.min(axis=0)), 0, limits).astype(int)
         x1, y1 = np.clip(np.ceil(corners.max(axis=0)), 0, limits).astype(int)
-        pixels = self.bundle.frame(frame_index)[y0:y1, x0:x1].copy()
+        pixels = self.bundle.frame(frame_index)[y0:y1, x0:x1]
+        blurred = cv2.GaussianBlur(pixels, (0, 0), _LOST_PX)
+        pixels = np.asarray(cv2.addWeighted(pixels, 1 + _LOST, blurred, -_LOST, 0), np.uint8)
         to_px[:, 2] -= [x0, y0]
         return _Exemplar(pixels, to_px, self._chart.points[frame_index], self._skin[frame_index].astype(np.float32))
 
@@ -224,7 +237,7 @@ class PersonalFace:
         """The exemplar of the shut mouth that is closest to this person's usual one, and how wide that is, IOD."""
         points = self._chart.points[chosen]
         opening, width = opening_of(points), width_of(points)
-        shut = opening_of(self._chart.points) < PAUSES_IOD
+        shut = opening_of(self._chart.points) < _RESTS_IOD
         usual = float(np.median(width_of(self._chart.points)[shut])) if shut.any() else float(np.median(width))
         pose = (self._chart.pose[chosen] - np.median(self._chart.pose, axis=0)) / _REST_POSE_DEG
         costs = np.maximum(opening, 0) / self.steering.opening_spread + (pose**2).sum(axis=1)
@@ -233,15 +246,16 @@ class PersonalFace:
 
     def _shape(self, wanted: MouthPose, hanging: MouthPose, shares: list[Share]) -> Array:
         """(m, 2) POINTS in the chart of the mouth to be drawn, with the jaw of another: it is heavier than lips are."""
-        own = np.zeros((len(POINTS), 2))
+        own, apart = np.zeros((2, len(POINTS), 2))
         for share in shares:
             own += share.weight * self._exemplars[share.exemplar].points
-        shape = _OWN_SHAPE * own + (1 - _OWN_SHAPE) * self.steering.shape(wanted)
+            apart += share.weight * self._apart[share.exemplar]
+        shape = self.steering.shape(wanted) + _OWN_SHAPE * apart
         opening, own_opening = wanted.opening_iod, float(opening_of(own))
         if opening > SHUT_IOD:
             opening = min(max(opening, own_opening / _STRETCH), max(own_opening, 0.0) * _STRETCH + 0.008)
         place = float(self._jaw.place(self.steering.shape(hanging)))
-        return self._jaw.hung(_opened(shape, opening), place)
+        return self._jaw.hung(_tucked(_opened(shape, opening), wanted.tucked), place)
 
     def _mouth(self, shape: Array, shares: list[Share]) -> _Mouth:
         """The exemplars of these shares, moved so that their lips lie at `shape` (m, 2)."""
@@ -260,12 +274,20 @@ class PersonalFace:
         to_box = self._to_box(frame_index, box)
         nodes_to_box = then(to_box, self._nodes_to_chart)
         light = self._skin[frame_index].astype(np.float32)
-        drawn = np.zeros((size[1], size[0], 3), np.uint8)
-        for one in mouth.moved:
-            x, y = cv2.split(_laid(one.came_from_px, nodes_to_box, size))
-            moved = cv2.remap(one.exemplar.pixels, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            drawn = np.asarray(moved if one.weight == 1 else cv2.scaleAdd(moved, one.weight, drawn), np.uint8)
+        first, *others = mouth.moved
+        drawn = inside = _remapped(first, nodes_to_box, size)
+        light -= np.float32(first.weight) * first.exemplar.skin
+        so_far = first.weight
+        for one in others:
+            moved = _remapped(one, nodes_to_box, size)
+            so_far += one.weight
+            drawn = _mixed(drawn, moved, one.weight / so_far)
+            inside = _mixed(inside, moved, 0.5 * float(smoothstep(one.weight, *_TEETH_FADE)))
             light -= np.float32(one.weight) * one.exemplar.skin
+        if others:
+            lips = affine(to_box, np.concatenate([mouth.shape[_UPPER_IN], mouth.shape[_LOWER_IN[::-1]]]))
+            between = cv2.fillPoly(np.zeros(drawn.shape[:2], np.uint8), [lips.round().astype(np.int32)], 255)
+            cv2.copyTo(inside, between, drawn)
         pixels = cv2.add(drawn, _laid(light, then(to_box, _SKIN_TO_CHART), size), dtype=cv2.CV_8U)
         mask = _laid(self._weights(round(float(mouth.shape[_CHIN_TIP, 1]), 2)), nodes_to_box, size)
         return FacePatch(np.asarray(pixels, np.uint8), box, mask)
@@ -276,7 +298,9 @@ class PersonalFace:
         across, down = self._x / _HALF_WIDTH_IOD, self._y / height
         out = np.hypot(across, down) + 1e-6  # 1 on the ellipse
         steep_iod = np.hypot(across / _HALF_WIDTH_IOD, down / height) / out + 1e-9
-        return np.asarray(255 * smoothstep((1 - out) / steep_iod, *_FADE_IOD), np.uint8)
+        inside_iod = (1 - out) / steep_iod
+        beside, below = (smoothstep(inside_iod, *fade) for fade in (_FADE_IOD, _FADE_AT_CHIN_IOD))
+        return np.asarray(255 * (beside + smoothstep(down / out, 0, 1) * (below - beside)), np.uint8)
 
 
 def _part(picture: Image, box: Box) -> Image:
@@ -287,6 +311,11 @@ def _within(box: Box, outer: Box) -> Box:
     """A box as it lies in another."""
     left, top = outer[:2]
     return box[0] - left, box[1] - top, box[2] - left, box[3] - top
+
+
+def _pose_of(points: Array) -> MouthPose:
+    """Of a mouth (m, 2)."""
+    return MouthPose(float(opening_of(points)), float(width_of(points)))
 
 
 def _opened(shape: Array, opening_iod: float) -> Array:
@@ -303,6 +332,14 @@ def _opened(shape: Array, opening_iod: float) -> Array:
     return out
 
 
+def _tucked(shape: Array, tucked: float) -> Array:
+    """The mouth `shape` (m, 2) whose lower lip is, as far as `tucked` says (0 to 1), rolled in behind the teeth."""
+    out = shape.copy()
+    thickness = shape[_LOWER_OUT, 1] - shape[_LOWER_IN, 1]
+    out[_LOWER_OUT, 1] -= tucked * _ROLLED_IN * thickness * _BUMP
+    return out
+
+
 _CROPPED = corners_of(*np.add(CHART_IOD, (-_CROP_MARGIN_IOD, -_CROP_MARGIN_IOD, _CROP_MARGIN_IOD, _CROP_MARGIN_IOD)))
 "of an exemplar's pixels"
 
@@ -311,6 +348,17 @@ def _ellipse_corners(chin: float) -> Array:
     """(4, 2) in the chart: round what is pasted above a chin at that place, IOD."""
     rim = -_FADE_IOD[0]
     return corners_of(-_HALF_WIDTH_IOD - rim, -_ABOVE_IOD - rim, _HALF_WIDTH_IOD + rim, chin - _CHIN_KEPT_IOD + rim)
+
+
+def _mixed(one: Image, other: Image, part: float) -> Image:
+    return np.asarray(cv2.addWeighted(one, 1 - part, other, part, 0), np.uint8) if part else one
+
+
+def _remapped(moved: _Moved, nodes_to_box: Array, size: tuple[int, int]) -> Image:
+    """A mouth alone, in a box of that size (w, h); its pixels are interpolated once."""
+    x, y = cv2.split(_laid(moved.came_from_px, nodes_to_box, size))
+    drawn = cv2.remap(moved.exemplar.pixels, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(drawn, np.uint8)
 
 
 def _skin_to_chart() -> Array:

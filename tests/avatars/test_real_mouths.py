@@ -57,6 +57,16 @@ def test_of_a_person_who_talks_mouths_are_chosen(talker: Talker) -> None:
     assert found.skin.shape[0] == len(talker.pictures)
 
 
+def test_rare_mouths_are_among_the_chosen(tmp_path: Path) -> None:
+    """Of a clip in which lips are rounded once and spread once, both mouths are there to speak with."""
+    usual, rounded, spread = 0.6 * said("aa"), said("ou"), said("ih")
+    talker = Talker(tmp_path, [part * usual for part in np.abs(np.sin(np.arange(120) / 3))])
+    once = Talker(tmp_path / "once", [rounded, spread])
+    for at, picture, landmarks in zip((40, 80), once.pictures, once.landmarks, strict=True):
+        talker.pictures[at], talker.landmarks[at] = picture, landmarks
+    assert {40, 80} <= set(talker.real_mouths().exemplars.tolist())
+
+
 def test_the_same_clip_gives_the_same_choice(talker: Talker) -> None:
     """Nothing is left to chance."""
     one, other = talker.real_mouths(), talker.real_mouths()

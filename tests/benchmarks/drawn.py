@@ -37,6 +37,7 @@ def mouths(bench: Bench) -> Iterator[Reading]:
         "personal_mouth_jerk": f"painted: {found.painted_mouth_jerk:.2f}",
         "personal_skin_jerk": f"painted: {found.painted_skin_jerk:.2f}",
         "personal_sharpness": f"painted: {found.painted_sharpness:.2f}",
+        "personal_opening": f"shut in {found.shut_share:.2f} of the pictures, the person {found.real_shut_share:.2f}",
     }
     for name, field in TALKING.items():
         yield Reading(FIGURES[name], getattr(found, field), notes.get(name, ""))

@@ -119,6 +119,10 @@ FIGURES: dict[str, Figure] = {
     "idle_mouth_jerk": Figure("real mouths: jerk of the idle mouth, against the person's own", "", 0.2),
     "personal_skin_jerk": Figure("real mouths: jerk of the skin round it, against the person's own", "", 1.2),
     "personal_sharpness": Figure("real mouths: sharpness, against the person's own (at least 0.7)", "", 1.2),
+    "personal_opening": Figure("real mouths: how much the opening varies, against the person", "", 0.85, True),
+    "personal_width": Figure("real mouths: how much the width varies, against the person", "", 0.85, True),
+    "personal_roundness": Figure("real mouths: how much the roundness varies, against the person", "", 0.85, True),
+    "personal_speed": Figure("real mouths: how fast lips open and shut, against the person", "", 0.85, True),
     "still_repeat_s": Figure("stills: idle motion repeats after", "s", 60, True),
     "still_background": Figure("stills: largest change outside the person while it moves", "levels", 0),
     "acting_background": Figure("stills: largest change outside the person while it nods with its speech", "levels", 0),
@@ -138,6 +142,10 @@ TALKING = {
     "idle_mouth_jerk": "idle_mouth_jerk",
     "personal_skin_jerk": "skin_jerk",
     "personal_sharpness": "sharpness",
+    "personal_opening": "opening_spread",
+    "personal_width": "width_spread",
+    "personal_roundness": "roundness_spread",
+    "personal_speed": "opening_speed",
 }
 "figure -> field of talking_sheets.TalkingFigures"
 

@@ -33,13 +33,14 @@ from avatars.bundle import AvatarBundle
 from avatars.detect import FaceAnalyzer, MediaPipeFaceAnalyzer
 from avatars.geometry import LIPS
 from avatars.library import AvatarLibrary
-from avatars.mouth_chart import POINTS, MouthChart, affine, opening_of, places
+from avatars.mouth_chart import POINTS, MouthChart, affine, opening_of, places, width_of
 from avatars.prepare import Upload, prepare_avatar
 from avatars.real_mouths import find_real_mouths, has_real_mouths, mouth_of
 from models.visemes import MOUTH_PARAMETERS
 from pipeline import registry
 from pipeline.compositing import compose
 from pipeline.features.visemes_around import PICTURES_BEFORE
+from pipeline.lipsync.mouth_steering import talking
 from pipeline.lipsync.personal_face import PersonalFace
 from pipeline.lipsync.speaking_face import SpeakingFace
 from pipeline.quiet_loop import QuietLoop
@@ -95,6 +96,17 @@ class TalkingFigures:
     painted_sharpness: float
     idle_mouth_jerk: float
     "while nothing is said"
+    opening_spread: float
+    "how much it varies while somebody speaks (standard deviation), as part of how much that of the person does"
+    width_spread: float
+    roundness_spread: float
+    "likewise; of the height of the lips by their width"
+    opening_speed: float
+    width_speed: float
+    "how fast they change (90th percentile), as part of how fast they do in the person's face"
+    shut_share: float
+    "of the pictures in which somebody speaks"
+    real_shut_share: float
 
 
 def avatar_of(clip: Path, folder: Path) -> AvatarBundle:
@@ -147,17 +159,17 @@ class _Look:
         ]
         return np.asarray(np.stack(seen).astype(np.float64).mean(axis=3))
 
-    def openings(self, pictures: Sequence[Image], analyzer: FaceAnalyzer) -> Array:
-        """IOD, of what the detector sees; nan where it sees no face."""
+    def lips(self, pictures: Sequence[Image], analyzer: FaceAnalyzer) -> Array:
+        """(n, 3) of what the detector sees: opening and width, IOD, and roundness; nan where it sees no face."""
         found = []
         for picture, frame in zip(pictures, self._frames, strict=True):
             faces = analyzer.analyse(picture)
             back = cv2.invertAffineTransform(self._chart.to_px[frame])
             if faces:
                 points = faces[0].landmarks[list(POINTS), :2].astype(np.float64)
-                found.append(float(opening_of(affine(back, points))))
+                found.append(_described(affine(back, points)))
             else:
-                found.append(float("nan"))
+                found.append((float("nan"),) * 3)
         return np.array(found)
 
     def chin_drops(self, flat: Array) -> Array:
@@ -207,12 +219,17 @@ def measure(
 
     look = _Look(bundle, frames)
     flat = {name: look.flat(many) for name, many in pictures.items()}
-    seen, real_seen = (look.openings(pictures[name], analyzer) for name in ("personal", "real"))
+    lips, real_lips = (look.lips(pictures[name], analyzer) for name in ("personal", "real"))
+    seen, real_seen = lips[:, 0], real_lips[:, 0]
     jaw, real_jaw = (
         _follows(look.chin_drops(flat[name]), many) for name, many in (("personal", seen), ("real", real_seen))
     )
     wanted = np.array([personal.steering.course(rows[:, :8])[PICTURES_BEFORE, 0] for rows in windows])
     speaks = np.array([rows[PICTURES_BEFORE, ACTIVITY] > FULLY_DRAWN for rows in windows])
+    spoken = np.where(speaks[:, None], lips, np.nan)
+    real_spoken = np.where(talking(np.nan_to_num(real_seen))[:, None], real_lips, np.nan)
+    spread = np.nanstd(spoken, axis=0) / np.nanstd(real_spoken, axis=0)
+    speed = _speeds(spoken) / _speeds(real_spoken)
     pressed = [rows[PICTURES_BEFORE, PRESS] > 0.5 for rows in windows]
     figures = TalkingFigures(
         build_s=build_s,
@@ -231,6 +248,13 @@ def measure(
         painted_skin_jerk=_jerk(flat["painted"], look.skin) / _jerk(flat["real"], look.skin),
         painted_sharpness=_detail(flat["painted"], look.mouth) / _detail(flat["real"], look.mouth),
         idle_mouth_jerk=_jerk(flat["idle"], look.mouth) / _jerk(flat["real"], look.mouth),
+        opening_spread=float(spread[0]),
+        width_spread=float(spread[1]),
+        roundness_spread=float(spread[2]),
+        opening_speed=float(speed[0]),
+        width_speed=float(speed[1]),
+        shut_share=_shut_share(spoken),
+        real_shut_share=_shut_share(real_spoken),
     )
     return figures, pictures
 
@@ -240,6 +264,18 @@ def _drawn(face: PersonalFace, frames: Sequence[int], windows: Windows, real: Se
         compose(picture.copy(), face.patch(frame, rows, PICTURES_BEFORE, partial(np.asarray, picture)))
         for frame, rows, picture in zip(frames, windows, real, strict=True)
     ]
+
+
+def _described(points: Array) -> tuple[float, float, float]:
+    """Of lips (m, 2) of POINTS in the chart: opening and width, IOD, and roundness."""
+    upper, lower = points[places((0, 17))]
+    width = float(width_of(points))
+    return float(opening_of(points)), width, float(lower[1] - upper[1]) / width
+
+
+def _speeds(lips: Array) -> Array:
+    """(3,) how fast lips (n, 3) of consecutive pictures change."""
+    return np.asarray(np.nanpercentile(np.abs(np.diff(lips, axis=0)), 90, axis=0))
 
 
 def _jerk(flat: Array, where: npt.NDArray[np.bool_]) -> float:
@@ -260,6 +296,12 @@ def _follows(drops: Array, openings: Array) -> tuple[float, float]:
     opens = openings[APART:] - openings[:-APART]
     known = ~np.isnan(opens)
     return _correlation(drops, opens), float(np.polyfit(opens[known], drops[known], 1)[0])
+
+
+def _shut_share(lips: Array) -> float:
+    """Part of the pictures in which lips (n, 3) are shut, of those in which somebody speaks."""
+    openings = lips[:, 0][~np.isnan(lips[:, 0])]
+    return float((openings < SHUT_IOD).mean())
 
 
 def _closures_seen(seen: Array, pressed: Sequence[bool]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -42,12 +44,30 @@ def test_a_mouth_that_serves_is_held(choice: MouthChoice) -> None:
 
 
 def test_one_mouth_gives_way_to_another_over_some_pictures(choice: MouthChoice) -> None:
-    """Its share falls from all to nothing, step by step, while the lips open."""
+    """Its share falls from all to nothing in steps, but few pictures show two mouths at once: that is a blur."""
     openings = [0.0] * 10 + [0.15] * 10
     shares = [dict(choice.shares(course(openings), now, HEAD_DEG)).get(0, 0.0) for now in range(20)]
     assert shares[0] == 1 and shares[-1] == 0
-    assert (np.diff(shares) <= 1e-9).all() and max(-np.diff(shares)) < 0.5
-    assert sum(0 < share < 1 for share in shares) >= 3
+    assert (np.diff(shares) <= 1e-9).all() and max(-np.diff(shares)) <= 0.5
+    assert 2 <= sum(0 < share < 1 for share in shares) <= 3
+
+
+def test_mouths_change_while_they_move(choice: MouthChoice) -> None:
+    """Lips that open in three pictures change the mouth once, half-way: where they move fast nobody sees it."""
+    openings = [0.0] * 8 + [0.01, 0.03, 0.11, 0.13] + [0.13] * 8
+    shares = [dict(choice.shares(course(openings), now, HEAD_DEG)) for now in range(20)]
+    assert set().union(*shares) == {0, 3}
+    assert shares[8] == {0: 1.0} and shares[10] == pytest.approx({0: 0.5, 3: 0.5}) and shares[12] == {3: 1.0}
+
+
+def test_a_change_is_no_jump_when_more_becomes_known(choice: MouthChoice) -> None:
+    """Each picture sees a window of its own; what was shown meanwhile stays, and no mouth comes or goes at once."""
+    rng = np.random.default_rng(3)
+    said = np.convolve(rng.uniform(0, 0.2, 200), [0.25, 0.5, 0.25], "same").tolist()
+    windows = [course(said[start : start + 19]) for start in range(180)]
+    shown = [dict(choice.shares(window, 14, HEAD_DEG)) for window in windows]
+    steps = [abs(one.get(k, 0.0) - other.get(k, 0.0)) for one, other in pairwise(shown) for k in range(4)]
+    assert max(steps) < 0.9 and np.quantile(steps, 0.98) < 0.35
 
 
 def test_shares_add_up(choice: MouthChoice) -> None:
