@@ -25,14 +25,14 @@ _WIDEST = 1.1
 "mouths open by this much more than the clip shows, at most"
 _STEADY_SIGMA, _STEADY_REACH = (2.3, 2.5), 4
 "pictures; a mouth is heavier than the parameters are, and gets narrow more slowly than it opens"
-_JAW_SIGMA, _JAW_REACH = 1.8, 4
+_JAW_SIGMA, _JAW_REACH = 1.3, 4
 "pictures; a jaw is heavier than lips are"
 _SHUT_WEIGHT = 2.5
 "of a shut mouth beside others, so that lips that must meet are on their way in time"
 _TUCK, _TUCKED_IOD = (0.2, 0.7), 0.035
 "how much of an f or v makes the lower lip go to the upper teeth, and how far the lips are then apart at most"
-_TUCK_NEAR = 0.5
-"part of that in the picture before and after it"
+_CONTACT_NEAR = 0.5
+"lips that meet lips or teeth are so near to that in the picture before and after it"
 _REMEMBERED = 1024
 "mouths of rows that were worked out; a picture shares all but one of its rows with the one before it"
 
@@ -86,19 +86,19 @@ class Steering:
             steady[:, axis] = weights @ said[:, axis] / weights.sum(axis=1)
         course = self._own(steady)
         tucked = smoothstep(parameters[:, _FV], *_TUCK) * ~shut
-        near = _TUCK_NEAR * np.maximum(np.append(tucked[1:], 0), np.append(0, tucked[:-1]))
+        meets = np.maximum(tucked, shut)
+        near = _CONTACT_NEAR * np.maximum(np.append(meets[1:], 0), np.append(0, meets[:-1]))
         course[:, 0] -= np.maximum(tucked, near) * np.maximum(course[:, 0] - _TUCKED_IOD, 0)
         course[shut | (course[:, 0] < SHUT_IOD), 0] = 0
         return np.column_stack([course, tucked])
 
-    def hanging(self, parameters: Field, now: int) -> MouthPose:
+    def hanging(self, course: Array, now: int) -> MouthPose:
         """The mouth with which the jaw of picture `now` hangs: it stays half open where lips meet for a moment.
 
-        parameters: (n, 8) of consecutive pictures.
+        course: (n, 3) of consecutive pictures.
         """
-        said = self._said(parameters)
-        weights = _near(np.arange(len(said)) - now, _JAW_SIGMA, _JAW_REACH)
-        return MouthPose(*self._own(weights @ said / weights.sum()).tolist())
+        weights = _near(np.arange(len(course)) - now, _JAW_SIGMA, _JAW_REACH)
+        return MouthPose(*(weights @ course[:, :2] / weights.sum()).tolist())
 
     def shape(self, wanted: MouthPose) -> Array:
         """(m, 2) POINTS in the chart: how this person's lips, chin and cheeks lie when a mouth is open like this."""

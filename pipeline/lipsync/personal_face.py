@@ -168,7 +168,7 @@ class PersonalFace:
         if strength == 0:
             return self.quiet(frame_index, read_frame)
         course = self.steering.course(visemes[:, :8])
-        wanted, hanging = MouthPose(*course[now].tolist()), self.steering.hanging(visemes[:, :8], now)
+        wanted, hanging = MouthPose(*course[now].tolist()), self.steering.hanging(course, now)
         shares = self._choice.shares(course, now, self._chart.pose[frame_index])
         shape = self._shape(wanted, hanging, shares)
         if strength < 1:  # one mouth on its way from the other, for two half seen have four lips

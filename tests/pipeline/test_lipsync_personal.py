@@ -125,8 +125,8 @@ def test_a_jaw_is_heavier_than_lips(bundle: AvatarBundle) -> None:
     rows = course(np.ones(9))
     rows[4] = np.append(said("PP"), 1.0)
     steering = PersonalFace(bundle).steering
-    lips = steering.course(rows[:, :8])[:, 0]
-    jaw = np.array([steering.hanging(rows[:, :8], now).opening_iod for now in range(9)])
+    steered = steering.course(rows[:, :8])
+    lips, jaw = steered[:, 0], np.array([steering.hanging(steered, now).opening_iod for now in range(9)])
     assert lips[4] == 0 and 0.3 * jaw[0] < jaw[4] < 0.9 * jaw[0]
     assert jaw[2] < 0.98 * jaw[0]
     assert np.abs(np.diff(jaw, 2)).max() < 0.6 * np.abs(np.diff(lips, 2)).max()
