@@ -43,6 +43,8 @@ MOST_GESTURES: Final = 12
 "of one avatar"
 LONGEST_GESTURE_S: Final = 10.0
 MOST_NAME_CHARACTERS: Final = 24
+MOST_FOLDER_CHARACTERS: Final = 240
+"What file systems take, with room for a suffix. Of rare scripts a letter becomes 12 characters."
 _NAME: Final = re.compile(r"[^\W_][\w -]*", re.UNICODE)
 "Brackets would end the tag that starts a gesture from a text."
 
@@ -63,7 +65,7 @@ def gesture_name(text: str) -> str | None:
     """What a gesture is called: letters and digits of any script, spaces, - and _; None where that is no name."""
     name = " ".join(in_one_way(text).lower().split())
     is_one = len(name) <= MOST_NAME_CHARACTERS and _NAME.fullmatch(name) and in_sight(name) == name
-    return name if is_one else None
+    return name if is_one and len(_folder_name(name)) <= MOST_FOLDER_CHARACTERS else None
 
 
 def gesture_names(avatar: Path) -> list[str]:
@@ -149,4 +151,8 @@ def _folder(avatar: Path) -> Path:
 
 
 def _place(avatar: Path, name: str) -> Path:
-    return _folder(avatar) / quote(name, safe="")
+    return _folder(avatar) / _folder_name(name)
+
+
+def _folder_name(name: str) -> str:
+    return quote(name, safe="")

@@ -68,8 +68,9 @@ class MessageTooLarge(BadRequest, code="too_large"): ...
 def small_json(value: JSON) -> JSON:
     """As it is. It is kept with each event that waits, and in memory may be thirty times as large as on the wire.
 
-    Raises ValueError.
+    Raises ValueError: it is larger, or there are numbers and characters in it that JSON cannot give back.
     """
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     if len(json.dumps(value)) > MOST_EVENT_CHARACTERS:
         raise ValueError(f"has more than {MOST_EVENT_CHARACTERS} characters as JSON")
     return value

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final, ParamSpec, TypeVar
 
 from starlette.types import Scope
 
@@ -18,7 +19,9 @@ from portal.api.jobs import job_views
 from portal.api.orders import Orders
 from portal.api.schemas import AvatarView, ClipRequest, JobView, UploadForm
 from portal.errors import JobUnfinished
+from portal.http.limits import Turns
 from portal.http.people import Role, person_of
+from portal.http.proxies import address_of
 from portal.http.rights import require
 from portal.intake.parked import ParkedUploads
 from portal.jobs.face_reports import FaceReports
@@ -26,6 +29,10 @@ from portal.jobs.records import Job
 
 __all__ = ["Report", "Tools"]
 
+P = ParamSpec("P")
+Listed = TypeVar("Listed")
+LISTS_AT_A_TIME: Final = 2
+"As many as dear reads of the API. They are made in threads, which take from the event loop what they use."
 LOOK_S = 0.5
 "Between two looks at a job."
 
@@ -41,11 +48,13 @@ class Tools:
     parked: ParkedUploads
     reports: FaceReports
     clock: Clock
+    turns: Turns = field(default_factory=Turns)
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LISTS_AT_A_TIME))
 
     async def list_avatars(self, scope: Scope) -> list[AvatarView]:
         """Those that the sender may see, the oldest first."""
         orders = self.orders
-        return await asyncio.to_thread(avatar_views, person_of(scope), orders.library, orders.queue, self.reports)
+        return await self._listed(scope, avatar_views, person_of(scope), orders.library, orders.queue, self.reports)
 
     async def prepare_avatar(self, scope: Scope, upload: str, wish: UploadForm, report: Report) -> AvatarView:
         """Make an avatar of a parked upload. Raises NotAllowed, BadRequest, JobUnfinished, and as Orders.avatar()."""
@@ -65,7 +74,12 @@ class Tools:
 
     async def list_jobs(self, scope: Scope, limit: int) -> list[JobView]:
         """Those that the sender may see, the newest first, `limit` at most."""
-        return await asyncio.to_thread(job_views, person_of(scope), self.orders.library, self.orders.queue, limit)
+        return await self._listed(scope, job_views, person_of(scope), self.orders.library, self.orders.queue, limit)
+
+    async def _listed(self, scope: Scope, views: Callable[P, Listed], *arguments: P.args, **named: P.kwargs) -> Listed:
+        """One list at a time for each address: whoever asks for many waits for himself."""
+        async with self.turns.of(address_of(scope)), self.places:
+            return await asyncio.to_thread(views, *arguments, **named)
 
     async def _ended(self, job: Job, report: Report) -> Job:
         """The job once it is done. Raises JobUnfinished, JobNotFound (it was removed meanwhile)."""

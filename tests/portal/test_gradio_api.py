@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from avatars.bundle import AvatarBundle
 from avatars.library import presets
 from pipeline.clock import ManualClock
 from pipeline.errors import BadRequest
-from portal.api.schemas import ClipRequest
+from portal.api.schemas import ClipRequest, JobView
 from portal.app import Portal, create_app
 from portal.errors import JobNotFound, JobUnfinished
 from portal.http.bodies import Bodies
@@ -301,3 +303,29 @@ async def test_parked_uploads_have_bounds(tmp_path: Path) -> None:
     await parked.aclose()
     await parked.aclose()
     assert left() == [path]
+
+
+async def test_lists_are_made_two_at_a_time_and_one_for_an_address(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the API's own lists are: threads that make them take from those who talk."""
+    at_work, peaks, two_work, may_end = Counter[str](), Counter[str](), threading.Event(), threading.Event()
+
+    def listed(_person: Person, _library: object, _queue: object, limit: int) -> list[JobView]:
+        address = str(limit)
+        at_work.update((address, "all"))
+        peaks.update({key: max(0, at_work[key] - peaks[key]) for key in (address, "all")})
+        if at_work["all"] == 2:
+            two_work.set()
+        may_end.wait(20)
+        at_work.subtract((address, "all"))
+        return []
+
+    monkeypatch.setattr("portal.api.tools.job_views", listed)
+    tools = portal.desk.tools(ManualClock())
+    scopes = {n: {**SCOPE, "client": (f"192.0.2.{n}", 1)} for n in (1, 2, 3)}
+    calls = [asyncio.create_task(tools.list_jobs(scopes[n], n)) for n in (1, 1, 2, 2, 3, 3)]
+    assert await asyncio.to_thread(two_work.wait, 20)
+    may_end.set()
+    assert await asyncio.gather(*calls) == [[]] * 6
+    assert peaks == {"all": 2, "1": 1, "2": 1, "3": 1}

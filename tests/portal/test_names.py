@@ -62,6 +62,8 @@ def test_a_name_is_not_cut_between_what_is_joined() -> None:
 
 def test_a_gesture_has_a_name_that_is_seen() -> None:
     """A letter that is drawn as nothing is one for Unicode."""
+    longest = "\U00010330" * 20  # Gothic: 12 characters of a folder's name each
+    assert gesture_name(longest) == longest and gesture_name(longest + longest[0]) is None
     assert gesture_name("Wave") == "wave" and gesture_name("wa\u3164ve") is None and gesture_name("\u3164") is None
 
 

@@ -131,3 +131,10 @@ def test_a_fault_is_told_in_a_line() -> None:
     with pytest.raises(BadRequest) as caught:
         parse(json.dumps({"type": "hello", "identity": {"k" * 100_000: 0}}))
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("event", ['{"a": NaN}', "[1e400]", "-Infinity", '"\\ud800"'])
+def test_what_json_cannot_give_back_is_not_taken(event: str) -> None:
+    """It would come back as text that the client's own JSON.parse refuses."""
+    with pytest.raises(BadRequest):
+        parse(f'{{"type": "say", "text": "Hello.", "event": {event}}}')
