@@ -34,6 +34,9 @@ T = TypeVar("T")
 WHOLE_CLIP: Final = 0.8
 "a clip that gives less than this part of the length in its header has lost its end"
 STILL_STREAMS: Final = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+MOST_FPS: Final = 240
+"""Of the clips that phones and cameras make. Of more nothing is used, but all has to be decoded: a file of 8 MB held up
+the making of avatars for ten minutes."""
 LAST_INTERLACED_HEIGHT: Final = 1088
 "px; there is no interlaced video above HD"
 
@@ -78,7 +81,8 @@ def footage_frames(path: Path, container: str, max_side: int, limit: int) -> Ite
             expected = min(limit, round((_duration_s(stream) or 0) * FPS))
             canvas = _Canvas(stream.sample_aspect_ratio, max_side)
             step_s = 1 / float(stream.average_rate or FPS)
-            for frame in _at_25_fps(_timed(_deinterlaced(_decoded(source, stream)), step_s)):
+            decoded = _decoded(source, stream, round(MOST_FPS * (limit / FPS + 1)))
+            for frame in _at_25_fps(_timed(_deinterlaced(decoded), step_s)):
                 check_size(frame.width, frame.height, MAX_CLIP_PIXELS)  # not always what the header said
                 yield canvas.paint(frame)
                 count += 1
@@ -190,9 +194,18 @@ def _moving_stream(source: InputContainer) -> VideoStream:
     )
 
 
-def _decoded(source: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """The pictures that can be decoded; damaged ones are left out, and the one before is shown for longer."""
-    for packet in source.demux(stream):
+def _decoded(source: InputContainer, stream: VideoStream, most: int) -> Iterator[VideoFrame]:
+    """The pictures that can be decoded; damaged ones are left out, and the one before is shown for longer.
+
+    Raises BadMedia: there are more than `most`.
+    """
+    for count, packet in enumerate(source.demux(stream)):
+        if count > most:
+            raise BadMedia(
+                f"The clip has more than {MOST_FPS} pictures per second.",
+                "Export it with 25 to 60 pictures per second.",
+                cause="too_many_pictures",
+            )
         try:
             frames = packet.decode()
         except av.FFmpegError:  # each decoder has errors of its own for what is damaged

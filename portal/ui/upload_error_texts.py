@@ -81,6 +81,8 @@ UPLOAD_ERROR_TEXTS_ZH: dict[str, str] = {
     "hint.bad_media.archive": "请先解压：数字人文件夹用 .zip 导入，图片或视频直接上传。",
     "error.bad_media.one_picture": "这段视频只有一帧画面。",
     "hint.bad_media.one_picture": "请把这一帧存为 JPEG，或上传更长的视频。",
+    "error.bad_media.too_many_pictures": "这段视频每秒超过 240 帧。",
+    "hint.bad_media.too_many_pictures": "请以每秒 25 到 60 帧重新导出。",
     "error.bad_media.text": "这是文本文件，不是图片或视频。",
     "hint.bad_media.text": "如果是下载来的，多半下载失败了：请用文本编辑器打开看看原因，再重新下载。",
     "error.bad_media.document": "不支持 PDF、Word 等文档。",

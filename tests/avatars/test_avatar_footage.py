@@ -343,6 +343,17 @@ def test_a_clip_of_one_picture_is_told(tmp_path: Path) -> None:
     assert refused.value.cause == "one_picture" and "JPEG" in refused.value.hint
 
 
+def test_a_clip_of_countless_pictures_is_not_decoded_to_its_end(tmp_path: Path) -> None:
+    """240 in a second are slow motion; more make work of which nothing is used."""
+    slow = write_clip(tmp_path / "slow.mp4", grey_levels([60] * 480), times_s=[index / 240 for index in range(480)])
+    assert abs(len(list(clip_frames(slow))) - 50) <= 1
+    times_s = [index / 1000 for index in range(1000)]
+    countless = write_clip(tmp_path / "countless.mp4", grey_levels([60] * 1000), times_s=times_s)
+    with pytest.raises(BadMedia) as refused:
+        list(clip_frames(countless, limit_s=1.0))
+    assert refused.value.cause == "too_many_pictures"
+
+
 def test_a_clip_that_begins_late_is_as_long_as_it_is(tmp_path: Path) -> None:
     """A piece of a long recording keeps the recording's times: they are no length."""
     times_s = [3600 + index / 25 for index in range(10)]
