@@ -85,7 +85,7 @@ class Steering:
             weights = _near(apart, sigma, _STEADY_REACH) * np.where(shut, _SHUT_WEIGHT, 1.0)
             steady[:, axis] = weights @ said[:, axis] / weights.sum(axis=1)
         course = self._own(steady)
-        tucked = smoothstep(parameters[:, _FV], *_TUCK) * ~shut
+        tucked = smoothstep(parameters[:, _FV].astype(np.float64), *_TUCK) * ~shut
         meets = np.maximum(tucked, shut)
         near = _CONTACT_NEAR * np.maximum(np.append(meets[1:], 0), np.append(0, meets[:-1]))
         course[:, 0] -= np.maximum(tucked, near) * np.maximum(course[:, 0] - _TUCKED_IOD, 0)
