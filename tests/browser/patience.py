@@ -16,15 +16,17 @@ WITHIN_S = 60.0
 """What has not come by then does not come. Tests say what comes, not when: a busy machine may be slow."""
 LOOK_EVERY_S = 0.05
 PATIENT = """() => {{
-    let seen;
     try {{
-        seen = ({condition});
-    }} catch {{
+        return ((value) => {{
+            if (value instanceof Promise) throw new TypeError("A promise is true at once: use eventually().");
+            return value;
+        }})({condition});
+    }} catch (error) {{
+        if (error.message.startsWith("A promise")) throw error;
         return false; // what it reads is not there yet
     }}
-    if (seen instanceof Promise) throw new Error("A promise is true at once, whatever it comes to: use eventually().");
-    return seen;
 }}"""
+"""The condition stands where none of these names is known: they may be the page's own."""
 
 
 async def until(page: Page | Frame, condition: str, within_s: float = WITHIN_S) -> None:

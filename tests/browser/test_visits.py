@@ -54,6 +54,8 @@ async def test_what_comes_later_is_waited_for(one_chromium: Chromium) -> None:
         await page.evaluate("void setTimeout(() => document.body.append(document.createElement('p')), 300)")
         await page.evaluate("void setTimeout(() => (document.querySelector('p').textContent = 'here'), 600)")
         await until(page, f"{text} === 'here'")
+        await page.evaluate("void Object.assign(window, { seen: 1, value: 1, error: 1 })")
+        await until(page, "seen + value + error === 3")  # names of the page
         await eventually(page, f"Promise.resolve({text})", "here")
         with pytest.raises(AssertionError, match="is 'here', not 'gone'"):
             await eventually(page, text, "gone", within_s=0)
