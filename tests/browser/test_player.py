@@ -184,29 +184,40 @@ async def test_pictures_are_shown_even_if_the_clock_never_reaches_them(page: Pag
     assert shown == [10, 50]
 
 
-async def test_a_paused_video_is_not_a_stalled_one(page: Page) -> None:
-    """A call, a window of its own, a key: not the network. Pictures that stop by themselves are missed."""
-    missed = await run(
+@pytest.mark.parametrize(
+    ("paused", "hidden", "asleep_ms", "missed"),
+    [
+        ("true", "false", 0, None),
+        ("false", "true", 0, None),
+        ("false", "false", 3_600_000, None),
+        ("false", "false", 0, "stalled"),
+    ],
+    ids=["paused", "out of sight", "lid was closed", "stalled"],
+)
+async def test_a_paused_video_is_not_a_stalled_one(
+    page: Page, paused: str, hidden: str, asleep_ms: int, missed: str | None
+) -> None:
+    """A call, a key, another tab, a machine that slept: not the network. What stops by itself is missed."""
+    reason = await run(
         page,
         "player",
         "Player",
-        """
-        const player = new Player(document.querySelector("video"), document.querySelector("canvas"), "ws://localhost:1");
-        const look = (isPaused) => {
-            let reason = null;
-            const choice = player.mediaChoice;
-            choice.missPictures = (_media, why) => (reason = why);
-            const now = performance.now();
-            player.state = "live";
-            const media = { name: "webrtc", shown: true, isPaused };
-            Object.assign(choice, { media, lookedAt: now, lastPictureAt: now - 9000 });
-            choice.look();
-            return reason;
-        };
-        return [look(true), look(false)];
+        f"""
+        const [video, canvas] = [document.querySelector("video"), document.querySelector("canvas")];
+        const player = new Player(video, canvas, "ws://localhost:1");
+        const choice = player.mediaChoice;
+        let reason = null;
+        choice.missPictures = (_media, why) => (reason = why);
+        player.state = "live";
+        Object.defineProperty(document, "hidden", {{ get: () => {hidden} }});
+        const now = performance.now();
+        const media = {{ name: "webrtc", shown: true, isPaused: {paused} }};
+        Object.assign(choice, {{ media, lookedAt: now - {asleep_ms}, lastPictureAt: now - 9000 }});
+        choice.look();
+        return reason;
         """,
     )
-    assert missed == [None, "stalled"]
+    assert reason == missed
 
 
 async def test_a_hold_silences_what_waits_here_and_tells_the_server_what_was_played(page: Page) -> None:
