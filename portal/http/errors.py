@@ -65,7 +65,7 @@ class ErrorRoute(APIRoute):
             except VivavoceError as error:
                 return told(error)
             except RequestValidationError as error:
-                faults = "; ".join(told_fault(fault, below=1) for fault in error.errors()[:MOST_FAULTS])
+                faults = "; ".join(told_fault(fault["loc"][1:], fault["msg"]) for fault in error.errors()[:MOST_FAULTS])
                 return error_response("bad_request", f"The request is malformed: {faults}", "See /docs.", status=400)
             except ClientDisconnect:
                 # to nobody

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from pydantic import BeforeValidator, ValidationError
 
@@ -32,13 +31,10 @@ def at_most(entries: int) -> BeforeValidator:
 def first_fault(error: ValidationError) -> tuple[str, str]:
     """Its kind, as Pydantic names it; where it lies and what it is. Never echoes the input, which may be private."""
     first = error.errors(include_input=False, include_url=False)[0]
-    return first["type"], told_fault(first)
+    return first["type"], told_fault(first["loc"], first["msg"])
 
 
-def told_fault(fault: Mapping[str, Any], below: int = 0) -> str:
-    """Where it lies and what it is, in a line.
-
-    below: how many steps of the way there go without saying.
-    """
-    where = ".".join(map(str, fault["loc"][below:]))
-    return f"{where}: {fault['msg']}"[:MOST_CHARACTERS] if where else str(fault["msg"])[:MOST_CHARACTERS]
+def told_fault(place: Sequence[object], what: str) -> str:
+    """Where it lies and what it is, in a line."""
+    where = ".".join(map(str, place))
+    return f"{where}: {what}"[:MOST_CHARACTERS] if where else what[:MOST_CHARACTERS]
