@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,10 @@ FORM_OVERHEAD_BYTES = 64 * 1024
 "Fields, boundaries and part headers beside the file itself."
 PLAIN_FORM_BYTES = 64 * 1024
 "Of a form without a file, and of each field: a text in Chinese, percent-encoded, has 45 kB at most."
+MOST_FIELDS = 16
+MOST_BOUNDARIES = 64
+"""Of a form. Its parts need fewer, and in data there is none. For each one that is there all the same, python_multipart
+goes on byte by byte."""
 UTF_8 = (b"utf-8", b"utf8")
 ROOM_EVERY_BYTES = 4 * 2**20
 "Of a file that comes in: so often it is looked whether the disk has room."
@@ -72,7 +76,9 @@ async def limited_form(
     allow_body(request.scope, most_bytes, too_large, places.floor_bytes)
     try:
         with places.taken(request.scope), disk_full_explained(NOT_STORED):
-            form = await (_Parser(request, spool, look).parse() if kind == b"multipart/form-data" else request.form())
+            is_form_data = kind == b"multipart/form-data"
+            boundary = options.get(b"boundary", b"")
+            form = await (_Parser(request, boundary, spool, look).parse() if is_form_data else request.form())
             try:
                 yield form
             finally:
@@ -83,16 +89,41 @@ async def limited_form(
 
 
 class _Parser(MultiPartParser):
-    def __init__(self, request: Request, spool: Spool, look: Callable[[str, str], object] | None) -> None:
+    def __init__(
+        self, request: Request, boundary: bytes, spool: Spool, look: Callable[[str, str], object] | None
+    ) -> None:
         super().__init__(
             request.headers,
-            request.stream(),
+            self._bounded(request.stream(), b"\r\n--" + boundary),
             max_files=1,
-            max_fields=16,
+            max_fields=MOST_FIELDS,
             max_part_size=PLAIN_FORM_BYTES,
         )
         self._spool = spool
         self._look = look
+        self._data_bytes = 0
+        "of all parts until now"
+
+    async def _bounded(self, stream: AsyncGenerator[bytes], delimiter: bytes) -> AsyncGenerator[bytes]:
+        """The stream, as long as reading it is quick: what is no data of a part is gone through byte by byte.
+
+        Raises MultiPartException.
+        """
+        boundaries, came_bytes, end = 0, 0, b""
+        async for chunk in stream:
+            looked_at = end + chunk
+            boundaries += looked_at.count(delimiter)
+            end = looked_at[1 - len(delimiter) :]
+            if boundaries > MOST_BOUNDARIES:
+                raise MultiPartException("Its boundary is found in its data.")
+            yield chunk
+            came_bytes += len(chunk)
+            if came_bytes - self._data_bytes > FORM_OVERHEAD_BYTES:
+                raise MultiPartException("There is too much between its parts.")
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._data_bytes += end - start
+        super().on_part_data(data, start, end)
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()

@@ -25,15 +25,16 @@ FILE = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\
 class Sender:
     """A form with a file of `pieces`, in the order of its parts. read: the pieces that were taken."""
 
-    def __init__(self, pieces: int, *, field_first: bool = True) -> None:
-        parts = [FILE, *[PIECE] * pieces, b"\r\n"]
+    def __init__(self, pieces: int, *, field_first: bool = True, piece: bytes = PIECE, begun: bytes = b"") -> None:
+        self._piece = piece
+        parts = [FILE + begun, *[piece] * pieces, b"\r\n"]
         self._parts = [FIELD, *parts] if field_first else [*parts, FIELD]
         self._parts.append(b"--x--\r\n")
         self.read = 0
 
     async def receive(self) -> Message:
         part = self._parts.pop(0)
-        self.read += part is PIECE
+        self.read += part is self._piece
         return {"type": "http.request", "body": part, "more_body": bool(self._parts)}
 
 
@@ -107,3 +108,27 @@ async def test_a_field_that_is_refused_ends_the_reading(tmp_path: Path) -> None:
             await handed_in(sender, tmp_path, refuse)
         assert sender.read == read
     assert names_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        (b"", b"\r\n--xa" * 10_000),
+        (b"", b"a" * 500 + b"\r\n--xa" * 30),
+        (b"data\r\n--x", b" " * 60_000),
+    ],
+    ids=["boundaries", "few at a time", "padding"],
+)
+async def test_a_form_that_is_gone_through_byte_by_byte_ends_soon(tmp_path: Path, begun: bytes, piece: bytes) -> None:
+    """An honest one is searched for its boundary at once: in its data there is none, and little between its parts."""
+    sender = Sender(100, piece=piece, begun=begun)
+    with pytest.raises(BadRequest, match="form cannot be read"):
+        await handed_in(sender, tmp_path)
+    assert sender.read <= 3
+    assert names_below(tmp_path) == []
+
+
+async def test_data_may_begin_like_a_boundary(tmp_path: Path) -> None:
+    """Each line of it, also where a piece ends in the middle."""
+    piece = b"\r\n--" * 10_000 + b"\r\n-"
+    assert (await handed_in(Sender(20, piece=piece), tmp_path))[0] == 20 * len(piece)
