@@ -19,6 +19,7 @@ from models.errors import VivavoceError
 from portal.avatar_memory import AvatarMemory
 from portal.errors import ErasureUnfinished, JobNotFound
 from portal.jobs.face_reports import FaceReports
+from portal.jobs.former_ids import FormerIds
 from portal.jobs.queue import JobQueue
 from portal.recordings import Recordings
 from portal.session_keeper import Keeper
@@ -119,7 +120,7 @@ class Erasure:
         with disk_full_explained("nothing was erased"):
             await asyncio.to_thread(self.notes.begin, avatar_id)
         try:
-            await asyncio.to_thread(self.library.delete, avatar_id)
+            await asyncio.to_thread(self._former.retire, self.library, avatar_id)
         except AvatarNotFound:
             self.notes.finish(avatar_id)
             raise
@@ -133,12 +134,17 @@ class Erasure:
                 "The rest follows by itself as soon as that is possible again; the server's log says what went wrong.",
             ) from error
 
+    @property
+    def _former(self) -> FormerIds:
+        return FormerIds(self.queue.folders.data_dir)
+
     async def _erase_rest(self, avatar_id: str) -> Erased:
         """Everything but the avatar itself; safe to do again. First what needs no database."""
         sessions, recordings = await self._erase_shown(avatar_id)
         await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
         await self.keeper.erase_all_of(avatar_id)
         jobs = await asyncio.to_thread(self._erase_jobs, avatar_id)
+        self._former.forget(avatar_id)
         self.notes.finish(avatar_id)
         return Erased(jobs, recordings, sessions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -73,3 +74,11 @@ def plain_parts(bundle: AvatarBundle, backend: str, parameters: Mapping[str, Any
     """Parts without rows of their own: mouth boxes, and masks that replace all of them."""
     masks = [np.full((y1 - y0, x1 - x0), 255, np.uint8) for x0, y0, x1, y1 in bundle.boxes]
     return write_parts(bundle, backend, boxes=bundle.boxes, masks=masks, rows={}, parameters=parameters)
+
+
+def own(bundle: AvatarBundle, owner: str) -> None:
+    """Make it that person's, as if they had had it made."""
+    path = bundle.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["source"]["owner"] = owner
+    path.write_text(json.dumps(manifest))

@@ -29,6 +29,7 @@ from portal.http.proxies import address_of
 from portal.intake.submissions import chosen_parameters, submit_parts, submit_test_clip
 from portal.intake.uploads import Uploads
 from portal.jobs.face_reports import FaceReports
+from portal.jobs.former_ids import FormerIds
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import CLIP
@@ -133,8 +134,11 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
 
     @router.delete("/{avatar_id}", status_code=204)
     def delete_avatar(avatar_id: str) -> Response:
-        """Sessions that show it go on to their end; its jobs that wait or run are cancelled."""
-        library.delete(avatar_id)
+        """Sessions that show it go on to their end; its jobs that wait or run are cancelled.
+
+        Clips made with it stay, and go by its id. So the id stays its owner's.
+        """
+        FormerIds(queue.folders.data_dir).retire(library, avatar_id)
         reports.delete(avatar_id)  # before what a full disk may prevent: they show a person
         queue.cancel_all_of(avatar_id)
         with suppress(JobNotFound):

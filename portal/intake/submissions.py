@@ -24,6 +24,7 @@ from pipeline.errors import BadRequest
 from pipeline.tts.copied_voice import CopyingVoice
 from portal.errors import JobNotFound
 from portal.intake.uploads import HandedIn, check_media, check_speech
+from portal.jobs.former_ids import FormerIds
 from portal.jobs.orders import (
     id_of_test_clip,
     order_of_avatar,
@@ -115,8 +116,8 @@ def _check_free(library: AvatarLibrary, queue: JobQueue, avatar_id: str, owner: 
     """Raises BadRequest: no avatar can be made under that id. Whether one is being made is for the store to find out,
     which other portals ask as well.
 
-    The id of somebody else's job stays taken, whatever became of the avatar. There may be a report of it, it may be run
-    again, and clips and recordings of theirs go by that id: whoever erases the new avatar would erase them.
+    The id of somebody else's avatar stays taken, whatever became of it. There may be a report of it, its job may be run
+    again, and clips and recordings go by that id: whoever erases the new avatar would erase them.
     """
     if not VALID_ID.fullmatch(avatar_id):
         raise BadRequest(
@@ -124,9 +125,23 @@ def _check_free(library: AvatarLibrary, queue: JobQueue, avatar_id: str, owner: 
         )
     if avatar_id in library:
         raise BadRequest(f"There is an avatar {avatar_id!r} already.", "Choose another id, or delete it.", cause="id")
-    earlier = (job for job in queue.list(limit=None, kind=PREPARE) if job.avatar == avatar_id)
-    if any(job.owner != owner and (job.owner or job.state != "done") for job in earlier):
+    if _earlier_owners(queue, avatar_id) - {owner}:
         raise BadRequest(f"The id {avatar_id!r} is taken.", "Choose another one.", cause="id")
+
+
+def _earlier_owners(queue: JobQueue, avatar_id: str) -> set[str]:
+    """Names of those whose an avatar of that id was, or would have been; "" for everybody's.
+
+    Where nobody knows (an earlier version deleted it, and its job was forgotten), of those who made something with it.
+    """
+    jobs = [job for job in queue.list(limit=None) if job.avatar == avatar_id]
+    owners = {job.owner for job in jobs if job.kind == PREPARE}
+    former = FormerIds(queue.folders.data_dir).owner_of(avatar_id)
+    if former is not None:
+        owners.add(former)
+    if any(preset.id == avatar_id for preset in presets()):  # made again at the next start
+        owners.add("")
+    return owners or {job.owner for job in jobs}
 
 
 def _framing(text: str) -> list[float] | None:

@@ -54,7 +54,7 @@ class House:
 
     def kept_files(self) -> set[str]:
         """Everything in the data folder but the database and what belongs to the portal itself."""
-        folders = ("avatars", "clips", "recordings", "reports", "jobs")
+        folders = ("avatars", "clips", "recordings", "reports", "jobs", "former-avatars")
         return {
             str(path.relative_to(self.folder))
             for folder in folders

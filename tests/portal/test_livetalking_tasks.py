@@ -18,14 +18,16 @@ from portal.api.orders import Orders
 from portal.http.bodies import Bodies
 from portal.http.people import ANYBODY, PERSON, Person, Role
 from portal.intake.uploads import Uploads
+from portal.jobs.former_ids import FormerIds
 from portal.jobs.opening import open_queue
+from portal.jobs.orders import order_of_clip
 from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
 from portal.livetalking.avatar_tasks import avatar_tasks_router
 from portal.settings import Settings
 from portal.webhooks import Webhooks
 from tests.clips import moving_portrait, write_clip
-from tests.portraits import portrait_bundle
+from tests.portraits import own, portrait_bundle
 
 pytestmark = pytest.mark.thorough
 
@@ -224,6 +226,35 @@ def test_the_id_of_somebody_elses_avatar_stays_taken_when_it_is_deleted(
     monkeypatch.setattr(queue, "list", lambda **_wish: done)
     assert "is taken" in ask(max_, clip, task_id="second")["msg"]
     assert ask(mia, clip, task_id="second")["code"] == 0
+
+
+def test_nobody_gets_an_id_by_which_others_things_go(
+    tmp_path: Path, orders: Orders, queue: JobQueue, library: AvatarLibrary, clip: bytes
+) -> None:
+    """Whoever had it could erase these as their own: things of a deleted avatar whose job was removed, of a preset, and
+    of an avatar that an earlier version deleted. Its owner may have it again.
+    """
+    settings = Settings(data_dir=tmp_path, livetalking_avatars=True)
+    mia, max_ = (served(orders, settings, Person(name, Role.MAKER)) for name in ("mia", "max"))
+    own(portrait_bundle(library.root / "anna", size=128), "mia")
+    portrait_bundle(library.root / "theo", size=128)
+    for avatar in ("anna", "theo"):
+        FormerIds(tmp_path).retire(library, avatar)
+    queue.submit(order_of_clip(avatar="bea", text="Hello.", owner="mia"))
+    for taken in ("anna", "theo", "mira", "bea"):
+        assert "is taken" in ask(max_, clip, avatar_id=taken)["msg"]
+    assert ask(mia, clip, avatar_id="anna")["code"] == ask(mia, clip, avatar_id="bea")["code"] == 0
+    assert ask(served(orders, settings), clip, avatar_id="theo")["code"] == 0
+
+
+def test_an_avatars_own_maker_may_use_its_id_again_whoever_made_clips_with_it(
+    tmp_path: Path, orders: Orders, queue: JobQueue, library: AvatarLibrary, clip: bytes
+) -> None:
+    mia = served(orders, Settings(data_dir=tmp_path, livetalking_avatars=True), Person("mia", Role.MAKER))
+    own(portrait_bundle(library.root / "anna", size=128), "mia")
+    queue.submit(order_of_clip(avatar="anna", text="Hello.", owner="max"))
+    FormerIds(tmp_path).retire(library, "anna")
+    assert ask(mia, clip)["code"] == 0
 
 
 def test_json_can_only_name_files_on_the_server(client: TestClient, queue: JobQueue) -> None:

@@ -24,6 +24,7 @@ from portal.jobs.face_reports import FaceReports
 from portal.jobs.orders import order_of_avatar, order_of_clip, order_of_parts, order_of_test_clip
 from portal.jobs.records import Job
 from portal.settings import Settings
+from tests.portraits import own
 
 PRODUCT = "a secret of thirty-two bytes or more, for tests"
 RECORDING = "recording-of-anna"
@@ -69,13 +70,6 @@ class TwoPeople:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"a clip")
         return job
-
-
-def own(bundle: AvatarBundle, owner: str) -> None:
-    path = bundle.path / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["source"]["owner"] = owner
-    path.write_text(json.dumps(manifest))
 
 
 @pytest.fixture
@@ -253,6 +247,17 @@ def test_an_id_stays_theirs_whose_job_came_to_nothing(two: TwoPeople) -> None:
 
     assert "The id 'refused' is taken." in asked("ben")
     assert asked("anna") == "ok"
+
+
+def test_whoever_deletes_what_is_everybodys_cannot_take_its_id(two: TwoPeople) -> None:
+    """It would be theirs then, and to erase it would erase Anna's clip."""
+    picture = (two.portal.desk.library.path_of("everybodys") / "poster.jpg").read_bytes()
+    assert two.ask("ben", "DELETE", "/api/avatars/everybodys").status_code == 204
+    form = {"model": "musetalk", "avatar_id": "everybodys"}
+    answer = two.ask("ben", "POST", "/api/avatar/task", data=form, files={"video_file": picture})
+    assert "The id 'everybodys' is taken." in answer.json()["msg"]
+    assert two.ask("ben", "DELETE", "/api/avatars/everybodys/everything").status_code == 404
+    assert two.ask("anna", "GET", f"/api/clips/{two.things['clip']}.mp4").content == b"a clip"
 
 
 def test_what_is_shared_can_be_used_and_not_changed(two: TwoPeople) -> None:
