@@ -92,12 +92,19 @@ CAMERA = PackageList(
     terms="camera: pyvirtualcam is under the GPL, version 2. It runs as a program of its own.\n"
     "camera：pyvirtualcam 采用 GPL 第 2 版许可，作为独立程序运行。",
 )
-WHEN_ASKED_FOR = (*VOICES, EARS, C2PA, CAMERA)
+STORE = PackageList(
+    "store",
+    disk_bytes=80_000_000,
+    terms="store: S3-compatible services for what several machines share. s3fs is under BSD-3-Clause, botocore and "
+    "aiobotocore under Apache-2.0.\n"
+    "store：供多台机器共用的 S3 兼容存储；s3fs 采用 BSD-3-Clause，botocore 和 aiobotocore 采用 Apache-2.0。",
+)
+WHEN_ASKED_FOR = (*VOICES, EARS, C2PA, CAMERA, STORE)
 "What `fetch` installs by name."
 STUDIO = PackageList("studio", disk_bytes=500_000_000)
 NOTEBOOKS = PackageList("notebooks", disk_bytes=400_000_000)
 DOCS = PackageList("docs", disk_bytes=150_000_000)
-TEST = PackageList("test", disk_bytes=800_000_000)
+TEST = PackageList("test", disk_bytes=900_000_000)
 LISTS = (CORE, NEURAL, *WHEN_ASKED_FOR, STUDIO, NOTEBOOKS, DOCS, TEST)
 FORMER_NAMES = {f"requirements-{one.name}.txt": one.name for one in LISTS}
 "How stamps of Vivavoce 0.1 name these lists."

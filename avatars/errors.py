@@ -8,6 +8,7 @@ AvatarError            (a VivavoceError: models/errors.py)
 ├── NoRealMouths       the avatar is to speak with real mouths of its person, and has none
 ├── NetworkMissing     a lip-sync backend has one network an avatar, and nobody has trained this one's
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
+├── StoreUnreachable   the store that several machines share cannot be used
 ├── DiskFull           no room left for what is being made
 ├── BadImport          a foreign avatar that is damaged, hostile or of no layout that we know
 ├── BadParameters      parameters of boxes and masks that do not fit, or leave nothing of a face
@@ -34,6 +35,7 @@ __all__ = [
     "GestureNotFound",
     "NetworkMissing",
     "NoRealMouths",
+    "StoreUnreachable",
     "VoiceSampleNotFound",
 ]
 
@@ -73,6 +75,9 @@ class NetworkMissing(AvatarError, code="network_missing", http_status=409):
 
 
 class BundleError(AvatarError, code="bundle_damaged"): ...
+
+
+class StoreUnreachable(AvatarError, code="store_unreachable", http_status=503): ...
 
 
 class DiskFull(AvatarError, code="disk_full", http_status=507): ...

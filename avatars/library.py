@@ -11,7 +11,8 @@ import shutil
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,18 +23,30 @@ from avatars.bundle import AvatarBundle
 from avatars.bundle_versions import manifest_of_today
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, BundleError
+from avatars.facts import AvatarFacts, facts_of
 from avatars.mouth_look import MouthLook
 from avatars.real_mouths import mouth_of, with_mouth
 from avatars.records import Manifest
 from avatars.written import in_one_way
 
-__all__ = ["AvatarLibrary", "AvatarSummary", "Ownership", "Preset", "presets"]
+__all__ = [
+    "AvatarLibrary",
+    "AvatarSummary",
+    "Ownership",
+    "Preset",
+    "face_in",
+    "not_found",
+    "ownership_in",
+    "presets",
+    "summary_of",
+]
 
 log = logging.getLogger(__name__)
 
 MAX_SLUG = 40
 VALID_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 RETIRED = ".deleted."
+PICTURES = ("poster.jpg", "preview.mp4", "mattes.bin")
 STALE_S = 3600.0
 "Hidden directories of killed writers are removed once they have been untouched for this long."
 
@@ -118,7 +131,7 @@ class AvatarLibrary:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._lock = threading.Lock()
+        self._lock, self._editing = threading.Lock(), threading.Lock()
         self._summaries: dict[Path, tuple[tuple[int, ...], AvatarSummary]] = {}
         "of list(), each with the stamp of its bundle as it was read; those of avatars that are gone are left out"
         self._opened: weakref.WeakValueDictionary[tuple[str, int, int], AvatarBundle] = weakref.WeakValueDictionary()
@@ -149,14 +162,14 @@ class AvatarLibrary:
         """Raises AvatarNotFound, also for a damaged one."""
         summary = _summary(self.path_of(avatar_id))
         if summary is None:
-            raise _not_found(avatar_id)
+            raise not_found(avatar_id)
         return summary
 
     def ownership(self, avatar_id: str) -> Ownership | None:
         """Whose avatar that is; None where there is none of that id, or its manifest cannot be used."""
         try:
             path = self.path_of(avatar_id) / "manifest.json"
-            return _ownership(manifest_of_today(json.loads(path.read_text(encoding="utf-8")), avatar_id))
+            return ownership_in(manifest_of_today(json.loads(path.read_text(encoding="utf-8")), avatar_id))
         except (AvatarNotFound, BundleError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -173,8 +186,37 @@ class AvatarLibrary:
         Raises AvatarNotFound for anything that is no id, such as a path.
         """
         if not VALID_ID.fullmatch(avatar_id):
-            raise _not_found(avatar_id)
+            raise not_found(avatar_id)
         return self._root / avatar_id
+
+    def folder(self, avatar_id: str) -> Path:
+        """The bundle's folder with everything in it, for those who read it without opening it. Raises AvatarNotFound
+        for anything that is no id; whether there is one is not looked at.
+        """
+        return self.path_of(avatar_id)
+
+    def file(self, avatar_id: str, path: str) -> Path | None:
+        """A file of the bundle, with slashes; None: it has none of that name. Raises AvatarNotFound: that is no id."""
+        found = self.path_of(avatar_id) / path
+        return found if found.is_file() else None
+
+    def facts(self, avatar_id: str) -> AvatarFacts:
+        """What it has beside its bundle. Raises AvatarNotFound."""
+        return facts_of(self.path_of(avatar_id))
+
+    @contextmanager
+    def changing(self, avatar_id: str) -> Iterator[Path]:
+        """The folder in which something of an avatar is changed: all of that is done within this. Raises
+        AvatarNotFound.
+        """
+        if avatar_id not in self:
+            raise not_found(avatar_id)
+        yield self.path_of(avatar_id)
+
+    @contextmanager
+    def making(self, avatar_id: str) -> Iterator[Path]:
+        """Where a new bundle of that id is to be written, within this. Raises AvatarNotFound: that is no id."""
+        yield self.path_of(avatar_id)
 
     def open(self, avatar_id: str) -> AvatarBundle:
         """The bundle. All who have it open at the same time get the same object.
@@ -185,7 +227,7 @@ class AvatarLibrary:
         try:
             state = (path / "manifest.json").stat()
         except OSError as error:
-            raise _not_found(avatar_id) from error
+            raise not_found(avatar_id) from error
         key = (avatar_id, state.st_ino, state.st_mtime_ns)  # an avatar that was made again is another bundle
         with self._lock:
             bundle = self._opened.get(key)
@@ -213,14 +255,14 @@ class AvatarLibrary:
 
     def _change(self, avatar_id: str, change: Callable[[Mapping[str, object]], dict[str, object]]) -> None:
         """Put another manifest in place of an avatar's, in one step."""
-        path = self.path_of(avatar_id) / "manifest.json"
-        staging = path.with_name(f".manifest.{secrets.token_hex(4)}")
-        with self._lock:
+        with self._editing, self.changing(avatar_id) as folder:
+            path = folder / "manifest.json"
+            staging = path.with_name(f".manifest.{secrets.token_hex(4)}")
             try:
                 state = path.stat()
                 manifest = change(json.loads(path.read_text(encoding="utf-8")))
             except OSError as error:
-                raise _not_found(avatar_id) from error
+                raise not_found(avatar_id) from error
             except (ValueError, TypeError, AttributeError) as error:
                 raise BundleError(f"The avatar {avatar_id!r} is damaged.", "Delete it and make it again.") from error
             try:
@@ -229,7 +271,7 @@ class AvatarLibrary:
                     os.utime(staging, ns=(state.st_atime_ns, state.st_mtime_ns))  # the gallery sorts by it
                     staging.replace(path)
             except FileNotFoundError as error:  # it was deleted since its manifest was read
-                raise _not_found(avatar_id) from error
+                raise not_found(avatar_id) from error
             except BaseException:  # whatever it was: what was begun must not lie beside the manifest
                 staging.unlink(missing_ok=True)
                 raise
@@ -244,7 +286,7 @@ class AvatarLibrary:
         try:
             path.rename(retired)
         except OSError as error:
-            raise _not_found(avatar_id) from error
+            raise not_found(avatar_id) from error
         shutil.rmtree(retired, ignore_errors=True)
 
     def new_id(self, name: str) -> str:
@@ -284,26 +326,9 @@ def _summary(path: Path) -> AvatarSummary | None:
     manifest_path = path / "manifest.json"
     try:
         manifest = manifest_of_today(json.loads(manifest_path.read_text(encoding="utf-8")), path.name)
-        if manifest["width"] < 1 or manifest["height"] < 1:
-            raise ValueError("a picture without pixels")
-        poster, preview, mattes = path / "poster.jpg", path / "preview.mp4", path / "mattes.bin"
-        return AvatarSummary(
-            id=path.name,
-            name=str(manifest["name"]),
-            kind=str(manifest["kind"]),
-            width=int(manifest["width"]),
-            height=int(manifest["height"]),
-            frames=int(manifest["frames"]),
-            poster=poster if poster.is_file() else None,
-            preview=preview if preview.is_file() else None,
-            mattes=mattes if mattes.is_file() else None,
-            source=dict(manifest["source"]),
-            report=dict(manifest["report"]),
-            mouth=mouth_of(manifest),
-            ownership=_ownership(manifest),
-            modified_s=manifest_path.stat().st_mtime,
-            face=_face_in(path, int(manifest["width"]), int(manifest["height"])),
-        )
+        there = {name for name in PICTURES if (path / name).is_file()}
+        face = face_in(path, int(manifest["width"]), int(manifest["height"]))
+        return summary_of(path, manifest, there, manifest_path.stat().st_mtime, face)
     except FileNotFoundError:
         return None
     except (BundleError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -311,11 +336,41 @@ def _summary(path: Path) -> AvatarSummary | None:
         return None
 
 
-def _ownership(manifest: Manifest) -> Ownership:
+def summary_of(
+    path: Path,
+    manifest: Manifest,
+    there: Container[str],
+    modified_s: float,
+    face: tuple[float, float, float, float] | None,
+) -> AvatarSummary:
+    """there: files that it has. Raises ValueError, KeyError, TypeError, AttributeError: its manifest is damaged."""
+    if manifest["width"] < 1 or manifest["height"] < 1:
+        raise ValueError("a picture without pixels")
+    poster, preview, mattes = (path / name if name in there else None for name in PICTURES)
+    return AvatarSummary(
+        id=path.name,
+        name=str(manifest["name"]),
+        kind=str(manifest["kind"]),
+        width=int(manifest["width"]),
+        height=int(manifest["height"]),
+        frames=int(manifest["frames"]),
+        poster=poster,
+        preview=preview,
+        mattes=mattes,
+        source=dict(manifest["source"]),
+        report=dict(manifest["report"]),
+        mouth=mouth_of(manifest),
+        ownership=ownership_in(manifest),
+        modified_s=modified_s,
+        face=face,
+    )
+
+
+def ownership_in(manifest: Manifest) -> Ownership:
     return Ownership(str(manifest["source"].get("owner", "")), manifest.get("shared") is True)
 
 
-def _face_in(path: Path, width: int, height: int) -> tuple[float, float, float, float] | None:
+def face_in(path: Path, width: int, height: int) -> tuple[float, float, float, float] | None:
     """Of the first picture, from its landmarks alone: nothing else of the file is read."""
     try:
         with safe_open(path / "tensors.safetensors", framework="np") as tensors:
@@ -327,5 +382,5 @@ def _face_in(path: Path, width: int, height: int) -> tuple[float, float, float, 
     return box if box[2] > 0 and box[3] > 0 else None
 
 
-def _not_found(avatar_id: str) -> AvatarNotFound:
+def not_found(avatar_id: str) -> AvatarNotFound:
     return AvatarNotFound(f"There is no avatar {avatar_id[:80]!r}.", "Choose one of the gallery.")

@@ -192,9 +192,10 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         mattes=load_mattes(work),
         networks=source.foreign.networks(),
     )
-    with disk_full_explained():
-        bundle = write_bundle(contents, library.path_of(source.avatar_id))
-    keep_cutout(bundle)
+    with library.making(source.avatar_id) as folder:
+        with disk_full_explained():
+            bundle = write_bundle(contents, folder)
+        keep_cutout(bundle)
     progress(1.0)
     return source.avatar_id
 

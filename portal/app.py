@@ -53,6 +53,7 @@ from portal.livetalking.pages import Pages
 from portal.livetalking.routes import livetalking_router
 from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all
+from portal.shared_erasure import SharedErasureNotes
 from portal.stopping import Stopping
 from portal.talk import Talk
 from portal.ui.context import PageContext
@@ -93,7 +94,8 @@ class Portal:
     @classmethod
     def build(cls, settings: Settings) -> Portal:
         desk = Desk.build(settings)
-        talk = Talk.build(settings, desk.library, desk.prepare_for)
+        talk = Talk.build(settings, desk.library, desk.prepare_for, desk.storage.recordings)
+        desk.storage.keep_copies_of(talk.sessions.shown)
         news = JobNews(desk.queue, talk.engine.clock, partial(_tell_of_job, desk.queue, talk.webhooks))
         return cls(settings, desk, talk, news, Stopping(talk.drain), asyncio.Event(), [])
 
@@ -234,7 +236,12 @@ def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
 
 
 def _erasure_of(home: Portal) -> Erasure:
-    desk, talk, notes = home.desk, home.talk, ErasureNotes(home.settings.data_dir)
+    desk, talk = home.desk, home.talk
+    data_dir, store = home.settings.data_dir, desk.storage.store
+    notes = ErasureNotes(data_dir)
+    if store is not None:
+        are_jobs_apart = not home.settings.database_url.get_secret_value()
+        notes = SharedErasureNotes(data_dir, store, are_jobs_apart=are_jobs_apart)
     return Erasure(desk.library, desk.queue, talk.sessions, talk.memory, talk.recordings, talk.keeper, notes)
 
 

@@ -23,13 +23,13 @@ from portal.api.voice_samples import voice_samples_router
 from portal.intake.parked import ParkedUploads
 from portal.intake.submissions import ensure_parts
 from portal.intake.uploads import Uploads
-from portal.jobs.face_reports import FaceReports
 from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.jobs.retention import ClipRetention
 from portal.jobs.shares import JobShares
 from portal.settings import Settings
+from portal.storage import Storage
 from portal.worker.process import WorkerProcess
 
 __all__ = ["Desk"]
@@ -45,14 +45,17 @@ class Desk:
     worker: WorkerProcess
     uploads: Uploads
     shares: JobShares
+    storage: Storage
 
     @classmethod
     def build(cls, settings: Settings) -> Desk:
         """Opens the database of jobs; nothing else is started. Raises as open_queue()."""
-        library = AvatarLibrary(settings.data_dir / "avatars")
+        storage = Storage.of(settings)
+        library = storage.library
         queue = open_queue(
             settings.data_dir,
             library,
+            folders=storage.folders,
             database_url=settings.database_url.get_secret_value(),
             keep_free_bytes=settings.keep_free_bytes,
         )
@@ -60,13 +63,14 @@ class Desk:
             Uploads(settings.data_dir, settings.keep_free_bytes),
             JobShares(queue.active_askers, settings.jobs_per_address),
         )
-        return cls(settings, library, queue, WorkerProcess(settings, queue), uploads, shares)
+        return cls(settings, library, queue, WorkerProcess(settings, queue), uploads, shares, storage)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.callback(self.queue.close)
-            await asyncio.to_thread(self.library.sweep)
+            stack.callback(self.storage.close)
+            await asyncio.to_thread(self.storage.start)
             if self.settings.clips_keep_s:
                 retention = ClipRetention(self.queue, SystemClock(), self.settings.clips_keep_s)
                 await retention.start()
@@ -90,7 +94,7 @@ class Desk:
     def tools(self, clock: Clock) -> Tools:
         """What programs may ask for by other protocols than our API."""
         orders = Orders(self.library, self.queue, self.uploads, self.shares)
-        return Tools(orders, ParkedUploads(clock), FaceReports(self.settings.data_dir), clock)
+        return Tools(orders, ParkedUploads(clock), self.queue.folders.reports, clock)
 
     def prepare_for(self, avatar: str, backend: str) -> Job:
         """Queue the preparation of an avatar for a lip-sync backend, unless it is under way. Blocks for milliseconds.
@@ -101,4 +105,7 @@ class Desk:
 
     def find_trouble(self, active: ActiveJobs) -> list[str]:
         """What is wrong now with the data folder and with the work on jobs, for the operator."""
-        return find_trouble(self.settings.data_dir, active, self.worker.trouble)
+        return [
+            *self.storage.troubles,
+            *find_trouble(self.settings.data_dir, active, self.worker.trouble),
+        ]

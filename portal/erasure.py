@@ -18,7 +18,6 @@ from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
 from portal.avatar_memory import AvatarMemory
 from portal.errors import ErasureUnfinished, JobNotFound
-from portal.jobs.face_reports import FaceReports
 from portal.jobs.former_ids import FormerIds
 from portal.jobs.queue import JobQueue
 from portal.recordings import Recordings
@@ -53,6 +52,9 @@ class ErasureNotes:
         self._folder = data_dir / "erased"
         self._unfinished = self._folder / ".unfinished"
         self._known = self._names()
+
+    are_jobs_apart = False
+    "whether each of them has jobs of its own"
 
     def note(self, avatar_id: str) -> None:
         """Tell the others. Raises OSError."""
@@ -159,23 +161,29 @@ class Erasure:
         with erasures that did not come to their end.
         """
         for avatar_id in await asyncio.to_thread(self.notes.unfinished):
-            if avatar_id not in self.library:  # else it has just begun
+            if not await asyncio.to_thread(self.library.__contains__, avatar_id):  # else it has just begun
                 with suppress(VivavoceError, OSError):  # the next look may do it
                     await self._erase_rest(avatar_id)
                     logger.info("what was made of %s is erased now", avatar_id)
         for avatar_id in await asyncio.to_thread(self.notes.news):
-            if avatar_id not in self.library:  # else there is a new one of that id
+            if not await asyncio.to_thread(self.library.__contains__, avatar_id):  # else there is a new one of that id
                 ended = await self._erase_shown(avatar_id)
+                if self.notes.are_jobs_apart:
+                    await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
+                    await asyncio.to_thread(self._erase_jobs, avatar_id)
                 logger.info("%s was erased elsewhere; that ended %d sessions and %d recordings here", avatar_id, *ended)
 
     async def _follow_for_ever(self) -> None:
         clock = self.sessions.engine.clock
         while True:
             await clock.sleep_until(clock.now_s() + LOOK_S)
-            await self.follow()
+            try:
+                await self.follow()
+            except (VivavoceError, OSError) as error:
+                logger.warning("what others have erased is looked at again in %.0f s: %s", LOOK_S, error)
 
     def _erase_jobs(self, avatar_id: str) -> int:
-        FaceReports(self.queue.folders.data_dir).delete(avatar_id)
+        self.queue.folders.reports.delete(avatar_id)
         erased = 0
         for job in self.queue.list(limit=None):
             if job.avatar == avatar_id:

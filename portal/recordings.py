@@ -10,8 +10,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from avatars.bundle import AvatarBundle
-from avatars.disk import disk_full_explained, require_room
+from avatars.disk import require_room
 from avatars.library import Ownership
 from models.errors import VivavoceError
 from pipeline.clip_label import ClipLabel, label_language
@@ -32,31 +31,24 @@ from pipeline.outputs import TakesOutputs
 from pipeline.recorder import Recorder
 from pipeline.threads import background_thread
 from portal.clip_finish import ClipFinish
-from portal.errors import RecordingNotFound
 from portal.http.limits import Allowance, SessionAllowance
+from portal.kept_recordings import FILES, UNWRITTEN, KeptRecording, KeptRecordings
 from portal.webhooks import Tell, tell_nobody
 
 if TYPE_CHECKING:
     from portal.settings import Settings
 
-__all__ = ["FILES", "RecordableSession", "Recording", "Recordings", "no_such_recording"]
+__all__ = ["RecordableSession", "Recording", "Recordings"]
 
 logger = logging.getLogger(__name__)
 
-FILES = ("mp4", "vtt", "json")
-OWNER = "owner.txt"
-"Beside them: the name of the person whose recording it is. There is none where nobody had logged in."
-VALID_ID = re.compile(r"[A-Za-z0-9_-]{10,40}")
 SWEEP_S = 60.0
-STANDS_STILL_S = 300.0
-"""After so long without a further picture an unfinished recording is what a crash has left."""
 MOST_KEPT = 1000
 "Recordings that are kept, whatever their size: each sweep looks at all of them."
 BEGUN, BEGUN_PER_S = 3.0, 0.05
 "Recordings of one session: three at once, then one in twenty seconds."
 BEGUN_EACH, BEGUN_EACH_PER_S = 20.0, 0.1
 "Recordings of one address, and of one person, in all their sessions: leaving and coming again brings no new ones."
-UNWRITTEN = "the recording ends here"
 UNNAMEABLE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 
 
@@ -103,12 +95,17 @@ class Recordings:
     most.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, tell: Tell = tell_nobody) -> None:
-        """tell: tells webhooks of recordings that are complete, or will not be."""
+    def __init__(
+        self, settings: Settings, clock: Clock, tell: Tell = tell_nobody, kept: KeptRecordings | None = None
+    ) -> None:
+        """tell: tells webhooks of recordings that are complete, or will not be. kept: where their files are; default:
+        in the data folder.
+        """
         self._tell = tell
         self._settings = settings
         self._clock = clock
-        self._folder = settings.data_dir / "recordings"
+        self._kept = kept or KeptRecordings(settings.data_dir / "recordings")
+        self._folder = self._kept.root
         self._finish = ClipFinish(settings)
         self._finishing = background_thread("recordings")  # marking the sound of an hour takes minutes
         self._begun = SessionAllowance(
@@ -154,7 +151,7 @@ class Recordings:
         room()
         bundle, recording_id = session.bundle, secrets.token_urlsafe(18)
         if owner:  # before there is anything to be seen
-            self._note_owner(recording_id, owner)
+            self._kept.note_owner(recording_id, owner)
         name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now().astimezone():%Y-%m-%d %H.%M}").strip()
         writer = ClipWriter(
             self._folder / recording_id / "recording.mp4",
@@ -187,10 +184,7 @@ class Recordings:
 
     def path(self, recording_id: str, kind: str) -> Path:
         """A file of a recording: mp4, vtt or json. Raises RecordingNotFound."""
-        path = self._folder / recording_id / f"recording.{kind}"
-        if kind not in FILES or not VALID_ID.fullmatch(recording_id) or not path.is_file():
-            raise no_such_recording(recording_id)
-        return path
+        return self._kept.path(recording_id, kind)
 
     async def erase_all_of(self, avatar_id: str) -> int:
         """End and remove the recordings of sessions that have shown an avatar. Returns how many."""
@@ -198,28 +192,11 @@ class Recordings:
         for recording in ending:
             recording.session.outputs.remove(recording.recorder)
         await asyncio.gather(*(recording.kept.wait() for recording in ending))
-        return await asyncio.to_thread(self._erase_all_of, avatar_id)
-
-    def _erase_all_of(self, avatar_id: str) -> int:
-        erased = 0
-        for told in self._folder.glob("*/recording.json"):
-            with suppress(
-                OSError, ValueError
-            ):  # the sweep removed it, or a crash left half of it, which the sweep removes
-                if avatar_id in json.loads(told.read_text(encoding="utf-8")).get("avatars", ()):
-                    shutil.rmtree(told.parent)
-                    erased += 1
-        return erased
+        return await asyncio.to_thread(self._kept.erase_all_of, avatar_id)
 
     def ownership(self, recording_id: str) -> Ownership | None:
         """Whose recording that is; None where there is none of that id. Raises OSError."""
-        folder = self._folder / recording_id
-        if not VALID_ID.fullmatch(recording_id) or not folder.is_dir():
-            return None
-        try:
-            return Ownership((folder / OWNER).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return Ownership()
+        return self._kept.ownership(recording_id)
 
     def file_name(self, recording_id: str, kind: str) -> str:
         """What a file is called when it is downloaded."""
@@ -236,12 +213,6 @@ class Recordings:
             await recording.recorder.aclose()
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
         self._finishing.shutdown(wait=False)
-
-    def _note_owner(self, recording_id: str, owner: str) -> None:
-        folder = self._folder / recording_id
-        with disk_full_explained(UNWRITTEN):
-            folder.mkdir(parents=True)
-            (folder / OWNER).write_text(owner, encoding="utf-8")
 
     async def _keep(self, recording: Recording) -> None:
         """Wait for a recording's end, whatever brings it, then sign it and write its transcript."""
@@ -267,6 +238,7 @@ class Recordings:
                 recording.unsigned = lack
         finally:
             self._write_transcript(folder, recording)  # last: it shows that all is there
+        self._kept.keep(recording.id)
 
     def _write_transcript(self, folder: Path, recording: Recording) -> None:
         transcript = recording.recorder.transcript
@@ -300,8 +272,8 @@ class Recordings:
         """
         running = {recording.id for recording in tuple(self._keeping)}
         oldest = time.time() - self._settings.recordings_keep_s
-        kept: list[_Kept] = []
-        for recording in self._ended(running):
+        kept: list[KeptRecording] = []
+        for recording in self._kept.ended(running):
             if recording.ended_at < oldest:
                 recording.remove()
             else:
@@ -309,7 +281,7 @@ class Recordings:
         kept.sort(key=lambda recording: recording.ended_at)
         self._make_room(kept)
 
-    def _make_room(self, kept: list[_Kept]) -> None:
+    def _make_room(self, kept: list[KeptRecording]) -> None:
         """kept: oldest first. Of whoever has most the oldest go first, so that nobody drives others' recordings out."""
         numbers = Counter(recording.owner for recording in kept)
         sizes_bytes: Counter[str] = Counter()
@@ -324,35 +296,6 @@ class Recordings:
                 numbers[leaving.owner] -= 1
                 sizes_bytes[leaving.owner] -= leaving.size_bytes
 
-    def _ended(self, running: set[str]) -> Iterator[_Kept]:
-        for folder in self._folder.glob("*"):
-            if folder.name not in running and not _grows(folder):
-                with suppress(FileNotFoundError):  # erased meanwhile
-                    size_bytes = sum(file.stat().st_size for file in folder.glob("*"))
-                    ownership = self.ownership(folder.name) or Ownership()
-                    yield _Kept(folder.stat().st_mtime, size_bytes, folder, ownership.owner)
-
-
-def _grows(folder: Path) -> bool:
-    """Whether another portal with this data folder is just making it: its unfinished file, which is hidden, grows."""
-    with suppress(FileNotFoundError):  # finished just now
-        return any(time.time() - file.stat().st_mtime < STANDS_STILL_S for file in folder.glob(".*"))
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A recording that has ended, or what a crash has left of one."""
-
-    ended_at: float
-    "seconds since the epoch"
-    size_bytes: int
-    folder: Path
-    owner: str
-
-    def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 def _news_of(recording: Recording) -> tuple[str, Mapping[str, object]]:
     facts = {"session": recording.session.id, "recording": recording.id, "name": recording.name}
@@ -363,9 +306,3 @@ def _news_of(recording: Recording) -> tuple[str, Mapping[str, object]]:
     unsigned = "" if recording.unsigned is None else recording.unsigned.message
     duration_s = recording.recorder.duration_s
     return "recording.ready", {**facts, "duration_s": duration_s, "files": files, "unsigned": unsigned}
-
-
-def no_such_recording(_recording_id: str) -> RecordingNotFound:
-    return RecordingNotFound(
-        "There is no such recording.", "It may still be running, or its time is over. Record again."
-    )

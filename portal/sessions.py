@@ -158,6 +158,10 @@ class SessionManager:
             if choice.lipsync != before.lipsync:
                 self.admission.room_made(frozenset(self.engine.devices_for(before)))
 
+    def shown(self) -> set[str]:
+        """Ids of the avatars that sessions show now. Safe from any thread."""
+        return {found.session.bundle.id for found in tuple(self._open.values())}
+
     async def close_all_of(self, avatar_id: str) -> int:
         """End the sessions that show an avatar. Returns how many there were."""
         showing = [found.session for found in self._open.values() if found.session.bundle.id == avatar_id]

@@ -43,6 +43,7 @@ __all__ = [
     "Origins",
     "PortRange",
     "SigningSecret",
+    "StoreUrl",
     "StreamAddresses",
     "TtsName",
     "UrlPart",
@@ -103,6 +104,16 @@ def _postgres(secret: SecretStr) -> SecretStr:
         if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
             raise ValueError("it must be written like postgresql://USER:PASSWORD@HOST:5432/DATABASE")
     return secret
+
+
+def _store(url: str) -> str:
+    """Keys do not belong into it: it is shown to people."""
+    parts = urlsplit(url)
+    if url and (not parts.scheme or not (parts.netloc or parts.path)):
+        raise ValueError("it must be written like s3://bucket/folder or file:///mnt/share")
+    if parts.username or parts.password:
+        raise ValueError("keys come from the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return url.rstrip("/")
 
 
 def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -192,6 +203,7 @@ UrlPart = Annotated[str, AfterValidator(_url_part)]
 UrlPath = Annotated[str, AfterValidator(parse_root_path)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_postgres)]
+StoreUrl = Annotated[str, AfterValidator(_store)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signs)]
 LlmName = Annotated[str, AfterValidator(_Named("llm"))]
 TtsName = Annotated[str, AfterValidator(_Named("tts"))]

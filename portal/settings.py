@@ -30,6 +30,7 @@ from portal.setting_values import (
     Networks,
     Origins,
     SigningSecret,
+    StoreUrl,
     StreamAddresses,
     UrlPath,
     Urls,
@@ -204,6 +205,18 @@ class Settings(ReachSettings):
         description="Postgres in which jobs are kept, so that workers on several machines may run them, as "
         "postgresql://USER:PASSWORD@HOST:5432/DATABASE; rather set VIVAVOCE_DATABASE_URL; default: a file in the data "
         "folder",
+    )
+    store_url: StoreUrl = Field(
+        "",
+        description="store that several machines share, for avatars, clips and uploads, e.g. s3://bucket/folder or "
+        "file:///mnt/share; keys of an S3 service come from the environment (AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL); default: the data folder",
+    )
+    store_copies_bytes: int = Field(
+        20_000_000_000,
+        ge=0,
+        description="with store_url: of all copies of what lies there, in bytes; beyond that, those that nobody has "
+        "used for longest are removed here",
     )
     sessions_keep_s: float = Field(
         600.0,

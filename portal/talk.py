@@ -28,6 +28,7 @@ from portal.avatar_memory import AvatarMemory
 from portal.backends import BackendCatalogue, default_choice, new_engine
 from portal.jobs.dbos_database import PostgresDatabase
 from portal.jobs.records import Job
+from portal.kept_recordings import KeptRecordings
 from portal.livetalking.clients import Clients
 from portal.pushes import Pushes
 from portal.recordings import Recordings
@@ -66,8 +67,14 @@ class Talk:
     "TURN servers of a company"
 
     @classmethod
-    def build(cls, settings: Settings, library: AvatarLibrary, prepare_for: Callable[[str, str], Job]) -> Talk:
-        """prepare_for: as SessionManager has it."""
+    def build(
+        cls,
+        settings: Settings,
+        library: AvatarLibrary,
+        prepare_for: Callable[[str, str], Job],
+        kept: KeptRecordings | None = None,
+    ) -> Talk:
+        """prepare_for: as SessionManager has it; kept: as Recordings has it."""
         engine = new_engine(settings)
         if settings.node:
             engine.metrics.node.info({"name": settings.node})
@@ -86,7 +93,7 @@ class Talk:
         )
         loops = LoopCache(engine.executor)
         keeper = _keeper(settings, engine, sessions.admission)
-        recordings = Recordings(settings, engine.clock, webhooks.tell)
+        recordings = Recordings(settings, engine.clock, webhooks.tell, kept)
         lender = settings.turn_lender()
         lent = LentServers(lender, settings.turn_lifetime_s, engine.clock) if lender else None
         socket = _socket(settings, sessions, loops, recordings, lent, webhooks, keeper)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from avatars.bundle import AvatarBundle, encode_jpeg
 from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.library import AvatarLibrary
 from portal.commands.environment import apt_offers_firefox, find_chromium, find_firefox
+from tests.shared_stores import STORES, new_store, running_s3
 
 
 @pytest.fixture
@@ -48,6 +49,21 @@ def library(tmp_path: Path) -> AvatarLibrary:
     library = AvatarLibrary(tmp_path / "avatars")
     library.root.mkdir(exist_ok=True)
     return library
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[None]:
+    """While it is used, stores of the kind `s3` can be."""
+    with running_s3():
+        yield
+
+
+@pytest.fixture(params=STORES)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store of each kind."""
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+    return new_store(request.param, tmp_path)
 
 
 def pytest_configure() -> None:

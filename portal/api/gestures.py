@@ -52,7 +52,7 @@ def gestures_router(
     def list_gestures(avatar_id: str) -> list[GestureView]:
         """In the order of their names."""
         library.summary(avatar_id)  # raises: there is no such avatar
-        folder = library.path_of(avatar_id)
+        folder = library.folder(avatar_id)
         return [gesture_view(gesture, avatar_id, folder) for gesture in gesture_summaries(folder)]
 
     @router.post("", status_code=202, openapi_extra=form_body(GestureForm, file="file"))
@@ -76,7 +76,7 @@ def gestures_router(
         return shown(avatar_id, name, "preview.mp4", "video/mp4")
 
     def shown(avatar_id: str, name: str, file: Literal["poster.jpg", "preview.mp4"], media_type: str) -> FileResponse:
-        path = gesture_file(library.path_of(avatar_id), name, file)
+        path = gesture_file(library.folder(avatar_id), name, file)
         if path is None:
             raise GestureNotFound(
                 f"The avatar has no gesture {name[:80]!r} with a {file}.", f"See GET /api/avatars/{avatar_id}/gestures."
@@ -86,7 +86,8 @@ def gestures_router(
     @router.delete("/{name}", status_code=204)
     def remove_gesture(avatar_id: str, name: str) -> Response:
         """Sessions in which it is open go on showing it."""
-        delete_gesture(library.path_of(avatar_id), name)
+        with library.changing(avatar_id) as folder:
+            delete_gesture(folder, name)
         return Response(status_code=204)
 
     return router

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
+from avatars.errors import StoreUnreachable
 from avatars.library import AvatarLibrary
 from portal.api.schemas import HealthView, SessionCounts
 from portal.errors import DatabaseUnreachable
@@ -61,7 +62,7 @@ class JobsLook:
     def _active(self) -> ActiveJobs:
         try:
             return ActiveJobs(self._queue.active())
-        except DatabaseUnreachable as error:
+        except (DatabaseUnreachable, StoreUnreachable) as error:
             return ActiveJobs((), error.message)
 
 

@@ -22,8 +22,9 @@ from portal.http.rights import NotAllowed
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import GESTURE, PARTS, Job
+from portal.kept_recordings import no_such_recording
 from portal.owners import may_change, may_erase, no_such_avatar, sees
-from portal.recordings import Recordings, no_such_recording
+from portal.recordings import Recordings
 
 __all__ = ["OwnersGuard", "seen_jobs"]
 

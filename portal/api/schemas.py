@@ -10,17 +10,16 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, ValidationError
 
 from avatars.face_formats import face_format, parameters_of
-from avatars.gestures import GestureSummary, gesture_file, gesture_names
+from avatars.facts import AvatarFacts
+from avatars.gestures import GestureSummary, gesture_file
 from avatars.library import AvatarSummary
 from avatars.media_limits import FPS
-from avatars.parts import networks_of, prepared_for
-from avatars.voice_sample import read_voice_sample
 from pipeline import registry
 from pipeline.errors import BadRequest
 from portal.backends import BackendChoice
 from portal.http.faults import first_fault
 from portal.jobs.orders import MAX_TEXT_CHARACTERS
-from portal.jobs.records import Job, JobFailure
+from portal.jobs.records import MP4, Job, JobFailure
 
 __all__ = [
     "AvatarView",
@@ -233,9 +232,11 @@ def backend_view(choice: BackendChoice) -> BackendView:
 
 
 def avatar_view(
-    avatar: AvatarSummary, folder: Path, pictures: list[str], test_clip: Path, *, changeable: bool, erasable: bool
+    avatar: AvatarSummary, facts: AvatarFacts, pictures: list[str], test_clip: str, *, changeable: bool, erasable: bool
 ) -> AvatarView:
-    """`folder` of the avatar; `pictures` of its face report; `changeable`, `erasable`: by who looks at it."""
+    """`pictures` of its face report; `test_clip`: id of the job that made it, empty for none; `changeable`, `erasable`:
+    by who looks at it.
+    """
     base = f"/api/avatars/{avatar.id}"
     # Pictures of an id may change (a preset made anew): the time keeps a browser from showing the old one.
     stamp, imported = f"?t={avatar.modified_s:.0f}", avatar.source.get("imported")
@@ -250,17 +251,17 @@ def avatar_view(
         preview=None if avatar.preview is None else f"{base}/preview.mp4{stamp}",
         cutout=None if avatar.mattes is None else f"{base}/cutout.webp{stamp}",
         mattes=None if avatar.mattes is None else f"{base}/mattes.bin{stamp}",
-        test_clip=f"/api/clips/{test_clip.name}" if test_clip.is_file() else None,
+        test_clip=f"/api/clips/{test_clip}.{MP4}" if test_clip else None,
         report=dict(avatar.report),
         mouth=avatar.mouth[0],
         mouth_reason=avatar.mouth[1],
         imported=imported if isinstance(imported, dict) else None,
         face=avatar.face,
         report_pictures=[f"{base}/report/{name}" for name in pictures],
-        prepared=prepared_for(folder),
-        networks=networks_of(folder),
-        gestures=gesture_names(folder),
-        voice_sample=None if (sample := read_voice_sample(folder)) is None else sample.seconds,
+        prepared=dict(facts.prepared),
+        networks=list(facts.networks),
+        gestures=list(facts.gestures),
+        voice_sample=facts.voice_sample_s,
         owner=avatar.ownership.owner,
         shared=avatar.ownership.shared,
         changeable=changeable,

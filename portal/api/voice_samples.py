@@ -66,7 +66,7 @@ def voice_samples_router(
     def show_voice_sample(avatar_id: str) -> VoiceSampleView | None:
         """null: it has none."""
         library.summary(avatar_id)  # raises: there is no such avatar
-        sample = read_voice_sample(library.path_of(avatar_id))
+        sample = read_voice_sample(library.folder(avatar_id))
         return None if sample is None else _view(sample)
 
     @router.post("", status_code=202, openapi_extra=form_body(VoiceSampleForm, file="file"))
@@ -86,13 +86,15 @@ def voice_samples_router(
     def say_transcript(avatar_id: str, change: TranscriptChange) -> VoiceSampleView:
         """Put right what was recognised. Sessions use it from their next sentence on."""
         library.summary(avatar_id)  # raises: there is no such avatar
-        return _view(change_transcript(library.path_of(avatar_id), " ".join(change.transcript.split())))
+        with library.changing(avatar_id) as folder:
+            return _view(change_transcript(folder, " ".join(change.transcript.split())))
 
     @router.delete("", status_code=204)
     def remove_voice_sample(avatar_id: str) -> Response:
         """Sessions speak with another voice from their next sentence on."""
         library.summary(avatar_id)  # raises: there is no such avatar
-        delete_voice_sample(library.path_of(avatar_id))
+        with library.changing(avatar_id) as folder:
+            delete_voice_sample(folder)
         return Response(status_code=204)
 
     return router

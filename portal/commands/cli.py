@@ -156,9 +156,9 @@ def _stream(parsed: argparse.Namespace, settings: Settings) -> int:
 
 def _library(settings: Settings) -> AvatarLibrary:
     """The library of this command, without what commands left behind that were killed."""
-    from avatars.library import AvatarLibrary
+    from portal.storage import Storage
 
-    library = AvatarLibrary(settings.data_dir / "avatars")
+    library = Storage.of(settings).library
     library.sweep()
     return library
 
@@ -179,13 +179,16 @@ def _avatar_to_show(settings: Settings) -> AvatarBundle:
 
 
 def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
+    from avatars.bundle import AvatarBundle
+
     chosen, library = _crop_parameters(parsed), _library(settings)
     found = parsed.upload if isinstance(parsed.upload, Path) else library.open(parsed.upload)
     for backend in parsed.backends:
         _check_for(backend, found, chosen, settings)
     bundle = _prepared(found, parsed, library) if isinstance(found, Path) else found
     for backend in parsed.backends:
-        _prepare_for(backend, bundle, chosen, settings)
+        with library.changing(bundle.id) as folder:
+            _prepare_for(backend, AvatarBundle.open(folder), chosen, settings)
     print(f"The avatar '{bundle.name}' is ready: --avatar {bundle.id}")
     return 0
 

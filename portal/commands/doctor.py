@@ -20,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from avatars.detect import MediaPipeFaceAnalyzer
-from avatars.errors import AvatarError
+from avatars.errors import AvatarError, StoreUnreachable
 from avatars.library import presets
 from models.weights import WeightsFolder
 from pipeline import registry
@@ -44,9 +44,12 @@ from portal.commands.network_checks import (
 )
 from portal.setting_loading import unknown_variables
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all
+from portal.storage import store_of
 
 __all__ = ["CHECKS", "report"]
 
+STORE_REMEDY = "Correct --store-url, or the keys in the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and so on)."
+STORE_ALONE = "Without --database-url each portal knows its own jobs only: set it where several share the store."
 LOW_DISK_BYTES = 2_000_000_000
 NAME_COLUMNS = 14
 NEEDS_A_VIEWER = ("transport",)
@@ -270,10 +273,26 @@ def check_disk(settings: Settings) -> Finding:
 def check_avatars(settings: Settings) -> Finding:
     folder = settings.data_dir / "avatars"
     made = {path.parent.name for path in folder.glob("[!.]*/manifest.json")}
+    if settings.store_url:  # how many there are only the store knows
+        return Finding("Avatars", State.OK, f"in the store; copies of {len(made)} are here")
     if settings.avatar and settings.avatar not in made | {preset.id for preset in presets()}:
         detail = f"there is no avatar '{settings.avatar}'"
         return Finding("Avatars", State.BAD, detail, "Correct --avatar, or make it: python launch.py prepare FILE")
     return Finding("Avatars", State.OK, f"{len(made)} made" if made else "none yet; ours are made at the first start")
+
+
+def check_store(settings: Settings) -> Finding:
+    """Whether the store that several machines share can be read and written, by a trial."""
+    store = store_of(settings)
+    if store is None:
+        return Finding("Store", State.OK, "none: avatars and clips are in the data folder")
+    try:
+        store.check()
+    except StoreUnreachable as error:
+        return Finding("Store", State.BAD, error.message, error.hint if error.cause else STORE_REMEDY)
+    if not settings.database_url.get_secret_value():
+        return Finding("Store", State.WARN, f"{store.address} can be read and written", STORE_ALONE)
+    return Finding("Store", State.OK, f"{store.address} can be read and written")
 
 
 def check_worker(settings: Settings) -> Finding:
@@ -338,6 +357,7 @@ CHECKS: tuple[Check, ...] = (
     check_webrtc,
     check_turn,
     check_disk,
+    check_store,
     check_avatars,
     check_worker,
     check_database,

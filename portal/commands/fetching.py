@@ -31,6 +31,7 @@ EXTRAS = frozenset(row.name for row in registry.rows("tts") if row.packages)
 EARS = "ears"
 "What listens to viewers who speak; launch.py installs its packages, too."
 C2PA = "c2pa"
+STORE = "store"
 "What signs clips; launch.py installs its package."
 LOCK_FILE = ".fetch.lock"
 SECONDS_BETWEEN = 0.2
@@ -53,7 +54,7 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    extras = [name for name in names if name in EXTRAS or name in (EARS, C2PA, CAMERA)]
+    extras = [name for name in names if name in EXTRAS or name in (EARS, C2PA, CAMERA, STORE)]
     networks = [name for name in names if name not in extras]
     status = max((_look_at(name, lambda text: write(text + "\n")) for name in extras), default=0)
     if not networks:
@@ -78,6 +79,10 @@ def _look_at(name: str, say: Callable[[str], None]) -> int:
     if name == C2PA:
         is_there = importlib.util.find_spec("c2pa") is not None
         say("Clips and recordings can be signed: --c2pa" if is_there else "The package c2pa-python is missing.")
+        return 0 if is_there else 1
+    if name == STORE:
+        is_there = importlib.util.find_spec("s3fs") is not None
+        say("An S3-compatible store can be used: --store-url" if is_there else "The package s3fs is missing.")
         return 0 if is_there else 1
     if name == CAMERA:
         lack = camera_lacks()

@@ -30,7 +30,7 @@ __all__ = ["Soak", "soak"]
 SETTLING_S = 30.0
 "In which loops are encoded and memory of a first turn is taken. Nothing of it counts."
 EVERY_S = 5.0
-OF_ITS_OWN = frozenset({"host", "port", "data_dir", "open_browser"})
+OF_ITS_OWN = frozenset({"host", "port", "data_dir", "store_url", "open_browser"})
 "Settings that are the soak's own."
 
 

@@ -372,6 +372,15 @@ def secret_of(data_dir: Path) -> bytes:
     return path.read_bytes()
 
 
+def use_secret(data_dir: Path, secret: bytes) -> None:
+    """From now on secret_of() gives this one."""
+    if secret_of(data_dir) != secret:
+        staging = data_dir / f".{secrets.token_hex(4)}.key"
+        with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secret)
+        staging.replace(data_dir / "login.key")
+
+
 async def _form(request: Request) -> dict[str, str]:
     body = b""
     try:

@@ -294,7 +294,7 @@ def submit_test_clip(queue: JobQueue, avatar: str, name: str, asker: str = "", *
     job_id = id_of_test_clip(avatar)
     with suppress(JobNotFound):
         job = queue.get(job_id)
-        if job.active or queue.folders.clip(job_id).exists():
+        if job.active or queue.folders.has_clip(job_id):
             return job
         queue.delete(job_id)
     return queue.submit(order_of_test_clip(avatar, name, owner), asker)

@@ -8,23 +8,21 @@ times are the database's, so the clocks of the machines do not matter.
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from portal.errors import DatabaseTaken, OtherCode, WorkerLeftOut
 from portal.jobs.dbos_database import PostgresDatabase
 from portal.jobs.postgres_tables import Ask, PostgresTables
+from portal.jobs.records import JobFolders
 
 __all__ = ["SILENT_S", "Fleet", "PortalDatabase", "code_of_this_copy"]
 
 SILENT_S = 30
 "A worker that has not been heard of for so long is dead, and what it had in hand is given to others."
 
-FOLDER_MARK = "jobs-folder.id"
-"File in the data folder by which every process knows it again, wherever it is mounted."
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("avatars", "models", "pipeline", "portal")
 
@@ -41,19 +39,19 @@ _TABLES = (
 class Fleet:
     """The workers of one database, as one process sees them. Thread-safe; calls block for milliseconds.
 
-    All raise DatabaseUnreachable. data_dir: the folder that this process works on.
+    All raise DatabaseUnreachable. folders: of the jobs that this process works on.
     """
 
-    def __init__(self, database: PostgresDatabase, data_dir: Path) -> None:
+    def __init__(self, database: PostgresDatabase, folders: JobFolders) -> None:
         self._tables = PostgresTables(database, _TABLES)
-        self._data_dir = data_dir
+        self._folders = folders
 
     def lead(self) -> None:
         """For the portal: its data folder and its code are from now on what all workers have to have.
 
         Raises DatabaseTaken: the database keeps the jobs of another data folder.
         """
-        folder = _marked(self._data_dir)
+        folder = self._folders.make_mark()
         with self._tables.asked(alone=True) as ask:
             ask(
                 "INSERT INTO vivavoce.portal (folder, code) VALUES (:folder, :code) ON CONFLICT DO NOTHING",
@@ -112,10 +110,10 @@ class Fleet:
             raise WorkerLeftOut(
                 "No portal has used this database yet.", "Start the portal first, with its database_url."
             )
-        if portal.folder != _mark_of(self._data_dir):
+        if portal.folder != self._folders.mark:
             raise WorkerLeftOut(
-                f"{self._data_dir} is not the data folder of the portal.",
-                "Let this machine see the portal's data folder, and name it with --data-dir.",
+                f"{self._folders.data_dir} is not the data folder of the portal.",
+                "Let this machine see the portal's data folder, and name it with --data-dir, or set its --store-url.",
             )
         if portal.code != code_of_this_copy():
             raise OtherCode(
@@ -127,9 +125,9 @@ class Fleet:
 class PortalDatabase(PostgresDatabase):
     """A Postgres as the portal opens it: it leads the fleet there. Raises DatabaseTaken besides."""
 
-    def __init__(self, url: str, data_dir: Path) -> None:
+    def __init__(self, url: str, folders: JobFolders) -> None:
         super().__init__(url)
-        self._fleet = Fleet(self, data_dir)
+        self._fleet = Fleet(self, folders)
 
     def open(self) -> str:
         url = super().open()
@@ -148,19 +146,3 @@ def code_of_this_copy() -> str:
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
         digest.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
     return digest.hexdigest()[:8]
-
-
-def _marked(data_dir: Path) -> str:
-    """The mark of a data folder, which is made where there is none."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError), (data_dir / FOLDER_MARK).open("x", encoding="ascii") as file:
-        file.write(secrets.token_hex(16))
-    return _mark_of(data_dir)
-
-
-def _mark_of(data_dir: Path) -> str:
-    """Empty where there is none."""
-    try:
-        return (data_dir / FOLDER_MARK).read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

@@ -22,6 +22,7 @@ def open_queue(
     data_dir: Path,
     avatars: Container[str],
     *,
+    folders: JobFolders | None = None,
     database_url: str = "",
     worker: str = "",
     max_waiting: int = 50,
@@ -29,27 +30,31 @@ def open_queue(
 ) -> JobQueue:
     """The queue of a data folder, on Postgres where `database_url` says so; for the other arguments see JobQueue.
 
+    folders: where the jobs' files are, if not in the data folder alone.
     worker: name of the worker process that works with it; empty for the portal. Cheap: it connects at its first use.
     """
+    folders = folders or JobFolders(data_dir)
     database: JobDatabase
     if not database_url:
         database = SqliteDatabase(data_dir)
     elif worker:
         database = PostgresDatabase(database_url, is_patient=True)
     else:
-        database = PortalDatabase(database_url, data_dir)
+        database = PortalDatabase(database_url, folders)
     return JobQueue(
         DbosStore(database, worker),
-        JobFolders(data_dir),
+        folders,
         avatars,
         max_waiting=max_waiting,
         keep_free_bytes=keep_free_bytes,
     )
 
 
-def open_source(data_dir: Path, database_url: str, worker: str, on_end: Callable[[WorkerLeftOut], None]) -> JobSource:
+def open_source(
+    folders: JobFolders, database_url: str, worker: str, on_end: Callable[[WorkerLeftOut], None]
+) -> JobSource:
     """Where the worker of that name gets its jobs from. on_end: see SharedSource; on SQLite it is never called."""
     if not database_url:
-        return DbosSource(SqliteDatabase(data_dir), worker)
+        return DbosSource(SqliteDatabase(folders.data_dir), worker)
     database = PostgresDatabase(database_url, is_patient=True)
-    return SharedSource(DbosSource(database, worker), Fleet(database, data_dir), worker, on_end)
+    return SharedSource(DbosSource(database, worker), Fleet(database, folders), worker, on_end)

@@ -14,7 +14,6 @@ Methods block for milliseconds: call them from a thread, not on the event loop.
 from __future__ import annotations
 
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
@@ -28,7 +27,6 @@ from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
 from portal.http.limits import TooMany
 from portal.jobs.askers import Askers
-from portal.jobs.face_reports import FaceReports
 from portal.jobs.records import CLIP, PREPARE, Job, JobFailure, JobFolders, JobOrder, Joins
 from portal.jobs.shares import person_key
 from portal.jobs.store import JobStore
@@ -121,11 +119,11 @@ class JobQueue:
             return ""
         if job.kind != PREPARE and job.avatar not in self.avatars:
             return "avatar"
-        return "upload" if job.uploaded and self.folders.upload(job.id) is None else ""
+        return "upload" if job.uploaded and not self.folders.has_upload(job.id) else ""
 
     def job_of_report(self, avatar: str) -> Job | None:
         """The job that made the face report of an avatar, or of an upload of that id that was refused."""
-        job_id = FaceReports(self.folders.data_dir).job_of(avatar)
+        job_id = self.folders.reports.job_of(avatar)
         if job_id is None:
             return None
         jobs = [job for job in self.list(limit=None, kind=PREPARE) if job.avatar == avatar]
@@ -216,7 +214,7 @@ class JobQueue:
             was_running = self.get(job_id).state == "running"
             job = self.cancel(job_id)
             if job.state != "done" and (of_report := self.job_of_report(job.avatar)) and of_report.id == job_id:
-                FaceReports(self.folders.data_dir).delete(job.avatar)
+                self.folders.reports.delete(job.avatar)
             if was_running:
                 self.folders.abandon(job_id)
             else:
@@ -308,13 +306,11 @@ class JobQueue:
     @contextmanager
     def _taken_over(self, job_id: str, upload: Path) -> Iterator[None]:
         """The upload is the job's while the block runs, and after it ended well; else nothing is left of it."""
-        home = self.folders.home(job_id)
-        home.mkdir(parents=True)  # raises where there is one already, which is another job's and stays
+        self.folders.take_upload(job_id, upload)  # raises where there is one already, which is another job's and stays
         try:
-            shutil.move(upload, home / "upload")
             yield
         except BaseException:  # whatever ended the block, an upload without a job is nobody's
-            shutil.rmtree(home, ignore_errors=True)
+            self.folders.clear(job_id)
             raise
 
     def _announce(self) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final, Required, TypedDict
 
+from portal.jobs.face_reports import FaceReports
 from portal.names import clip_file_name
 
 __all__ = [
@@ -52,6 +54,8 @@ MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
 "A larger upload is not kept for a retry."
 MAX_KEPT_BYTES = 1024**3
 "Of all uploads that are kept for a retry; beyond it the oldest go."
+FOLDER_MARK = "jobs-folder.id"
+"File in the data folder by which every process knows it again, wherever it is mounted."
 KEPT = "kept"
 "Beside an upload whose job has ended: it is there for a retry."
 
@@ -222,6 +226,30 @@ class JobFolders:
 
     data_dir: Path
 
+    @property
+    def reports(self) -> FaceReports:
+        return FaceReports(self.data_dir)
+
+    @property
+    def mark(self) -> str:
+        """By which every process knows again where the files of these jobs are; empty where nobody has made it yet."""
+        try:
+            return (self.data_dir / FOLDER_MARK).read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
+
+    def make_mark(self) -> str:
+        """The mark, which is made where there is none."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), (self.data_dir / FOLDER_MARK).open("x", encoding="ascii") as file:
+            file.write(secrets.token_hex(16))
+        return self.mark
+
+    @property
+    def hands_on_work(self) -> bool:
+        """Whether a worker finds what another one has left in work()."""
+        return True
+
     def home(self, job_id: str) -> Path:
         return self.data_dir / "jobs" / job_id
 
@@ -231,13 +259,39 @@ class JobFolders:
     def upload(self, job_id: str) -> Path | None:
         return next(iter(sorted(self.home(job_id).glob("upload*"))), None)
 
+    def has_upload(self, job_id: str) -> bool:
+        """Whether upload() gives a file; for lists."""
+        return self.upload(job_id) is not None
+
+    def take_upload(self, job_id: str, upload: Path) -> None:
+        """Make a stored file the upload of a new job. Raises FileExistsError: there is a job of that id."""
+        home = self.home(job_id)
+        home.mkdir(parents=True)
+        try:
+            shutil.move(upload, home / "upload")
+        except BaseException:  # whatever it was: there will be no job
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+
     def clip(self, job_id: str, ending: str = MP4) -> Path:
-        """Where the job's clip lies once it is made. ending: one of CLIP_TYPES."""
+        """Where the job's clip is made. ending: one of CLIP_TYPES."""
         return self.data_dir / "clips" / f"{job_id}.{ending}"
+
+    def keep_clip(self, job_id: str, ending: str) -> None:
+        """Its clip is complete, and is to be seen from now on. ending: one of CLIP_TYPES."""
+
+    def find_clip(self, job_id: str, ending: str) -> Path | None:
+        """The job's clip of that format; None if there is none."""
+        path = self.clip(job_id, ending)
+        return path if path.is_file() else None
+
+    def has_clip(self, job_id: str) -> bool:
+        """Whether made_clip() gives a file; for lists."""
+        return self.made_clip(job_id) is not None
 
     def made_clip(self, job_id: str) -> Path | None:
         """The job's clip, whatever its format; None if there is none."""
-        return next((path for ending in CLIP_TYPES if (path := self.clip(job_id, ending)).is_file()), None)
+        return next((path for ending in CLIP_TYPES if (path := self.find_clip(job_id, ending))), None)
 
     def remove_clip(self, job_id: str) -> None:
         for ending in CLIP_TYPES:
@@ -262,6 +316,9 @@ class JobFolders:
             self._forget_oldest()
         else:
             shutil.rmtree(self.home(job_id), ignore_errors=True)
+
+    def sweep(self, owned: Collection[str]) -> None:
+        """Remove what of an ended job could not be removed where it is shared. owned: ids of jobs that there are."""
 
     def take_back(self, job_id: str) -> None:
         """The job is run again: its upload is no longer one of those that may be forgotten."""

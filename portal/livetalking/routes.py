@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import AfterValidator, BeforeValidator, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
@@ -222,7 +223,7 @@ def _add_recording(router: APIRouter, clients: Clients, recordings: Recordings) 
     async def recorded(sessionid: str) -> Response:
         """The last recording of a session that is open, as MP4; 404 with a text, as in LiveTalking."""
         try:
-            path = recordings.path(clients.find(sessionid).recording, "mp4")
+            path = await run_in_threadpool(recordings.path, clients.find(sessionid).recording, "mp4")
         except VivavoceError as error:
             return PlainTextResponse(error.message, status_code=404)
         return FileResponse(path, media_type="video/mp4", filename=f"{sessionid}.mp4")

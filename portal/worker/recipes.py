@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from avatars.bundle import AvatarBundle
 from avatars.disk import require_room
 from avatars.errors import FaceNotFound
 from avatars.gesture_making import read_gesture, write_gesture
@@ -20,7 +21,6 @@ from models.errors import VivavoceError
 from pipeline.types import NoticeEvent
 from portal.intake.submissions import ensure_parts, submit_test_clip
 from portal.intake.uploads import MAX_SPEECH_S
-from portal.jobs.face_reports import FaceReports
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import CLIP, GESTURE, MP4, PARTS, PREPARE, VOICE_SAMPLE
 from portal.making.avatar_parts import prepare_for_backend
@@ -98,7 +98,7 @@ def _find_faces(work: JobWork) -> None:
 
 def _keep_report(work: JobWork) -> dict[str, object]:
     report, pictures = report_strip(work.folder)
-    FaceReports(work.settings.data_dir).keep(work.inputs["avatar"], pictures, work.id)
+    work.folders.reports.keep(work.inputs["avatar"], pictures, work.id)
     return report
 
 
@@ -143,7 +143,8 @@ def _passed_over(avatar: str) -> Iterator[None]:
 
 def _render(work: JobWork) -> dict[str, object]:
     """One step, as _prepare_parts, with which it begins where an avatar lacks what the lip-sync needs."""
-    clip = work.folders.clip(work.id, work.inputs.get("format", MP4))
+    ending = work.inputs.get("format", MP4)
+    clip = work.folders.clip(work.id, ending)
 
     def progress(part: float) -> None:
         require_room(clip.parent, work.settings.keep_free_bytes, "the clip was not made")  # ProRes takes 5 MB a second
@@ -160,15 +161,22 @@ def _render(work: JobWork) -> dict[str, object]:
         longest_speech_s=MAX_SPEECH_S,
         progress=progress,
     )
+    work.folders.keep_clip(work.id, ending)
     return {"clip": f"/api/clips/{clip.name}", **_in_words(notices)}
 
 
 def _prepare_parts(work: JobWork) -> dict[str, object]:
     """One step: finished batches lie in the job's folder, so a killed one goes on where it was."""
     avatar, backend = work.inputs["avatar"], work.inputs["backend"]
-    notices = prepare_for_backend(
-        work.settings, work.library.open(avatar), backend, work.inputs["parameters"], work.folder, work.progress
-    )
+    with work.library.changing(avatar) as folder:
+        notices = prepare_for_backend(
+            work.settings,
+            AvatarBundle.open(folder),
+            backend,
+            work.inputs["parameters"],
+            work.folder,
+            work.progress,
+        )
     return {"avatar": avatar, "backend": backend, **_in_words(notices)}
 
 
@@ -188,7 +196,8 @@ def _find_gesture_faces(work: JobWork) -> None:
 def _write_gesture(work: JobWork) -> dict[str, object]:
     avatar, name = work.inputs["avatar"], work.inputs["gesture"]
     sound_of = work.upload if work.inputs["sound"] else None
-    write_gesture(work.folder, work.library.open(avatar), name, sound_of, work.progress)
+    with work.library.changing(avatar) as folder:
+        write_gesture(work.folder, AvatarBundle.open(folder), name, sound_of, work.progress)
     return {"avatar": avatar, "gesture": name}
 
 
@@ -199,9 +208,9 @@ def _read_voice(work: JobWork) -> None:
 def _write_voice(work: JobWork) -> dict[str, object]:
     inputs = work.inputs
     source = {"file": inputs["file_name"], "consent": inputs["consent"], "job": work.id}
-    avatar = work.library.open(inputs["avatar"])
-    sample = write_sample(work.settings, avatar, work.folder, inputs["transcript"], source)
-    return {"avatar": avatar.id, "transcript": sample.transcript}
+    with work.library.changing(inputs["avatar"]) as folder:
+        sample = write_sample(work.settings, AvatarBundle.open(folder), work.folder, inputs["transcript"], source)
+    return {"avatar": inputs["avatar"], "transcript": sample.transcript}
 
 
 def _in_words(notices: Sequence[NoticeEvent]) -> dict[str, list[str]]:

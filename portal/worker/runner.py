@@ -23,12 +23,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from filelock import FileLock, Timeout
 
 from avatars.disk import REMEDY, disk_full_explained, is_disk_full
-from avatars.errors import DiskFull
+from avatars.errors import DiskFull, StoreUnreachable
 from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
 from portal.errors import DatabaseUnreachable, JobNotFound, OtherCode, WorkerLeftOut
@@ -36,6 +37,7 @@ from portal.jobs.opening import open_queue, open_source
 from portal.jobs.queue import JobQueue
 from portal.jobs.store import JobSource, TakenJob
 from portal.jobs.watch import JobWatch
+from portal.storage import Storage
 from portal.worker.job_work import JobCancelled, JobFailed, JobWork, Recipe, Step
 
 if TYPE_CHECKING:
@@ -120,15 +122,16 @@ def run_worker(
     elif not _is_taken(lock):
         logger.error("Another worker already serves %s. Stop it first, or use another data folder.", settings.data_dir)
         return 75
-    library = AvatarLibrary(settings.data_dir / "avatars")
-    queue = open_queue(settings.data_dir, library, database_url=database_url, worker=name)
+    storage = Storage.of(settings)
+    library, folders = storage.library, storage.folders
+    queue = open_queue(settings.data_dir, library, folders=folders, database_url=database_url, worker=name)
     occupation = Occupation()
-    source = open_source(settings.data_dir, database_url, name, _end_as_left_out)
+    source = open_source(folders, database_url, name, _end_as_left_out)
     try:
         with disk_full_explained("jobs cannot be run"):
             runner = JobRunner(settings, queue, library, occupation)
             source.serve({recipe.kind: partial(runner.run, recipe) for recipe in recipes})
-            library.sweep()
+            storage.start()
             _sweep(queue)
         if database_url:
             watch = JobWatch(queue, settings.job_silence_s, lambda: queue.in_hand(occupation.jobs))
@@ -139,7 +142,7 @@ def run_worker(
         else:
             # A job may be left unfinished: one whose end could not be written. The next start takes it up.
             occupation.wait_idle(idle_exit_s)
-    except (DiskFull, DatabaseUnreachable, WorkerLeftOut) as error:
+    except (DiskFull, DatabaseUnreachable, StoreUnreachable, WorkerLeftOut) as error:
         logger.error("%s", error)
         leave(_status_of(error))
     except KeyboardInterrupt:
@@ -231,6 +234,8 @@ class JobRunner:
                 work = JobWork(job.id, job.inputs, self._settings, folders, self._library, report)
                 with _recorded_or_left():
                     result = job.once(step.name, partial(_perform, step, work, report))
+                    if not folders.hands_on_work and step is not recipe.steps[-1] and not _mark(step, work).exists():
+                        _perform(step, work, report)  # a worker of another machine did it, and has what it made
                 before += step.weight
         recipe.then(work, self._queue)
         return result
@@ -240,7 +245,10 @@ def _perform(step: Step, work: JobWork, report: _Reporter) -> object:
     """Run one step; whatever goes wrong in it comes out as JobFailed."""
     try:
         report.begin()
-        return step.run(work)
+        result = step.run(work)
+        if not work.folders.hands_on_work:
+            _mark(step, work).touch()
+        return result
     except JobCancelled:
         logger.info("job %s was cancelled in %s", work.id, step.name)
         raise
@@ -263,6 +271,11 @@ def _perform(step: Step, work: JobWork, report: _Reporter) -> object:
         # The page has its own words for this code. These are for people who read the API or the log.
         message = f"The step '{step.name}' failed unexpectedly: {type(error).__name__}: {error}"
         raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error
+
+
+def _mark(step: Step, work: JobWork) -> Path:
+    """The file that is there once the step has ended on this machine."""
+    return work.folder / f".{step.name}.done"
 
 
 @contextmanager
@@ -352,12 +365,13 @@ def clear_after_the_dead(queue: JobQueue) -> None:
 def _sweep(queue: JobQueue) -> None:
     """Remove files that no job owns, and the oldest of very many finished jobs that left no clip behind."""
     jobs = queue.list(limit=None)
-    without_result = [job for job in jobs if not job.active and not queue.folders.made_clip(job.id)]
+    without_result = [job for job in jobs if not job.active and not queue.folders.has_clip(job.id)]
     for job in without_result[KEPT_JOBS:]:
         with suppress(JobNotFound):  # another worker sweeps at the same time
             queue.delete(job.id)
     owned = {job.id for job in jobs}
     data_dir = queue.folders.data_dir
+    queue.folders.sweep(owned)
     unfinished_files = (folder.glob(".*") for folder in (data_dir / "clips", data_dir / "reports"))
     for path in chain((data_dir / "jobs").glob("*"), (data_dir / "uploads").glob("*"), *unfinished_files):
         if path.name not in owned and time.time() - path.lstat().st_mtime > STALE_S:

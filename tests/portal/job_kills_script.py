@@ -70,7 +70,7 @@ if __name__ == "__main__":
     given = json.loads(sys.stdin.readline())
     data_dir = Path(given["data_dir"])
     settings: Any = SimpleNamespace(
-        data_dir=data_dir, database_url=SecretStr(given["database_url"]), job_silence_s=600.0
+        data_dir=data_dir, database_url=SecretStr(given["database_url"]), job_silence_s=600.0, store_url=""
     )
     recipe = Recipe(CLIP, tuple(Step(name, 1, partial(step, name)) for name in STEPS))
     sys.exit(run_worker(settings, [recipe], is_one_of_many=True))

@@ -75,7 +75,11 @@ RECIPES = (
 if __name__ == "__main__":
     given = json.loads(sys.stdin.readline())
     settings: Any = SimpleNamespace(
-        data_dir=Path(given["data_dir"]), database_url=SecretStr(given["database_url"]), job_silence_s=600.0
+        data_dir=Path(given["data_dir"]),
+        database_url=SecretStr(given["database_url"]),
+        job_silence_s=600.0,
+        store_url=given.get("store_url", ""),
+        store_copies_bytes=10**9,
     )
     run_step = DBOS.run_step
 

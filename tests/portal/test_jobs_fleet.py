@@ -21,7 +21,7 @@ from portal.jobs.dbos_database import PostgresDatabase
 from portal.jobs.fleet import SILENT_S, Fleet
 from portal.jobs.opening import open_queue
 from portal.jobs.orders import order_of_avatar, order_of_clip, order_of_preset
-from portal.jobs.records import Job
+from portal.jobs.records import Job, JobFolders
 from portal.jobs.shared_source import OWN_END_S, SharedSource
 from portal.worker.runner import _status_of
 from tests.portal.job_fleet import JobFleet
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.thorough
 @pytest.fixture
 def made(tmp_path: Path, database_url: str) -> Iterator[Fleet]:
     """The fleet of a database, as a process on the portal's data folder sees it; nobody leads it yet."""
-    fleet = Fleet(PostgresDatabase(database_url), tmp_path / "data")
+    fleet = Fleet(PostgresDatabase(database_url), JobFolders(tmp_path / "data"))
     yield fleet
     fleet.close()
     fleet.close()
@@ -54,7 +54,7 @@ def test_a_database_keeps_the_jobs_of_one_data_folder(made: Fleet, tmp_path: Pat
     made.lead()
     made.lead()
     (tmp_path / "data").rename(tmp_path / "moved")
-    other, moved = (Fleet(PostgresDatabase(database_url), tmp_path / name) for name in ("other", "moved"))
+    other, moved = (Fleet(PostgresDatabase(database_url), JobFolders(tmp_path / name)) for name in ("other", "moved"))
     with pytest.raises(DatabaseTaken, match="another data folder"):
         other.lead()
     moved.lead()
@@ -81,7 +81,7 @@ def test_a_worker_that_does_not_fit_is_told_why_and_is_not_taken(
     with pytest.raises(WorkerLeftOut, match="No portal"):
         made.join("anna")
     made.lead()
-    elsewhere = Fleet(PostgresDatabase(database_url), tmp_path / "elsewhere")
+    elsewhere = Fleet(PostgresDatabase(database_url), JobFolders(tmp_path / "elsewhere"))
     with pytest.raises(WorkerLeftOut, match="is not the data folder of the portal"):
         elsewhere.join("anna")
     elsewhere.close()

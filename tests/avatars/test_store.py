@@ -1,0 +1,133 @@
+"""The store that several machines share: a thing is there whole or not at all, and each sees what others have kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from avatars.errors import BundleError, StoreUnreachable
+from avatars.store import ORPHAN_S, Index, Store, StoredFile
+from tests.shared_stores import bring_back, take_away
+
+
+@pytest.fixture
+def store(store_url: str, tmp_path: Path) -> Store:
+    return Store(store_url, tmp_path / "here" / "store.json")
+
+
+def kept(store: Store, folder: Path, name: str = "ada", text: str = "pixels") -> Index:
+    """A thing of one file."""
+    folder.mkdir(exist_ok=True)
+    (folder / "frames.bin").write_text(text)
+    index = Index("one", {"frames.bin": store.put("avatars", name, folder / "frames.bin")}, {"name": "Ada"})
+    assert store.write_index("avatars", name, index, is_new=True)
+    return index
+
+
+def test_what_one_machine_keeps_another_one_finds(store: Store, store_url: str, tmp_path: Path) -> None:
+    """Its index, its files byte by byte, and in the list."""
+    index = kept(store, tmp_path)
+    other = Store(store_url, tmp_path / "there" / "store.json")
+    assert list(other.names("avatars")) == ["ada"]
+    assert other.index("avatars", "ada") == index
+    assert other.indexes("avatars", ["ada", "nobody"]) == {"ada": index}
+    assert other.get("avatars", "ada", index.files["frames.bin"], tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_text() == "pixels"
+    assert other.mark() == store.mark() != ""
+
+
+def test_a_list_tells_what_has_changed(store: Store, tmp_path: Path) -> None:
+    """The stamp of a thing is another one then, and else the same."""
+    index = kept(store, tmp_path)
+    first = store.names("avatars")
+    assert store.names("avatars") == first
+    store.write_index("avatars", "ada", Index("one", index.files, {"name": "Adele"}), is_new=False)
+    assert store.names("avatars")["ada"] != first["ada"]
+
+
+def test_a_thing_is_removed_with_all_its_files(store: Store, store_url: str, tmp_path: Path) -> None:
+    """Nobody finds anything of it then."""
+    index = kept(store, tmp_path)
+    assert store.remove("avatars", "ada")
+    assert store.index("avatars", "ada") is None and store.names("avatars") == {}
+    assert not store.get("avatars", "ada", index.files["frames.bin"], tmp_path / "fetched")
+    assert not store.remove("avatars", "ada")
+
+
+def test_whoever_is_late_does_not_bring_a_deleted_thing_back(store: Store, tmp_path: Path) -> None:
+    """A worker that was still at it is told so; the same name may be used again."""
+    index = kept(store, tmp_path)
+    store.remove("avatars", "ada")
+    assert not store.write_index("avatars", "ada", index, is_new=False)
+    assert store.index("avatars", "ada") is None
+    kept(store, tmp_path)
+    assert store.index("avatars", "ada") is not None
+
+
+def test_a_store_that_is_not_mounted_is_not_an_empty_one(store_url: str, tmp_path: Path) -> None:
+    """Else all copies would be removed, because nothing is there."""
+    store = Store(store_url, tmp_path / "store.json")
+    kept(store, tmp_path)
+    take_away(store_url)
+    for ask in (
+        lambda: store.names("avatars"),
+        lambda: store.index("avatars", "ada"),
+        lambda: kept(Store(store_url, tmp_path / "store.json"), tmp_path),
+    ):
+        with pytest.raises(StoreUnreachable, match="what was kept there is not there"):
+            ask()
+    bring_back(store_url)
+    assert list(store.names("avatars")) == ["ada"]
+
+
+def test_files_that_no_index_names_are_removed_after_a_day(store: Store, tmp_path: Path) -> None:
+    """A writer was killed before its index. What is in use stays, and what may still be under way."""
+    index = kept(store, tmp_path)
+    left = store.put("avatars", "ada", tmp_path / "frames.bin")
+    lost = store.put("avatars", "bob", tmp_path / "frames.bin")
+    store.sweep(time.time())
+    assert store.get("avatars", "ada", left, tmp_path / "fetched")
+    store.sweep(time.time() + ORPHAN_S + 60)
+    assert not store.get("avatars", "ada", left, tmp_path / "fetched")
+    assert not store.get("avatars", "bob", lost, tmp_path / "fetched")
+    assert store.get("avatars", "ada", index.files["frames.bin"], tmp_path / "fetched")
+
+
+def test_notes_are_seen_by_all_and_can_be_taken_back(store: Store, store_url: str, tmp_path: Path) -> None:
+    """With the time at which they were written."""
+    store.note("erased", "ada.1")
+    other = Store(store_url, tmp_path / "other.json")
+    assert list(other.notes("erased")) == ["ada.1"]
+    assert abs(other.notes("erased")["ada.1"] - time.time()) < 60
+    other.forget("erased", "ada.1")
+    assert store.notes("erased") == {}
+
+
+def test_a_check_leaves_nothing_behind(store: Store) -> None:
+    store.check()
+    assert store.notes("") == {}
+
+
+@pytest.mark.parametrize("path", ["../../login.key", "/etc/passwd", "a//b", ""])
+def test_no_file_of_a_thing_leads_out_of_its_folder(store: Store, tmp_path: Path, path: str) -> None:
+    """Whoever can write into the bucket cannot write elsewhere on our machines."""
+    file = StoredFile("0" * 32, 1, 1)
+    store.write_index("avatars", "evil", Index("one", {path: file}, {}), is_new=True)
+    with pytest.raises(BundleError, match="avatars/evil"):
+        store.index("avatars", "evil")
+    assert store.indexes("avatars", ["evil"]) == {}
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what installs it."""
+
+    def refuse(_kind: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec, "get_filesystem_class", refuse)
+    with pytest.raises(StoreUnreachable, match=r"Install s3fs.*launch.py fetch store") as told:
+        Store("s3://bucket/portal", tmp_path / "store.json").check()
+    assert told.value.cause == "package"

@@ -1,0 +1,84 @@
+"""Stores for tests: one in memory, a folder, and a service that speaks S3 (moto's, where it is installed)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import fsspec
+import pytest
+
+__all__ = ["HAS_S3", "STORES", "bring_back", "new_store", "running_s3", "take_away"]
+
+HAS_S3 = find_spec("moto") is not None and find_spec("s3fs") is not None
+STORES = ("memory", "file", pytest.param("s3", marks=pytest.mark.skipif(not HAS_S3, reason="moto is not installed")))
+"Kinds of stores, to be parameters of a fixture."
+BUCKET = "vivavoce"
+
+
+@contextmanager
+def running_s3() -> Iterator[None]:
+    """A service with one bucket. Until the end the environment says where it is, for child processes as well."""
+    if not HAS_S3:
+        yield
+        return
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=_free_port(), verbose=False)
+    server.start()
+    told = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.get_host_and_port()[1]}",
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "tests",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    fsspec.filesystem("s3").mkdir(BUCKET)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        server.stop()
+
+
+def new_store(kind: str, folder: Path) -> str:
+    """The address of an empty store of a kind. folder: of the test."""
+    places = {"memory": f"memory://{uuid4().hex}", "file": f"file://{folder}/share", "s3": f"s3://{BUCKET}"}
+    return f"{places[kind]}/{uuid4().hex}"
+
+
+def take_away(url: str) -> None:
+    """Nothing that was kept there is there any more."""
+    _move(url, "", "-away")
+
+
+def bring_back(url: str) -> None:
+    _move(url, "-away", "")
+
+
+def _move(url: str, before: str, after: str) -> None:
+    system, place = fsspec.core.url_to_fs(url)
+    source, target = f"{place}{before}", f"{place}{after}"
+    if "file" in system.protocol:
+        Path(source).rename(target)
+        return
+    for path in system.find(source):
+        system.cp_file(path, path.replace(source, target, 1))
+    system.rm(source, recursive=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
