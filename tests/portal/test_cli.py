@@ -309,9 +309,13 @@ def test_prepare_refuses_before_anything_is_made(
 
 
 def test_prepare_counts_on_the_network_that_an_import_brings(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    make_bundle: Callable[..., AvatarBundle],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     """A zip with LiveTalking's own network is prepared for it; one without is refused before it is read in."""
+    make_bundle(MADE.id)
     replace_backend(monkeypatch, "lipsync", "ultralight", f"{__name__}:Ready")
     network = tmp_path / "ultralight.pth"
     network.write_bytes(b"weights")
