@@ -250,7 +250,7 @@ def test_what_was_in_the_folder_before_there_was_a_store_is_put_into_it(
     adopting = Machine(tmp_path, store_url)
     adopting.library.sweep()
     (found,) = theirs.library.list()
-    assert (found.id, found.modified_s) == ("ada", pytest.approx(settled.modified_s))
+    assert found.id == "ada" and found.modified_s == pytest.approx(settled.modified_s)
     assert theirs.library.open("ada").frame_count == 5
     born = adopting.library.shelf.indexes()["ada"].born
     adopting.later().sweep()

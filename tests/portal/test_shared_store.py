@@ -17,6 +17,8 @@ from fastapi.testclient import TestClient
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound, StoreUnreachable
 from avatars.library import Ownership
+from avatars.shared_library import SharedLibrary
+from avatars.shelf import Shelf
 from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
 from portal.api.export import export_router
@@ -68,6 +70,11 @@ class Node:
         ):
             app.include_router(router)
         self.web = TestClient(app)
+
+    @property
+    def shelf(self) -> Shelf:
+        assert isinstance(self.library, SharedLibrary)
+        return self.library.shelf
 
     def work_on(self, job: Job, recipe: Recipe, inputs: JobInputs, ended: dict[str, object] | None = None) -> object:
         """Do a job as a worker does it. ended: what its steps gave that have ended before, by their names; those that
@@ -280,7 +287,7 @@ def test_a_store_that_is_away_is_named_and_what_is_here_goes_on(
     make(ours)
     theirs.library.open("ada")
     theirs.storage.look()
-    assert theirs.storage.troubles == ()
+    assert not theirs.storage.troubles
     take_away(store_url)
     assert theirs.web.get("/api/avatars/ada").status_code == 200
     assert theirs.library.open("ada").frame_count == 5
@@ -302,18 +309,18 @@ def test_copies_that_nobody_used_for_longest_make_room(ours: Node, theirs: Node,
         theirs.library.open(name)
     copies = theirs.storage.copies
     assert copies is not None
-    here = {copy.name: copy for copy in theirs.library.shelf.copies()}
+    here = {copy.name: copy for copy in theirs.shelf.copies()}
     now_s = here["carl"].used_at
     copies.most_bytes = here["ada"].size_bytes
     copies.now_unix_s = lambda: now_s + 1
     theirs.storage.look()
-    assert {copy.name for copy in theirs.library.shelf.copies()} == {"ada", "bob", "carl"}
+    assert {copy.name for copy in theirs.shelf.copies()} == {"ada", "bob", "carl"}
     for age_s, name in enumerate(("carl", "bob", "ada")):
         os.utime(here[name].path / ".index.json", (now_s + age_s, now_s + age_s))
     copies.now_unix_s = lambda: now_s + 10 * IN_USE_S
     theirs.storage.keep_copies_of(lambda: {"bob"})
     theirs.storage.look()
-    assert {copy.name for copy in theirs.library.shelf.copies()} == {"bob"}
+    assert {copy.name for copy in theirs.shelf.copies()} == {"bob"}
     assert theirs.library.open("carl").frame_count == 5, "it is fetched again"
 
 

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from portal.commands.portal_process import PortalProcess, running_portal
+from tests.portal.grey_manager import write_grey_avatar
 from tests.portal.node_viewer import NodeViewer
-from tests.portal.test_sessions import write_grey_avatar
 from tests.shared_stores import HAS_S3, new_store
 
 pytestmark = [pytest.mark.thorough, pytest.mark.skipif(not HAS_S3, reason="moto is not installed")]
