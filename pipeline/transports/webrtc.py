@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import av
 from aiortc import (
@@ -109,7 +110,7 @@ class WebRtcTransport:
         self._is_alone = coding is None
         self._coding = coding or FrameCoding(loops, executor, bitrate_bps)
         self._ice_servers = tuple(ice_servers)
-        self._reach = reach
+        self._reach_of = partial(_reach_of, self, reach, take_ports)
         self._codecs = tuple(codecs)
         self._clock = clock or SystemClock()
         self._microphone = OpusMicrophone(hear, self._clock) if hear is not None else None
@@ -123,7 +124,6 @@ class WebRtcTransport:
         self._tasks: list[asyncio.Task[None]] = []
         self._closer: asyncio.Task[None] | None = None
         self._candidates = CandidateFilter(local=at.local, far=at.is_far)
-        self._take_ports = take_ports
 
         self._pictures: PictureStream | None = None
         self._waiting: Channel[tuple[MediaFrame, int]] = Channel(QUEUE_PICTURES)
@@ -150,7 +150,7 @@ class WebRtcTransport:
         """
         self._require_new()
         peer, *transceivers = self._new_peer()
-        gather_by(transceivers, _GATHER_S, self._reach)
+        gather_by(transceivers, _GATHER_S, await self._reach_of(transceivers))
         await peer.setLocalDescription(await peer.createOffer())
         sdp: str = peer.localDescription.sdp
         return sdp
@@ -188,10 +188,7 @@ class WebRtcTransport:
         peer, *transceivers = self._new_peer()
         await peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
         pictures = self._prepare(peer, *transceivers)
-        reach, ports = self._reach, len(connections_of(transceivers))
-        if self._take_ports is not None and not await self._take_ports(self, ports):
-            reach = replace(reach, ports=range(0))
-        gather_by(transceivers, _GATHER_S, reach)
+        gather_by(transceivers, _GATHER_S, await self._reach_of(transceivers))
         await peer.setLocalDescription(await peer.createAnswer())
         self._start(pictures)
         sdp: str = peer.localDescription.sdp
@@ -393,6 +390,18 @@ def _check_media(found: SessionDescription, what: str) -> None:
     mids = {media.rtp.muxId for media in found.media}
     if not all(mid in mids for group in found.group if group.semantic == "BUNDLE" for mid in group.items):
         raise BadSignalling(f"The {what} bundles media that it does not have.", _SDP_HINT)
+
+
+async def _reach_of(
+    peer: WebRtcTransport,
+    reach: Reach,
+    take_ports: Callable[[WebRtcTransport, int], Awaitable[bool]] | None,
+    transceivers: Sequence[RTCRtpTransceiver],
+) -> Reach:
+    """By which ports a peer is reached; by none if it may have none."""
+    if take_ports is None or await take_ports(peer, len(connections_of(transceivers))):
+        return reach
+    return replace(reach, ports=range(0))
 
 
 def _capabilities(kind: str, names: Sequence[str]) -> list[RTCRtpCodecCapability]:
