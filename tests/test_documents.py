@@ -118,3 +118,13 @@ def test_the_picture_of_the_figures_is_that_of_the_table(name: str, picture: str
 @pytest.mark.parametrize(("readme", "picture"), [("README.md", "figures.svg"), ("README.zh.md", "figures.zh.svg")])
 def test_the_readmes_show_it(readme: str, picture: str) -> None:
     assert f"](docs/images/{picture})" in (ROOT / readme).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", ["", "docs", "deploy", "clients", "notebooks", "portal/static"])
+def test_no_merge_is_left_half_done(folder: str) -> None:
+    """Of Python that would be an error. Elsewhere readers would see it."""
+    files = (ROOT / folder).rglob("*") if folder else ROOT.glob("*")
+    kinds = {".md", ".toml", ".yml", ".yaml", ".json", ".css", ".html", ".js", ".ts", ".conf", ".ipynb", ".txt"}
+    texts = [file for file in files if file.suffix in kinds and "vendor" not in file.parts]
+    marks = re.compile(r"^(<{7} |>{7} )", re.MULTILINE)
+    assert texts and [file for file in texts if marks.search(file.read_text(encoding="utf-8"))] == []

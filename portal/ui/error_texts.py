@@ -284,10 +284,10 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "error.face_not_parsed": "有些画面没能分割出人脸，它们的遮罩改用面部关键点生成。",
         "hint.face_not_parsed": "如果嘴部边缘不自然，请换一张更清晰的正面照片。",
         # the machine
-        "error.store_unreachable": "暂时无法使用共享存储。",
+        "error.store_unreachable": "暂时无法访问共享存储。",
         "hint.store_unreachable": "请过一分钟再试；运维人员可运行 python launch.py doctor 查看原因。",
         "error.store_unreachable.package": "缺少访问共享存储所需的软件包。",
-        "hint.store_unreachable.package": "请运维人员安装它；S3 用 python launch.py fetch store。",
+        "hint.store_unreachable.package": "请运维人员安装；使用 S3 时，运行 python launch.py fetch store。",
         "error.disk_full": "服务器的磁盘已满。",
         "hint.disk_full": "请删除不需要的数字人和视频，或请运维人员清理磁盘，然后再试。",
         "error.face_finder_missing": "服务器缺少系统库，无法识别人脸。",
