@@ -61,8 +61,8 @@ class Fleet:
             update = "UPDATE vivavoce.portal SET code = :code WHERE folder = :folder"
             if not ask(update, folder=folder, code=code_of_this_copy()).rowcount:
                 raise DatabaseTaken(
-                    "The database keeps the jobs of another data folder.",
-                    "The operator has to set the data folder of before (data_dir), or another database (database_url).",
+                    "The database keeps the jobs of another data folder or store.",
+                    "The operator has to set the one of before (data_dir, store_url), or another database (database_url).",
                 )
 
     def join(self, worker: str) -> None:
