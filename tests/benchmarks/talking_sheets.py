@@ -110,7 +110,8 @@ class TalkingFigures:
 
 
 def avatar_of(clip: Path, folder: Path) -> AvatarBundle:
-    """The avatar of a clip, made once in that folder."""
+    """The avatar of a clip, made once in that folder, which need not be there yet."""
+    folder.mkdir(parents=True, exist_ok=True)  # a library makes its own folder, and none above it
     library = AvatarLibrary(folder / "avatars")
     if "talker" not in library:
         prepare_avatar(Upload(clip, "talker", "Talker"), library, lambda _stage, _part: None)
@@ -337,7 +338,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--first", type=int, default=40, help="picture with which the sheet begins")
     given = parser.parse_args(arguments)
     compute_in_calling_thread()
-    given.out.mkdir(parents=True, exist_ok=True)
     bundle = avatar_of(given.clip, given.out)
     with MediaPipeFaceAnalyzer(tracking=False, max_faces=1) as analyzer:
         figures, pictures = measure(bundle, spoken_windows(), analyzer)

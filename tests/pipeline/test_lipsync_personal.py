@@ -11,6 +11,8 @@ from talkers import Talker, babble, said
 
 from avatars.bundle import AvatarBundle
 from avatars.detect import MediaPipeFaceAnalyzer
+from avatars.library import AvatarLibrary
+from avatars.prepare import Upload
 from avatars.real_mouths import SKIN, RealMouths
 from pipeline.compositing import compose
 from pipeline.features.visemes_around import PICTURES_AFTER, PICTURES_BEFORE
@@ -19,7 +21,8 @@ from pipeline.lipsync.speaking_face import SpeakingFace
 from pipeline.lipsync.viseme import VisemeLipSync
 from pipeline.quiet_loop import loop_of
 from pipeline.types import FacePatch, FeatureWindow, LipSyncRequest
-from tests.benchmarks.talking_sheets import measure, sheet
+from tests.benchmarks import talking_sheets
+from tests.benchmarks.talking_sheets import avatar_of, measure, sheet
 
 pytestmark = pytest.mark.thorough
 
@@ -201,6 +204,19 @@ def test_sheets_and_figures_compare_the_person_with_what_is_drawn(bundle: Avatar
         24
     }
     assert sheet(pictures, bundle, 0).shape[:2] == (12 * 150, 8 * 150)
+
+
+def test_the_bench_makes_an_avatar_where_there_is_no_folder_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each measurement has a folder of its own within the bench's, and only the latter is there."""
+    talker = Talker(tmp_path, babble(10))
+
+    def prepared(upload: Upload, library: AvatarLibrary, _progress: object) -> AvatarBundle:
+        return talker.bundle(library.path_of(upload.avatar_id), RealMouths.none("few_open"))
+
+    monkeypatch.setattr(talking_sheets, "prepare_avatar", prepared)
+    assert avatar_of(tmp_path / "clip.mp4", tmp_path / "bench" / "talking").frame_count == 10
 
 
 def test_an_avatar_without_real_mouths_speaks_as_before(tmp_path: Path) -> None:
