@@ -78,14 +78,14 @@ class Steering:
         same. Steady mouths move less, so only then is it worked out how far this person opens the mouth for them.
         """
         said = self._said(parameters)
-        shut = said[:, 0] == 0
+        tucked = smoothstep(parameters[:, _FV].astype(np.float64), *_TUCK)
+        shut = (self._own(said)[:, 0] < SHUT_IOD) & (tucked == 0)
         apart = np.subtract.outer(np.arange(len(said)), np.arange(len(said)))
         steady = np.empty_like(said)
         for axis, sigma in enumerate(_STEADY_SIGMA):
             weights = _near(apart, sigma, _STEADY_REACH) * np.where(shut, _SHUT_WEIGHT, 1.0)
             steady[:, axis] = weights @ said[:, axis] / weights.sum(axis=1)
         course = self._own(steady)
-        tucked = smoothstep(parameters[:, _FV].astype(np.float64), *_TUCK) * ~shut
         meets = np.maximum(tucked, shut)
         near = _CONTACT_NEAR * np.maximum(np.append(meets[1:], 0), np.append(0, meets[:-1]))
         course[:, 0] -= np.maximum(tucked, near) * np.maximum(course[:, 0] - _TUCKED_IOD, 0)

@@ -75,3 +75,12 @@ def test_the_lower_lip_goes_to_the_teeth_for_f_and_v(talker: Talker) -> None:
     course = Steering(MouthChart.of(talker.landmarks)).course(rows)
     assert 0 < course[4, 0] < 0.04 and course[4, 2] == 1 and course[0, 2] == 0
     assert course[4, 0] < course[3, 0] < 0.7 * course[0, 0]
+
+
+def test_lips_meet_where_the_sounds_around_keep_the_mouth_a_little_open(talker: Talker) -> None:
+    """A b between vowels, as phoneme timing gives it: the painted mouth is not quite shut."""
+    vowel, near = [0.48, 0.52, 0.36, 0.0, 0.0, 0, 0.39, 0.08], [0.35, 0.26, -0.05, 0.13, 0.1, 0, 0.26, 0.07]
+    rows = np.array([vowel, near, [0.24, 0.14, -0.04, 0.13, 0.58, 0, 0.1, 0.1], near, vowel], np.float32)
+    steering = Steering(MouthChart.of(talker.landmarks))
+    assert steering._said(rows)[2, 0] > 0
+    assert steering.course(rows)[2, 0] == 0
