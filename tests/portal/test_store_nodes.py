@@ -78,9 +78,6 @@ async def test_what_one_portal_has_another_one_shows_and_loses(
     """
     address = f"ws://127.0.0.1:{right.port}/session"
     async with asking(left) as here, asking(right) as there, NodeViewer(address) as viewer:
-        await viewer.hello(avatar="grey")
-        await viewer.say("Hello.")
-        await viewer.until("turn", state="done")
         job = (await there.post("/api/clips", json={"avatar": "grey", "text": "One two three."})).json()
 
         async def is_over() -> bool:
@@ -92,9 +89,12 @@ async def test_what_one_portal_has_another_one_shows_and_loses(
         assert made["state"] == "done", made
         clip = made["result"]["clip"]
         assert (await here.get(clip)).content == (await there.get(clip)).content != b""
+        await viewer.hello(avatar="grey")
+        await viewer.say("Hello.")
+        await viewer.until("turn", state="done")
         erased = await here.delete("/api/avatars/grey/everything")
         assert erased.status_code == 200, erased.text
-        await viewer.until_lost()
+        await viewer.until("error", code="session_closed")
         for portal in (here, there):
             assert (await portal.get("/api/avatars/grey")).status_code == 404
             assert (await portal.get(clip)).status_code == 404
