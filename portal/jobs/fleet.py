@@ -62,7 +62,7 @@ class Fleet:
             if not ask(update, folder=folder, code=code_of_this_copy()).rowcount:
                 raise DatabaseTaken(
                     "The database keeps the jobs of another data folder or store.",
-                    "The operator has to set the one of before (data_dir, store_url), or another database (database_url).",
+                    "The operator has to set the one before (data_dir, store_url), or another database (database_url).",
                 )
 
     def join(self, worker: str) -> None:
