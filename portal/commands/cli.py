@@ -25,6 +25,7 @@ from portal.commands.arguments import (
     configure_import,
     configure_marks,
     configure_prepare,
+    configure_ray,
     configure_render,
     configure_soak,
     configure_stream,
@@ -122,6 +123,24 @@ def _worker(_parsed: argparse.Namespace, settings: Settings) -> int:
     # As Ctrl-C does: others need not find out by its silence that it has ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return run_worker(settings, recipes(), is_one_of_many=True)
+
+
+def _ray(parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.commands.ray_cluster import RayRun, conduct
+
+    run = RayRun(
+        address=parsed.address,
+        portals=parsed.portals,
+        most=parsed.most,
+        spare=parsed.spare,
+        workers=parsed.workers,
+        cpus=parsed.cpus,
+        gpus=parsed.gpus,
+        worker_cpus=parsed.worker_cpus,
+        worker_gpus=parsed.worker_gpus,
+        stop=parsed.stop,
+    )
+    return conduct(run, settings, settings_given(parsed), lambda text: print(text, flush=True))
 
 
 def _render(parsed: argparse.Namespace, settings: Settings) -> int:
@@ -367,6 +386,7 @@ COMMANDS = (
         _worker,
         keeps=True,
     ),
+    Command("ray", "Keep portals and workers running on a Ray cluster, as many as viewers need.", _ray, configure_ray),
     Command(
         "user",
         "Add a person who may log in, or change the password; without a name: list them.",

@@ -1,4 +1,4 @@
-"""`python launch.py fetch NAME...`: brings weights of neural backends, and extras: voices, ears, c2pa, camera."""
+"""`python launch.py fetch NAME...`: brings weights of neural backends, and extras: voices, ears, c2pa, camera, ray."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ EXTRAS = frozenset(row.name for row in registry.rows("tts") if row.packages)
 "Voices whose packages launch.py installs, after it has said their terms."
 EARS = "ears"
 "What listens to viewers who speak; launch.py installs its packages, too."
-C2PA = "c2pa"
-STORE = "store"
+C2PA, RAY, STORE = "c2pa", "ray", "store"
 "What signs clips; launch.py installs its package."
 LOCK_FILE = ".fetch.lock"
 SECONDS_BETWEEN = 0.2
@@ -54,7 +53,7 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    extras = [name for name in names if name in EXTRAS or name in (EARS, C2PA, CAMERA, STORE)]
+    extras = [name for name in names if name in EXTRAS or name in (EARS, C2PA, CAMERA, STORE, RAY)]
     networks = [name for name in names if name not in extras]
     status = max((_look_at(name, lambda text: write(text + "\n")) for name in extras), default=0)
     if not networks:
@@ -83,6 +82,10 @@ def _look_at(name: str, say: Callable[[str], None]) -> int:
     if name == STORE:
         is_there = importlib.util.find_spec("s3fs") is not None
         say("An S3-compatible store can be used: --store-url" if is_there else "The package s3fs is missing.")
+        return 0 if is_there else 1
+    if name == RAY:
+        is_there = importlib.util.find_spec("ray") is not None
+        say("Ray is installed: docs/scaling.md says how it is started." if is_there else "The package ray is missing.")
         return 0 if is_there else 1
     if name == CAMERA:
         lack = camera_lacks()

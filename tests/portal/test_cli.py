@@ -387,6 +387,7 @@ def test_commands_of_the_readme_exist() -> None:
     assert {command.name for command in cli.COMMANDS} == {
         *("serve", "render", "stream", "prepare", "import", "user"),
         *("fetch", "worker", "marks", "doctor", "test", "bench", "notebooks", "soak", "chaos", "docs", "setup"),
+        "ray",
     }
     assert all(command.help.endswith(".") for command in cli.COMMANDS)
 

@@ -249,14 +249,15 @@ def test_ears_are_looked_at_once_their_packages_are_there(
     assert "-> Fetch it again." in capsys.readouterr().out
 
 
-def test_the_signature_is_looked_at_once_its_package_is_there(
+def test_what_is_only_installed_is_looked_at_once_its_package_is_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The command says how to go on, or that the package did not come."""
-    for is_there, status, told in ((object(), 0, "--c2pa"), (None, 1, "missing")):
-        monkeypatch.setattr(fetching.importlib.util, "find_spec", lambda _name, found=is_there: found)
-        assert fetching.fetch(["c2pa"], tmp_path, {}) == status
-        assert told in capsys.readouterr().out
+    for name, says in (("c2pa", "--c2pa"), ("ray", "docs/scaling.md")):
+        for is_there, status, told in ((object(), 0, says), (None, 1, "missing")):
+            monkeypatch.setattr(fetching.importlib.util, "find_spec", lambda _name, found=is_there: found)
+            assert fetching.fetch([name], tmp_path, {}) == status
+            assert told in capsys.readouterr().out
 
 
 class Damaged:

@@ -149,7 +149,7 @@ async def lose_the_node_in_mid_answer(nodes: Nodes, viewer: NodeViewer, note: No
     await viewer.say(LONG)
     for _ in range(2):
         await viewer.until("subtitle")
-    await kept(nodes, f'"played":"{SENTENCE}')
+    await kept(nodes.database_url, f'"played":"{SENTENCE}')
     await asyncio.to_thread(nodes.kill_the_one_that_talks)
     killed_s = time.monotonic()
     await viewer.until_lost()
@@ -161,7 +161,7 @@ async def lose_the_node_in_mid_answer(nodes: Nodes, viewer: NodeViewer, note: No
     note("talking_again_after_s", round(time.monotonic() - killed_s, 2))
     cut = welcome["restored"]["cut"]
     assert cut != LONG and SENTENCE in cut
-    await kept(nodes, "And now?")
+    await kept(nodes.database_url, "And now?")
     (state,) = (state for state in states_in(nodes.database_url) if "And now?" in state)
     assert "Do you know the pier?" in state and SENTENCE in state
 
@@ -183,7 +183,7 @@ async def stop_the_node_in_mid_answer(nodes: Nodes, viewer: NodeViewer, note: No
     assert (welcome["resumed"], welcome["restored"]) == (False, {"cut": None})
     await viewer.say("And now?")
     await viewer.until("turn", state="speaking")
-    await kept(nodes, "And now?")
+    await kept(nodes.database_url, "And now?")
     (state,) = (state for state in states_in(nodes.database_url) if "And now?" in state)
     assert [one["content"] for one in json.loads(state)["wish"]["history"]][:2] == [ANSWERED, ANSWERED]
 
@@ -198,9 +198,10 @@ def health_of(portal: PortalProcess) -> tuple[int, str]:
         time.sleep(0.02)
 
 
-async def kept(nodes: Nodes, part: str) -> None:
+async def kept(database_url: str, part: str) -> None:
+    """Return when what is kept of a session has it."""
     async with asyncio.timeout(60):
-        while not any(part in state for state in await asyncio.to_thread(states_in, nodes.database_url)):  # noqa: ASYNC110
+        while not any(part in state for state in await asyncio.to_thread(states_in, database_url)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
