@@ -180,6 +180,10 @@ class AvatarLibrary:
             and (self._root / avatar_id / "manifest.json").is_file()
         )
 
+    def holds_now(self, avatar_id: str) -> bool:
+        """As `in`, but never by what was seen a moment ago."""
+        return avatar_id in self
+
     def path_of(self, avatar_id: str) -> Path:
         """Where the bundle of that id is or would be.
 

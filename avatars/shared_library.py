@@ -64,6 +64,9 @@ class SharedLibrary(AvatarLibrary):
             and self.shelf.index(avatar_id) is not None
         )
 
+    def holds_now(self, avatar_id: str) -> bool:
+        return VALID_ID.fullmatch(avatar_id) is not None and self.shelf.index_now(avatar_id) is not None
+
     def folder(self, avatar_id: str) -> Path:
         self.path_of(avatar_id)  # raises: that is no id
         return self.shelf.brought(avatar_id)

@@ -101,7 +101,21 @@ class Shelf:
 
     def index(self, name: str) -> Index | None:
         """None: there is no such thing. What was seen a second ago will do."""
-        return self.indexes().get(name) or self._index_now(name)  # it may have been made since
+        return self.indexes().get(name) or self.index_now(name)  # it may have been made since
+
+    def index_now(self, name: str) -> Index | None:
+        """The same, asked of the store."""
+        self._require_near()
+        try:
+            index = self._store.index(self._kind, name)
+        except StoreUnreachable:
+            self._away_until_s = self._now_s() + AWAY_S
+            raise
+        if index is None:
+            self._known.pop(name, None)
+        elif self._known.get(name, ("", None))[1] != index:
+            self._known[name] = ("", index)
+        return index
 
     def folder(self, name: str) -> Path:
         """Where its copy is or would be."""
@@ -118,7 +132,7 @@ class Shelf:
             for _ in range(TRIES):
                 kept = self._kept(name)
                 try:
-                    index = self._index_now(name)
+                    index = self.index_now(name)
                 except StoreUnreachable:
                     if kept is None:
                         raise
@@ -188,7 +202,7 @@ class Shelf:
 
     def publish(self, name: str, folder: Path) -> None:
         """Put a folder into the store as a new thing, in place of one of that name. It becomes the copy here."""
-        before = self._index_now(name)
+        before = self.index_now(name)
         put = self._put(name, folder, _files(folder))
         index = Index(secrets.token_hex(8), put, self._about(folder))
         if not self._store.write_index(self._kind, name, index, is_new=True):
@@ -286,19 +300,6 @@ class Shelf:
                 f"The store {self._store.address} did not answer just now.", "Try again in some seconds."
             )
 
-    def _index_now(self, name: str) -> Index | None:
-        self._require_near()
-        try:
-            index = self._store.index(self._kind, name)
-        except StoreUnreachable:
-            self._away_until_s = self._now_s() + AWAY_S
-            raise
-        if index is None:
-            self._known.pop(name, None)
-        elif self._known.get(name, ("", None))[1] != index:
-            self._known[name] = ("", index)
-        return index
-
     def _kept(self, name: str) -> Index | None:
         """Of the copy here; None: there is none."""
         try:
@@ -331,7 +332,7 @@ class Shelf:
 
     def _publish_change(self, name: str, base: Index, before: Mapping[str, object], stage: Path) -> None:
         """before: the state of each file when the change began."""
-        now = self._index_now(name)
+        now = self.index_now(name)
         if now is None or now.born != base.born:
             raise self._missing(name)
         here = _files(stage)

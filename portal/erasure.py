@@ -85,6 +85,10 @@ class ErasureNotes:
         new, self._known = names - self._known, names
         return {name.rpartition(".")[0] for name in new}
 
+    def ask_again(self, avatar_id: str) -> None:
+        """It is to be news again: whoever heard it could not do what it asks for."""
+        self._known = {name for name in self._known if name.rpartition(".")[0] != avatar_id}
+
     def _names(self) -> set[str]:
         return {path.name for path in self._folder.glob("*") if not path.name.startswith(".")}
 
@@ -161,17 +165,26 @@ class Erasure:
         with erasures that did not come to their end.
         """
         for avatar_id in await asyncio.to_thread(self.notes.unfinished):
-            if not await asyncio.to_thread(self.library.__contains__, avatar_id):  # else it has just begun
+            if not await asyncio.to_thread(self.library.holds_now, avatar_id):  # else it has just begun
                 with suppress(VivavoceError, OSError):  # the next look may do it
                     await self._erase_rest(avatar_id)
                     logger.info("what was made of %s is erased now", avatar_id)
         for avatar_id in await asyncio.to_thread(self.notes.news):
-            if not await asyncio.to_thread(self.library.__contains__, avatar_id):  # else there is a new one of that id
-                ended = await self._erase_shown(avatar_id)
-                if self.notes.are_jobs_apart:
-                    await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
-                    await asyncio.to_thread(self._erase_jobs, avatar_id)
-                logger.info("%s was erased elsewhere; that ended %d sessions and %d recordings here", avatar_id, *ended)
+            try:
+                await self._erase_here(avatar_id)
+            except (VivavoceError, OSError) as error:
+                self.notes.ask_again(avatar_id)
+                logger.warning("%s was erased elsewhere, and will be here at the next look: %s", avatar_id, error)
+
+    async def _erase_here(self, avatar_id: str) -> None:
+        """What this portal has of an avatar that another one has erased; safe to do again."""
+        if await asyncio.to_thread(self.library.holds_now, avatar_id):
+            return  # there is a new one of that id
+        ended = await self._erase_shown(avatar_id)
+        if self.notes.are_jobs_apart:
+            await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
+            await asyncio.to_thread(self._erase_jobs, avatar_id)
+        logger.info("%s was erased elsewhere; that ended %d sessions and %d recordings here", avatar_id, *ended)
 
     async def _follow_for_ever(self) -> None:
         clock = self.sessions.engine.clock

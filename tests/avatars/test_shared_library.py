@@ -169,6 +169,18 @@ def test_a_deleted_avatar_is_not_used_before_the_next_look_either(
     assert not theirs.library.path_of("ada").exists()
 
 
+def test_a_list_that_is_a_second_old_does_not_say_whether_an_avatar_is_there_now(
+    ours: Machine, theirs: Machine, make: Callable[..., None]
+) -> None:
+    make(ours)
+    assert theirs.library.holds_now("ada") and not theirs.library.holds_now("../ada")
+    assert [summary.id for summary in theirs.library.list()] == ["ada"]
+    ours.library.delete("ada")
+    assert "ada" in theirs.library  # by its list
+    assert not theirs.library.holds_now("ada")
+    assert "ada" not in theirs.library  # now it knows
+
+
 def test_what_was_under_way_for_a_deleted_avatar_does_not_bring_it_back(
     ours: Machine, theirs: Machine, make: Callable[..., None]
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
-from avatars.errors import AvatarNotFound
+from avatars.errors import AvatarNotFound, StoreUnreachable
 from avatars.library import AvatarLibrary
 from pipeline.transports.loops import LoopCoding
 from portal.api.erasure import erasure_router
@@ -139,6 +139,30 @@ async def test_what_another_portal_erases_ends_here_too(house: House) -> None:
     await erasure.follow()
     assert adas.closed and not greys.closed
     assert not (house.folder / "recordings" / recording.id).exists()
+
+
+async def test_what_another_portal_erases_is_asked_for_again_while_nobody_knows_whether_it_is_gone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adas = await house.portal.talk.sessions.open(avatar="ada")
+    other, erasure = ErasureNotes(house.folder), erasure_of(house.portal)
+    house.library.delete("ada")
+    other.note("ada")
+    knows = erasure.library.holds_now
+    answers = [StoreUnreachable("It does not answer.", "Try again."), None]
+
+    def asked(avatar_id: str) -> bool:
+        trouble = answers.pop(0)
+        if trouble is not None:
+            raise trouble
+        return knows(avatar_id)
+
+    monkeypatch.setattr(erasure.library, "holds_now", asked)
+    await erasure.follow()
+    assert not adas.closed
+    await erasure.follow()
+    assert adas.closed and not answers
+    await erasure.follow()  # it is no news any more: nobody is asked
 
 
 async def test_an_erasure_that_fails_half_way_is_finished_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
