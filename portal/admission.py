@@ -1,10 +1,10 @@
 """Admission: who gets a place, and the line of viewers who wait for one.
 
-A place is one of the server's, it counts for the viewer's address and name, and its session needs room on a device.
+Three limits apply to a place: the places of the server, the places of one address or person, and the room on a device.
 The first two are counted here. Whether a device has room is known only once a session is being opened there, which may
 take a minute, so a place is taken first and given back if the device refuses.
 
-Places are handed over, not fought for: whoever gives one back decides in the same step who has it next.
+Places are handed over, not fought for: the step that frees a place also decides who gets it next.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ __all__ = ["LINE_BOUND", "LINE_BOUND_EACH", "Admission", "Ticket", "Wish"]
 Tenant = TypeVar("Tenant")
 
 LINE_BOUND = 20
+"""Most viewers in the waiting line."""
 LINE_BOUND_EACH = 10
-"""Of these, viewers from one address."""
+"""Most viewers from one address in the waiting line."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a place is wanted for.
+    """What a viewer wants a place for, and who the viewer is.
 
-    lipsync: viewers who want the same are let in in the order in which they came
-    devices: those that could draw it
-    address: who asks, as limits count; "" if that is not known, and then the limit of addresses does not apply
-    person: name of who has logged in; "" for nobody
+    lipsync: the lip-sync backend; viewers who want the same one are let in in the order in which they came
+    devices: the devices that could draw the session
+    address: the client's address, for limits; "" if it is not known, and then no limit of addresses applies
+    person: name of the person who has logged in; "" for nobody
     """
 
     lipsync: str
@@ -47,15 +48,20 @@ class Wish:
 
     @cached_property
     def counts_for(self) -> tuple[tuple[str, str], ...]:
-        """Each of these has no more than an address may have: whoever has one login, or one IPv6 network of /48, could
-        otherwise come from many addresses and take all places.
+        """The (kind, name) pairs whose places are limited: address, network and person.
+
+        Network and person are limited too, because one login, or one IPv6 network (/48), could otherwise come from many
+        addresses and take all places.
         """
         named = (("address", self.address), ("network", network_of(self.address)), ("person", self.person))
         return tuple((kind, name) for kind, name in named if name)
 
 
 class Ticket:
-    """One viewer's way through admission: it waits in the line, or has a place, or opens its session while in line.
+    """One viewer's way through admission.
+
+    A ticket waits in the line; then it has a place, and stays in the line while its session is being opened; then it
+    leaves the line and keeps the place.
 
     moved: set when the ticket gets a place, or its position in the line changes.
     """
@@ -65,18 +71,18 @@ class Ticket:
         self.moved = asyncio.Event()
         self.has_place = False
         self.settled = False
-        "its session is open, so it has room on a device too"
+        "whether its session is open, and so has room on a device"
         self.device_full = False
-        "a device refused it, and no session that could have made room has ended since"
+        "whether a device refused it, and no session has ended since that could have made room"
         self.reported = 0
-        "the position that was last reported to the viewer"
+        "the position last reported to the viewer"
 
 
 class Admission:
-    """`async with place(...)` is the way in. The other methods are its steps; they never wait.
+    """Decides who gets a place. `async with place(...)` is the way in; the other methods are its steps and never wait.
 
-    capacity, places_each: places of the server, and how many of these one address may have.
-    line, line_each: viewers who may wait, and how many of these from one address. Whoever comes later is refused.
+    capacity: places of the server. places_each: most places of one address.
+    line: most viewers who may wait. line_each: most of these from one address. Beyond these, viewers are refused.
     """
 
     def __init__(
@@ -85,16 +91,16 @@ class Admission:
         self.capacity = capacity
         self.places_each = places_each
         self.is_closed = False
-        "nobody gets a place any more"
+        "when true, nobody gets a place any more"
         self._line_bound = line
         self._line_bound_each = line_each
-        self._line: list[Ticket] = []  # in the order of coming; a ticket stays until its session is open
+        self._line: list[Ticket] = []  # in order of arrival; a ticket stays until its session is open
         self._taken = 0
         self._taken_by: Counter[tuple[str, str]] = Counter()
 
     @property
     def taken(self) -> int:
-        """Places taken now, also by sessions that are being opened."""
+        """Places taken now, including those of sessions that are being opened."""
         return self._taken
 
     @property
@@ -109,14 +115,14 @@ class Admission:
         tenant: Callable[[], AbstractAsyncContextManager[Tenant]],
         report: Callable[[int], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Tenant]:
-        """What `tenant()` gives, in a place that is held for as long as the block runs.
+        """Get a place, enter `tenant()` in it, and hold the place for as long as the block runs.
 
-        tenant: opens the session and closes it at the end. It raises AtCapacity if its device has no room.
-        report: called with the position in the line, 1 for the first, whenever that has changed. Without it nobody
-            waits.
+        tenant: opens the session, and closes it at the end. It raises AtCapacity if its device has no room.
+        report: called with the position in the line, 1 for the first, whenever it changes. Without it, a viewer who
+            cannot get in now is refused instead of waiting.
 
-        Raises AtCapacity (there is no place and nobody waits, or the line is full), AddressFull, and what tenant()
-        raises.
+        Raises AtCapacity (there is no place and `report` is missing, or the line is full), AddressFull, and what
+        tenant() raises.
         """
         ticket = self.ask(wish, wait=report is not None)
         try:
@@ -147,7 +153,7 @@ class Admission:
                 await ticket.moved.wait()
 
     def ask(self, wish: Wish, *, wait: bool) -> Ticket:
-        """A ticket with a place, or one that waits in the line. Raises AtCapacity, AddressFull."""
+        """Return a ticket with a place or, if `wait`, one that waits in the line. Raises AtCapacity, AddressFull."""
         ticket = Ticket(wish)
         refusal = self._refusal(wish, self._line)
         if refusal is None:
@@ -159,20 +165,22 @@ class Admission:
         return ticket
 
     def position(self, ticket: Ticket) -> int:
-        """1 for the first in the line."""
+        """Return the ticket's position in the line, 1 for the first."""
         return self._line.index(ticket) + 1
 
     def settle(self, ticket: Ticket) -> None:
-        """Its session is open: it leaves the line and keeps its place."""
+        """Note that the ticket's session is open: it leaves the line and keeps its place."""
         ticket.settled = True
         self._step_out(ticket)
         self._let_in()
 
     def refused_by_device(self, ticket: Ticket) -> None:
-        """It gives its place back, and waits until a session ends that may have kept it out. Raises AtCapacity.
+        """Take back the place of a ticket that a device refused. It waits until a session on such a device ends.
 
-        Only viewers without a place are let in by this. Trying others whom a device has refused would be of no use:
-        no session has ended, and each of them would give its place back in the same way, for ever.
+        The freed place goes only to viewers whom no device has refused. Trying the refused ones again would be of no
+        use: no session has ended, and each would give its place back in the same way, for ever.
+
+        Raises AtCapacity: the ticket was not in the line, and the line is full.
         """
         ticket.device_full = True
         self._take_place(ticket)
@@ -181,7 +189,10 @@ class Admission:
             self._join(ticket)
 
     def leave(self, ticket: Ticket) -> None:
-        """Its session has ended, could not be opened, or nobody wants it any more. Idempotent."""
+        """Give back what the ticket holds: its session has ended or could not be opened, or its viewer gave up.
+
+        Idempotent.
+        """
         self._step_out(ticket)
         if ticket.has_place:
             self._take_place(ticket)
@@ -190,13 +201,13 @@ class Admission:
         self._let_in()
 
     def room_made(self, devices: frozenset[Hashable]) -> None:
-        """A session draws there no more, though it may keep its place: who was refused there may try again."""
+        """Let viewers whom these devices refused try again: a session that was drawn there has left or moved."""
         for other in self._line:
             other.device_full &= other.wish.devices.isdisjoint(devices)
         self._let_in()
 
     def _let_in(self) -> None:
-        """Give the free places to those in the line who can use them, in the order of coming."""
+        """Give the free places to those in the line who can use them, in order of arrival."""
         for index, ticket in enumerate(self._line):
             if ticket.has_place or ticket.device_full:
                 continue
@@ -205,7 +216,7 @@ class Admission:
                 ticket.moved.set()
 
     def _refusal(self, wish: Wish, ahead: Iterable[Ticket]) -> AtCapacity | None:
-        """Why there is no place for this wish, behind those `ahead`; None if there is one."""
+        """Return the error that says why this wish gets no place behind those `ahead`, or None if it gets one."""
         if self.is_closed:
             return PortalStops()
         if any(self._goes_first(other, wish) for other in ahead):
@@ -225,8 +236,10 @@ class Admission:
         return None
 
     def _goes_first(self, other: Ticket, wish: Wish) -> bool:
-        """Whether a ticket that came before must be served first. What is full for one may have room for another, so
-        only the same wish counts; and a viewer who waits for a place of the own address lets all others pass.
+        """Whether a ticket ahead in the line must be served before this wish.
+
+        Only tickets for the same lip-sync count, because a device that is full for one backend may have room for
+        another. A ticket that waits only because its address or person has all its places lets others pass.
         """
         return other.wish.lipsync == wish.lipsync and (other.has_place or not self._has_its_share(other.wish))
 
@@ -257,7 +270,7 @@ class Admission:
         ticket.has_place = False
         self._taken -= 1
         self._taken_by.subtract(ticket.wish.counts_for)
-        self._taken_by = +self._taken_by  # only those who have a place are kept
+        self._taken_by = +self._taken_by  # drops the entries that are zero, or the counter would grow for ever
 
 
 def _line_is_full(waiting: str) -> AtCapacity:

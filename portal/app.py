@@ -1,4 +1,4 @@
-"""create_app(settings): one ASGI application on one port; serve(settings): run it until Ctrl-C."""
+"""The portal as one ASGI application on one port: create_app() builds it, serve() runs it until it is stopped."""
 
 from __future__ import annotations
 
@@ -73,23 +73,25 @@ logger = logging.getLogger(__name__)
 VERSION = "0.1.0"
 STATIC = Path(__file__).parent / "static"
 FIRST_AVATAR_S = 180.0
+"How long the start waits for the default avatar to be made."
 LOOK_S = 0.2
+"How often it looks whether that avatar exists."
 
 
 @dataclass(frozen=True)
 class Portal:
-    """Everything that lives as long as the server: its two halves. Built at rest, started and ended by running()."""
+    """Everything that lives as long as the server. build() starts nothing; running() starts and ends it."""
 
     settings: Settings
     desk: Desk
     talk: Talk
     news: JobNews
-    "told to webhooks"
+    "tells webhooks about jobs"
     stopping: Stopping
     warmed: asyncio.Event
-    "set once the default avatar is there, its loops are encoded and the backends loaded, or will not be"
+    "set when warming up has ended: default avatar made, its loops encoded, backends loaded, or one of these failed"
     troubles: list[str]
-    "why they will not be, for the operator"
+    "what went wrong while warming up, for the operator"
 
     @classmethod
     def build(cls, settings: Settings) -> Portal:
@@ -101,7 +103,7 @@ class Portal:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Start everything; end it in reverse."""
+        """Start everything; at the end of the block, stop it in reverse order."""
         async with self.desk.running(), self.talk.running():
             warming = asyncio.create_task(self._warm_up(), name="warm-up")
             if self.talk.webhooks.has_listeners:
@@ -115,20 +117,21 @@ class Portal:
                 await asyncio.gather(warming, return_exceptions=True)
 
     async def _warm_up(self) -> None:
-        """Make the presets if they are missing, then load what the first viewer will need."""
+        """Queue the making of missing presets, then load what the first viewer will need."""
         await asyncio.to_thread(self._check_signature)
         try:
             await asyncio.to_thread(ensure_presets, self.desk.library, self.desk.queue)
             bundle = await self._first_avatar()
             await self._warm_up_engine(bundle)
             await asyncio.to_thread(registry.backend_class, "transport", "webrtc")  # imports aiortc off the loop
-            # They take some two seconds of two cores; the first turn would be half a second late beside them.
+            # Encoding the idle loops takes two cores about two seconds. If it ran beside the first turn, that turn
+            # would be half a second late.
             await self.talk.loops.wait(bundle, LoopCoding.of("H264"))
             await self.talk.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
             leave_settled_objects_alone()
         except (VivavoceError, OSError) as error:
             self.troubles.append(str(error))  # printed for the person who started the portal: see _announce
-        except Exception as error:  # viewers will see it when they start; the operator should know now
+        except Exception as error:  # viewers would meet this error when they start; the operator should know now
             logger.exception("warming up failed")
             self.troubles.append(f"{type(error).__name__}: {error}")
         finally:
@@ -152,15 +155,15 @@ class Portal:
             await asyncio.to_thread(self.desk.prepare_for, error.avatar, error.backend)
 
     async def _first_avatar(self) -> AvatarBundle:
-        """The default avatar; the worker process makes it, once in the life of a data folder.
+        """Return the default avatar. On the first start with a data folder, wait until the worker has made it.
 
-        Raises AvatarNotFound: nobody is making it, or that takes very long.
+        Raises AvatarNotFound: no job is making it, or it is not ready after FIRST_AVATAR_S.
         """
         avatar, clock, library = self.talk.sessions.default_avatar, self.talk.engine.clock, self.desk.library
         until_s = clock.now_s() + FIRST_AVATAR_S
         while avatar not in library:
             being_made = await asyncio.to_thread(self.desk.queue.active, avatar, PREPARE)
-            if not being_made and avatar not in library:  # it may have been finished since
+            if not being_made and avatar not in library:  # look again: the job may have finished in between
                 raise _no_such_avatar(avatar, library, self.desk.queue)
             if clock.now_s() >= until_s:
                 raise AvatarNotFound(f"The avatar '{avatar}' is still not made.", "See the list of jobs; one makes it.")
@@ -186,8 +189,8 @@ def _no_such_avatar(avatar: str, library: AvatarLibrary, queue: JobQueue) -> Ava
 
 
 def create_app(settings: Settings, portal: Portal | None = None) -> ASGIApp:
-    """The whole portal as one ASGI application: API, session socket, static files, and the page at /."""
-    # Gradio takes seconds to import: not for the worker, not for --help.
+    """Return the whole portal as one ASGI application: API, session socket, static files, and the page at /."""
+    # Imported here because Gradio takes seconds to import, and the worker and --help do not need it.
     from portal.ui.gradio_api import GradioCalls, gradio_router
     from portal.ui.mount import mount_page
 
@@ -246,7 +249,7 @@ def _erasure_of(home: Portal) -> Erasure:
 
 
 def _add_api(app: FastAPI, home: Portal, erasure: Erasure) -> None:
-    """Our own API, and the pages that document it."""
+    """Add our own API and the pages that document it."""
     desk, talk = home.desk, home.talk
     for router in (*talk.routers(), *desk.routers(), erasure_router(erasure), people_router()):
         app.include_router(router)
@@ -265,13 +268,13 @@ def _add_api(app: FastAPI, home: Portal, erasure: Erasure) -> None:
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> FileResponse:
-        return FileResponse(STATIC / "icons" / "favicon.ico")  # asked for by what does not read the page
+        return FileResponse(STATIC / "icons" / "favicon.ico")  # for clients that do not read the page's <link>
 
     add_docs(app)
 
 
 def _add_livetalking(app: FastAPI, home: Portal, settings: Settings) -> None:
-    """LiveTalking's API, for clients that were written for it."""
+    """Add LiveTalking's API, for clients that were written for it."""
     desk, talk = home.desk, home.talk
     app.include_router(
         livetalking_router(
@@ -284,7 +287,7 @@ def _add_livetalking(app: FastAPI, home: Portal, settings: Settings) -> None:
 
 
 def _page_context(home: Portal, files: PageFiles, settings: Settings) -> PageContext:
-    """What the page is drawn from."""
+    """Return what the page is built from."""
     return PageContext(
         library=home.desk.library,
         queue=home.desk.queue,
@@ -296,7 +299,7 @@ def _page_context(home: Portal, files: PageFiles, settings: Settings) -> PageCon
 
 
 def _mcp_tools(tools: Tools) -> McpTools | None:
-    """None where the extra `mcp` is not installed."""
+    """Return the MCP server, or None if the extra `mcp` is not installed."""
     if find_spec("mcp") is None:
         return None
     from portal.ui.mcp_api import McpTools
@@ -305,16 +308,19 @@ def _mcp_tools(tools: Tools) -> McpTools | None:
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> int:
-    """Run the portal until it is told to stop; 0 then, 1 if it could not start. say: prints a line for a person.
+    """Run the portal until it is told to stop. Return the exit status: 0, or 1 if it could not start.
 
-    Raises AddressTaken before anything is made.
+    say: prints a line for a person.
+
+    Raises AddressTaken, before anything is built.
     """
     give_pictures_back()
     let_the_loop_in()
     settings = settings.model_copy(update={"max_connections": connections_that_fit(settings.max_connections)})
     with bound_socket(settings.host, settings.port) as listener:
         portal = Portal.build(settings)
-        # It takes seconds. Ctrl-C ends them here; a loop would put it off, and then be torn down with many tracebacks.
+        # Building takes seconds. Outside an event loop, Ctrl-C ends it at once; inside, Ctrl-C would come late and
+        # tear the loop down with many tracebacks.
         app = create_app(settings, portal)
         return asyncio.run(_serve(settings, portal, app, listener, say))
 
@@ -352,5 +358,5 @@ async def _announce(settings: Settings, portal: Portal, say: Callable[[str], Non
         say(OPEN_TO_ALL)
     say(f"Vivavoce runs all the same: {url}" if portal.troubles else f"Vivavoce is ready: {url}")
     if settings.open_browser:
-        # webbrowser may block until a text browser ends
+        # In a thread, because webbrowser.open() with a text browser blocks until that is closed.
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""AvatarMemory: gives back what the portal keeps in memory of avatars that were deleted."""
+"""AvatarMemory: frees what the portal holds in memory for avatars that were deleted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ __all__ = ["LOOK_S", "AvatarMemory"]
 logger = logging.getLogger(__name__)
 
 LOOK_S = 5.0
+"How often deleted avatars are looked for."
 
 
 class AvatarMemory:
-    """What is kept of avatars for sessions to come. start() before use, aclose() after.
+    """Frees the memory of deleted avatars that was held for later sessions. Call start() before use, aclose() after.
 
     It looks every few seconds for avatars that are gone, because anybody may delete one: this portal, another process
-    with the same folder, or a person by hand. Sessions that show one hold it by themselves until they end.
+    with the same folder, or a person by hand. A session that shows a deleted avatar holds it itself until it ends.
     """
 
     def __init__(self, engine: Engine, loops: LoopCache) -> None:
@@ -33,12 +34,12 @@ class AvatarMemory:
         self._looking = self._looking or asyncio.create_task(self._look(), name="avatar-memory")
 
     def forget(self, avatar: Path) -> None:
-        """Give up everything of an avatar that was deleted. avatar: where it was."""
+        """Free everything held for an avatar that was deleted. avatar: the folder it was in."""
         self._engine.forget(avatar)
         self._loops.forget(avatar)
 
     async def aclose(self) -> None:
-        """Idempotent."""
+        """Stop looking. Idempotent."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
@@ -53,8 +54,8 @@ class AvatarMemory:
                 logger.info("nothing is kept of the deleted avatar %s", avatar.name)
                 self.forget(avatar)
             if gone:
-                # A session that has ended is a circle of objects, and holds its avatar's files open. It takes 2 ms:
-                # what was there when the portal started is not looked at (portal/process.py).
+                # An ended session is a reference cycle that keeps its avatar's files open until it is collected.
+                # Collecting takes 2 ms, because objects from before the start are frozen (portal/process.py).
                 gc.collect()
 
 

@@ -1,4 +1,4 @@
-"""From settings to the engine's words: which backends, with which options, on which devices."""
+"""Turns settings into what the engine takes: which backends, with which options, on which devices."""
 
 from __future__ import annotations
 
@@ -36,22 +36,23 @@ __all__ = [
 ]
 
 CHOSEN = ("llm", "tts", "lipsync")
-"Kinds that a person chooses from."
+"Kinds of backends that a person may choose from."
 LOOKED_UP_EVERY_S = 5.0
+"How long a catalogue is kept before it is made again."
 
 
 @dataclass(frozen=True, slots=True)
 class BackendChoice:
-    """One backend that a person may choose, or not yet."""
+    """A backend that a person may choose, if it can run here."""
 
     name: str
     voices: tuple[str, ...]
     lacking: VivavoceError | None
-    "why it cannot run here, with the remedy"
+    "why it cannot run here, with the remedy; None if it can"
     online_voices: frozenset[str] = frozenset()
-    "those voices that need a network: what they speak is sent to a service"
+    "the voices whose text is sent to a service over the network"
     speeds: tuple[float, float] = ONE_SPEED
-    "how slow and how fast a synthesizer speaks, in times as fast as by itself"
+    "slowest and fastest speed of a synthesizer, as multiples of its normal speed"
 
     @property
     def ready(self) -> bool:
@@ -59,10 +60,11 @@ class BackendChoice:
 
 
 class BackendCatalogue:
-    """All that a person may choose from, by kind.
+    """All backends that a person may choose from, by kind.
 
-    Looking it up imports, builds and walks through the folder of weights. Weights and packages are brought by programs
-    of which the portal is not told, so what was found is believed for a few seconds; however many ask, one looks.
+    Looking them up is costly: it imports modules, builds backends and walks through the folder of weights. The portal
+    is not told when weights or packages are installed, so a result is kept for a few seconds only. However many ask at
+    once, only one thread looks.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -73,7 +75,7 @@ class BackendCatalogue:
         self._until_s = 0.0
 
     def look(self) -> Mapping[str, Sequence[BackendChoice]]:
-        """kind -> its backends, the default first. Blocks; for threads."""
+        """Return a mapping from kind to its backends, the default first. Blocks, so call it in a thread."""
         with self._one:
             if not self._found or self._clock.now_s() >= self._until_s:
                 options = backend_options(self._settings)
@@ -83,7 +85,7 @@ class BackendCatalogue:
 
 
 def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
-    """An engine as the operator wants it, not started."""
+    """Return an engine with the operator's settings. It is not started."""
     finish = Finish(match_colour=settings.match_colour, sharpness=settings.sharpen)
     limits = Limits(
         wordless_s=settings.llm_thinking_timeout_s,
@@ -105,7 +107,7 @@ def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
 
 
 def hearing_choice(settings: Settings) -> HearingChoice:
-    """What listens to viewers, as the operator wants it."""
+    """Return the operator's settings for listening to viewers."""
     return HearingChoice(
         asr=settings.asr,
         language=settings.asr_language or None,
@@ -115,7 +117,7 @@ def hearing_choice(settings: Settings) -> HearingChoice:
 
 
 def default_choice(settings: Settings, *, llm: str | None = None) -> Choice:
-    """The operator's choice of backends."""
+    """Return the operator's choice of backends. llm: overrides the language model of the settings."""
     return Choice(
         llm=llm or settings.llm,
         tts=settings.tts,
@@ -127,12 +129,12 @@ def default_choice(settings: Settings, *, llm: str | None = None) -> Choice:
 
 
 def backend_choices(kind: str, options: BackendOptions) -> list[BackendChoice]:
-    """Every backend of a kind: whether it can run here, and a synthesizer's voices."""
+    """Return every backend of a kind, with whether it can run here and, for a synthesizer, its voices."""
     return [_choice(kind, name, options) for name in registry.names(kind)]
 
 
 def check_backend(kind: str, name: str, options: BackendOptions) -> None:
-    """Raises BackendUnavailable if it cannot run here, UnknownBackend."""
+    """Raise BackendUnavailable if a backend cannot run here, UnknownBackend if there is none of this name."""
     _build(kind, name, options)
 
 
@@ -147,22 +149,22 @@ def _choice(kind: str, name: str, options: BackendOptions) -> BackendChoice:
 
 
 def _build(kind: str, name: str, options: BackendOptions) -> Any:
-    """Cheap: a constructor only looks whether all is there."""
+    """Build a backend. This is cheap: constructors load nothing and only check that everything needed is present."""
     return registry.create(kind, name, **options.get((kind, name), {}))
 
 
 def backend_options(settings: Settings) -> BackendOptions:
-    """Constructor arguments of the backends that take any, as their rows say."""
+    """Return the constructor arguments of the backends that take any, as their rows in the registry say."""
     every = (row for kind in registry.kinds() for row in registry.rows(kind))
     return {(row.kind, row.name): _arguments(row, settings) for row in every if row.settings}
 
 
 def _arguments(row: BackendRow, settings: Settings) -> dict[str, object]:
-    """A setting that is empty is left out, so that the backend's own default counts.
+    """Return a backend's constructor arguments. Empty settings are left out, so that the backend's own default applies.
 
-    The many services that speak share their settings. These are of the one that the operator chose: a viewer who asks
-    for another one must not have its key sent there. Nor may they have text sent to ports of this machine at which
-    nobody has set up a voice.
+    All voice services share the same settings, and these belong to the service that the operator chose. If a viewer
+    asks for another service, the key must not be sent there. Nor may viewers have text sent to ports of this machine
+    where nobody has set up a voice.
     """
     if row.kind == "tts" and "api_key" in row.settings and row.name != settings.tts:
         return {} if not row.looked_for_here or settings.offers_service(row.name) else {"at_usual_address": False}

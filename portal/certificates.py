@@ -1,4 +1,4 @@
-"""Whose certificate signs clips and recordings: the operator's, or one that is made here."""
+"""The certificate that signs clips and recordings: the operator's, or one that is made here."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
 __all__ = ["FOLDER", "clip_signer", "local_certificate"]
 
 FOLDER: Final = "c2pa"
-"In the data folder: the certificate that is made here."
+"Folder in the data folder for the certificate that is made here."
 CHAIN, KEY, ROOT = "certificate.pem", "key.pem", "root.pem"
 VALID: Final = timedelta(days=3650)
 CLOCKS_DIFFER: Final = timedelta(days=1)
+"The certificate is valid from this long ago, for readers whose clocks are slow."
 MAKER: Final = "Vivavoce (local)"
 
 
 def clip_signer(settings: Settings) -> ClipSigner | None:
-    """What signs the clips and recordings of this portal; None: they are not signed. Touches nothing yet."""
+    """Return what signs this portal's clips and recordings, or None if they are not signed. Opens no file yet."""
     if not settings.signs_clips:
         return None
     return ClipSigner(lambda: _certificate(settings))
 
 
 def local_certificate(folder: Path, now: datetime) -> Certificate:
-    """The one of this folder, made if it is not there: valid for ten years. Raises OSError.
+    """Return the certificate in a folder. If there is none, make one that is valid for ten years. Raises OSError.
 
-    Its root signs nothing else, so the root's key is not kept. Whoever wants to trust the signatures takes `root.pem`.
+    Its root signs nothing else, so the root's key is not kept. To trust the signatures, trust `root.pem`.
     """
     if not folder.is_dir():
         _make(folder, now)
@@ -46,7 +47,7 @@ def local_certificate(folder: Path, now: datetime) -> Certificate:
 
 
 def _certificate(settings: Settings) -> Certificate:
-    """Raises OSError, NotSigned."""
+    """Return the operator's certificate or, if none is set, our own. Raises OSError, NotSigned."""
     if settings.c2pa_certificate is None and settings.c2pa_key is None:
         return local_certificate(settings.data_dir / FOLDER, datetime.now(UTC))
     if settings.c2pa_certificate is None or settings.c2pa_key is None:
@@ -58,7 +59,11 @@ def _certificate(settings: Settings) -> Certificate:
 
 
 def _make(folder: Path, now: datetime) -> None:
-    """The folder appears whole. If another process makes it at the same moment, that one's stays."""
+    """Make the folder with certificate, key and root.
+
+    It is made under another name and then renamed, so that it appears complete. If another process makes it at the same
+    moment, that one's folder stays.
+    """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -88,7 +93,7 @@ def _make(folder: Path, now: datetime) -> None:
 def _issued(
     key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey, now: datetime, *, is_root: bool
 ) -> x509.Certificate:
-    """A certificate as C2PA wants it (technical specification, 14.5)."""
+    """Return a certificate as C2PA requires it (technical specification, 14.5)."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID

@@ -1,4 +1,4 @@
-"""What is done to a clip or a recording once its file is complete: its sound is marked, then it is signed."""
+"""Finishes the complete file of a clip or a recording: marks its sound, then signs it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["ClipFinish", "sound_mark"]
 
 SEAL = "audioseal"
-"In the manifest of weights."
+"Its name in the manifest of weights."
 
 
 class ClipFinish:
-    """The marks and the signature that the settings ask for."""
+    """Adds the sound mark and the signature that the settings ask for."""
 
     def __init__(self, settings: Settings) -> None:
-        """Touches nothing yet."""
+        """Read the settings only; no file is opened yet."""
         self._signer: ClipSigner | None = clip_signer(settings)
         self._weights = settings.weights_folder if settings.sound_mark else None
 
     def finish(self, clip: Path) -> list[NotMarked | NotSigned]:
-        """Why something of it could not be done; the clip is kept all the same."""
+        """Mark and sign a clip. Return the errors of what failed; the clip is kept all the same."""
         lacks: list[NotMarked | NotSigned] = []
         try:
             if self._weights is not None:
@@ -47,7 +47,7 @@ class ClipFinish:
         return lacks
 
     def check(self) -> None:
-        """Raises NotMarked, NotSigned: what clips will lack. No network is loaded for it."""
+        """Raise NotMarked or NotSigned if clips will lack the mark or the signature. Loads no network."""
         if self._weights is not None:
             _require(self._weights)
         if self._signer is not None:
@@ -56,7 +56,7 @@ class ClipFinish:
 
 @cache
 def sound_mark(weights: Path) -> SoundMark:
-    """AudioSeal with the weights of that folder, kept once it is loaded. Raises NotMarked."""
+    """Return AudioSeal with the weights of a folder; loaded once, then kept. Raises NotMarked."""
     found = _require(weights)
     try:
         from models.sound_seal import SoundSeal

@@ -1,4 +1,4 @@
-"""Avatars, clips and the jobs that make them, without any session: half of the portal, complete in itself."""
+"""The half of the portal without sessions: avatars, clips, and the jobs that make them. It also works on its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["Desk"]
 
 @dataclass(frozen=True)
 class Desk:
-    """Built at rest, started and ended by running()."""
+    """Everything for avatars, clips and jobs. build() starts no task; running() starts and ends it."""
 
     settings: Settings
     library: AvatarLibrary
@@ -49,7 +49,7 @@ class Desk:
 
     @classmethod
     def build(cls, settings: Settings) -> Desk:
-        """Opens the database of jobs; nothing else is started. Raises as open_queue()."""
+        """Open the database of jobs; start nothing. Raises what open_queue() raises."""
         storage = Storage.of(settings)
         library = storage.library
         queue = open_queue(
@@ -81,7 +81,7 @@ class Desk:
             yield
 
     def routers(self) -> list[APIRouter]:
-        """Its part of the API."""
+        """Return the routers of its part of the API."""
         return [
             avatars_router(self.library, self.queue, self.settings, self.uploads, self.shares),
             export_router(self.library, self.queue),
@@ -92,19 +92,19 @@ class Desk:
         ]
 
     def tools(self, clock: Clock) -> Tools:
-        """What programs may ask for by other protocols than our API."""
+        """Return the calls that programs may make by protocols other than our API (Gradio's, and MCP)."""
         orders = Orders(self.library, self.queue, self.uploads, self.shares)
         return Tools(orders, ParkedUploads(clock), self.queue.folders.reports, clock)
 
     def prepare_for(self, avatar: str, backend: str) -> Job:
-        """Queue the preparation of an avatar for a lip-sync backend, unless it is under way. Blocks for milliseconds.
+        """Queue a job that prepares an avatar for a lip-sync backend, or return the one that is under way.
 
-        Raises as portal.intake.submissions.submit_parts.
+        Blocks for milliseconds. Raises what portal.intake.submissions.submit_parts raises.
         """
         return ensure_parts(self.library, self.queue, self.settings, avatar=avatar, backend=backend)
 
     def find_trouble(self, active: ActiveJobs) -> list[str]:
-        """What is wrong now with the data folder and with the work on jobs, for the operator."""
+        """Return what is wrong now with the data folder and the work on jobs, in sentences for the operator."""
         return [
             *self.storage.troubles,
             *find_trouble(self.settings.data_dir, active, self.worker.trouble),

@@ -1,4 +1,4 @@
-"""Folders that the portal keeps things in: whether they take any."""
+"""Checks that the folders in which the portal keeps files can be written to."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ DATA_FOLDER = "Give this user the right to, or choose another folder with --data
 
 
 class FolderNotWritable(VivavoceError, code="folder_not_writable"):
-    """A folder that we have to keep things in takes none."""
+    """A folder that the portal has to write to cannot be written to."""
 
 
 def require_writable(folder: Path, name: str = "data folder", remedy: str = DATA_FOLDER) -> None:
-    """Make the folder if it is not there, and see that it takes files. Raises DiskFull, FolderNotWritable."""
+    """Make the folder if it does not exist, and check that files can be written to it.
+
+    Raises DiskFull, FolderNotWritable.
+    """
     try:
         with disk_full_explained("nothing can be kept"):
             folder.mkdir(parents=True, exist_ok=True)

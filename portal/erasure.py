@@ -1,4 +1,4 @@
-"""Erases an avatar with everything that was made from the person in it: one call, for who takes their consent back."""
+"""Erases an avatar with everything made from the person in it, in one call, when that person withdraws consent."""
 
 from __future__ import annotations
 
@@ -29,24 +29,28 @@ __all__ = ["LOOK_S", "Erased", "Erasure", "ErasureNotes"]
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 5.0
-"""How often a portal looks what others with the same data folder have erased."""
+"""How often a portal looks for avatars that other portals with the same data folder have erased."""
 NOTED_S: Final = 3600.0
-"""So long it can be found out."""
+"""How long the note of an erasure stays, for the others to find."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """How much there was beside the avatar."""
+    """How much was erased besides the avatar itself."""
 
     jobs: int
-    "with their clips and uploads"
+    "jobs, with their clips and uploads"
     recordings: int
     sessions: int
-    "that showed it, and were ended"
+    "sessions of this portal that showed it, and were ended"
 
 
 class ErasureNotes:
-    """What portals with one data folder tell each other: an empty file for each avatar that one of them has erased."""
+    """Notes by which portals with one data folder tell each other about erasures.
+
+    There is an empty file for each avatar that one of them has erased, and another for each erasure that is not
+    finished.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir / "erased"
@@ -54,13 +58,13 @@ class ErasureNotes:
         self._known = self._names()
 
     are_jobs_apart = False
-    "whether each of them has jobs of its own"
+    "whether each portal has jobs of its own, and so has to erase those itself"
 
     def note(self, avatar_id: str) -> None:
-        """Tell the others. Raises OSError."""
+        """Tell the others that an avatar was erased, and remove old notes. Raises OSError."""
         self._folder.mkdir(exist_ok=True)
         for name in self._names():
-            with suppress(FileNotFoundError):  # another one tidies up as well
+            with suppress(FileNotFoundError):  # another portal may remove it at the same time
                 if time.time() - (self._folder / name).stat().st_mtime > NOTED_S:
                     (self._folder / name).unlink()
         name = f"{avatar_id}.{secrets.token_hex(4)}"
@@ -68,25 +72,26 @@ class ErasureNotes:
         (self._folder / name).touch()
 
     def begin(self, avatar_id: str) -> None:
-        """From now on it is to be erased, also if this portal ends before that is done. Raises OSError."""
+        """Note that an erasure has begun, so that it is finished even if this portal ends before. Raises OSError."""
         self._unfinished.mkdir(parents=True, exist_ok=True)
         (self._unfinished / avatar_id).touch()
 
     def finish(self, avatar_id: str) -> None:
+        """Note that an erasure is complete, or did not take place."""
         (self._unfinished / avatar_id).unlink(missing_ok=True)
 
     def unfinished(self) -> set[str]:
-        """Ids of avatars whose erasure has begun, here or elsewhere, and has not come to its end."""
+        """Return the ids of avatars whose erasure has begun, here or elsewhere, and is not finished."""
         return {path.name for path in self._unfinished.glob("*")}
 
     def news(self) -> set[str]:
-        """Ids of avatars that others have erased since this was last asked."""
+        """Return the ids of avatars that others have erased since the last call."""
         names = self._names()
         new, self._known = names - self._known, names
         return {name.rpartition(".")[0] for name in new}
 
     def ask_again(self, avatar_id: str) -> None:
-        """It is to be news again: whoever heard it could not do what it asks for."""
+        """Make news() report this avatar once more, because erasing it here has failed."""
         self._known = {name for name in self._known if name.rpartition(".")[0] != avatar_id}
 
     def _names(self) -> set[str]:
@@ -95,7 +100,7 @@ class ErasureNotes:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """Knows everything that keeps something of an avatar."""
+    """Erases avatars. It knows every place that keeps anything of one."""
 
     library: AvatarLibrary
     queue: JobQueue
@@ -107,7 +112,7 @@ class Erasure:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """While this is entered, what others erase goes here too, whoever opened the sessions that show it."""
+        """Inside the block, whatever other portals erase is erased here too."""
         looking = asyncio.create_task(self._follow_for_ever(), name="erasure")
         try:
             yield
@@ -116,13 +121,15 @@ class Erasure:
             await asyncio.gather(looking, return_exceptions=True)
 
     async def erase(self, avatar_id: str) -> Erased:
-        """Remove an avatar, its jobs and clips, recordings of it, and what sessions hold of it in memory.
+        """Remove an avatar, its jobs and clips, recordings of it, the sessions that show it, and what memory holds.
 
-        The avatar goes first: nothing new can be made from it then. Clips and recordings are erased whoever owns them.
-        Of sessions at other nodes what is kept goes at once, and they end within seconds.
-        Raises AvatarNotFound, DiskFull, ErasureUnfinished (a database or a disk fails: the rest follows by itself).
+        The avatar goes first, so that nothing new can be made from it. Clips and recordings are erased whoever owns
+        them. For sessions at other nodes, what is kept in the database is erased at once, and they end within seconds.
+
+        Raises AvatarNotFound, DiskFull (nothing was erased), ErasureUnfinished (a database or a disk failed; follow()
+        erases the rest later).
         """
-        self.library.path_of(avatar_id)  # raises: what is no id makes no note either
+        self.library.path_of(avatar_id)  # raises AvatarNotFound for an invalid id, before it becomes a file name
         with disk_full_explained("nothing was erased"):
             await asyncio.to_thread(self.notes.begin, avatar_id)
         try:
@@ -145,7 +152,10 @@ class Erasure:
         return FormerIds(self.queue.folders.data_dir)
 
     async def _erase_rest(self, avatar_id: str) -> Erased:
-        """Everything but the avatar itself; safe to do again. First what needs no database."""
+        """Erase everything but the avatar itself. Safe to repeat.
+
+        Whatever needs no database goes first, so that it is gone even if the database fails.
+        """
         sessions, recordings = await self._erase_shown(avatar_id)
         await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
         await self.keeper.erase_all_of(avatar_id)
@@ -155,18 +165,20 @@ class Erasure:
         return Erased(jobs, recordings, sessions)
 
     async def _erase_shown(self, avatar_id: str) -> tuple[int, int]:
-        """What this portal shows of an avatar, and what was recorded of it. Returns how many sessions, recordings."""
+        """End this portal's sessions that show an avatar, and erase recordings of it.
+
+        Returns how many sessions and how many recordings there were.
+        """
         sessions = await self.sessions.close_all_of(avatar_id)
         self.memory.forget(self.library.path_of(avatar_id))
         return sessions, await self.recordings.erase_all_of(avatar_id)
 
     async def follow(self) -> None:
-        """Erase what is shown here, and was recorded, of avatars that others have erased since the last look. Go on
-        with erasures that did not come to their end.
-        """
+        """Finish erasures that were not finished, and erase here what others have erased since the last look."""
         for avatar_id in await asyncio.to_thread(self.notes.unfinished):
-            if not await asyncio.to_thread(self.library.holds_now, avatar_id):  # else it has just begun
-                with suppress(VivavoceError, OSError):  # the next look may do it
+            # If the avatar still exists, its erasure has only just begun, and whoever began it goes on with it.
+            if not await asyncio.to_thread(self.library.holds_now, avatar_id):
+                with suppress(VivavoceError, OSError):  # the next look tries again
                     await self._erase_rest(avatar_id)
                     logger.info("what was made of %s is erased now", avatar_id)
         for avatar_id in await asyncio.to_thread(self.notes.news):
@@ -177,9 +189,9 @@ class Erasure:
                 logger.warning("%s was erased elsewhere, and will be here at the next look: %s", avatar_id, error)
 
     async def _erase_here(self, avatar_id: str) -> None:
-        """What this portal has of an avatar that another one has erased; safe to do again."""
+        """Erase what this portal has of an avatar that another portal has erased. Safe to repeat."""
         if await asyncio.to_thread(self.library.holds_now, avatar_id):
-            return  # there is a new one of that id
+            return  # a new avatar has this id now
         ended = await self._erase_shown(avatar_id)
         if self.notes.are_jobs_apart:
             await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
@@ -200,7 +212,7 @@ class Erasure:
         erased = 0
         for job in self.queue.list(limit=None):
             if job.avatar == avatar_id:
-                with suppress(JobNotFound):  # somebody else removes it just now
+                with suppress(JobNotFound):  # somebody else has just removed it
                     self.queue.delete(job.id)
                     erased += 1
         return erased

@@ -1,19 +1,20 @@
-"""Errors of the portal itself, beside those of the engine (`pipeline.errors`) and of avatars (`avatars.errors`).
+"""Errors of the portal itself, in addition to those of the engine (`pipeline.errors`) and avatars (`avatars.errors`).
 
 VivavoceError          the root: models/errors.py
 ├── AddressFull        viewers from this address have as many places as one address may have (an AtCapacity)
 ├── PortalStops        this portal is about to end, and takes no new sessions (an AtCapacity)
 ├── QueueFull          too many jobs wait already
 ├── DatabaseUnreachable  the database of jobs, on Postgres, does not answer
-├── DatabaseTaken      it keeps the jobs of another data folder
-├── WorkerLeftOut      a worker that must not have jobs from that database; told in its log
-├── JobNotFound        no job of that id
+├── DatabaseTaken      that database already keeps the jobs of another data folder
+├── WorkerLeftOut      this worker must not take jobs from that database; said in its log
+├── JobNotFound        there is no job with this id
 ├── JobUnfinished      a job that was waited for ended without a result
-├── RecordingNotFound  no recording of that id
-├── SessionNotFound    no session of that id that is driven by requests
-│   └── PeerNotFound   no peer connection of that id
-├── UploadTooLarge     an upload is over the limit; found while reading, not after
-└── UnsupportedMedia   the bytes of an upload are no picture, clip or sound that we know
+├── ErasureUnfinished  an avatar is erased, and the rest made from it follows later
+├── RecordingNotFound  there is no recording with this id
+├── SessionNotFound    there is no session with this id that is driven by requests
+│   └── PeerNotFound   there is no peer connection with this id
+├── UploadTooLarge     an upload is over the limit; raised while it is still being read
+└── UnsupportedMedia   the bytes of an upload are no picture, clip or sound that we can read
 
 AvatarNotPrepared
 └── AvatarBeingPrepared  a lip-sync backend needs more of the avatar, and a job is making it
@@ -66,18 +67,18 @@ class WorkerLeftOut(VivavoceError, code="worker_left_out"): ...
 
 
 class OtherCode(WorkerLeftOut):
-    """Starting it again does not help: somebody has to bring it up to date."""
+    """The worker runs other code than the portal. Restarting it does not help: somebody has to update it."""
 
 
 class JobNotFound(VivavoceError, code="job_not_found", http_status=404): ...
 
 
 class JobUnfinished(VivavoceError, code="job_unfinished", http_status=409):
-    """With the message and the hint of the job's own error."""
+    """A job that was waited for ended without a result. Message and hint are those of the job's own error."""
 
 
 class ErasureUnfinished(VivavoceError, code="erasure_unfinished", http_status=503):
-    """The rest is erased without being asked for again."""
+    """An avatar is erased, but not yet everything made from it. The portal erases the rest by itself later."""
 
 
 class RecordingNotFound(VivavoceError, code="recording_not_found", http_status=404): ...
@@ -87,7 +88,7 @@ class SessionNotFound(VivavoceError, code="session_not_found", http_status=404):
 
 
 class PeerNotFound(SessionNotFound):
-    """A connection by which such a session was watched has ended."""
+    """The connection by which a session was watched has ended or never existed."""
 
 
 class UploadTooLarge(VivavoceError, code="upload_too_large", http_status=413, retryable=False): ...
@@ -97,7 +98,7 @@ class UnsupportedMedia(VivavoceError, code="unsupported_media", http_status=415,
 
 
 class AvatarBeingPrepared(AvatarNotPrepared):
-    """`job` is the id of the job that prepares it."""
+    """A lip-sync backend needs more parts of the avatar, and they are being made. job: id of the job that does so."""
 
     def __init__(self, avatar: str, backend: str, job: str) -> None:
         super().__init__(avatar, backend)

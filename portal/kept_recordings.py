@@ -1,4 +1,4 @@
-"""The files of recordings: where they lie, whose they are, and how they go; in the data folder, or in a store."""
+"""The files of recordings, in the data folder or in a store: where they are, who owns them, and their removal."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ logger = logging.getLogger(__name__)
 
 FILES = ("mp4", "vtt", "json")
 OWNER = "owner.txt"
-"Beside them: the name of the person whose recording it is. There is none where nobody had logged in."
+"File beside them with the name of the recording's owner. It is missing if nobody had logged in."
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{10,40}")
 STANDS_STILL_S = 300.0
-"""After so long without a further picture an unfinished recording is what a crash has left."""
+"""An unfinished recording that has not grown for this long is taken for the remains of a crash."""
 UNWRITTEN = "the recording ends here"
+"""What a full disk means for a recording, for the error's text."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRecording:
-    """A recording that has ended, or what a crash has left of one."""
+    """A recording that has ended, or the remains of one after a crash."""
 
     ended_at: float
     "seconds since the epoch"
@@ -45,40 +46,40 @@ class KeptRecording:
 
 
 class KeptRecordings:
-    """Each in a folder of its own below `root`, found by an id that only those know who were told it."""
+    """Recordings, each in a folder of its own below `root`. The folder's name is an id that serves as a secret."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def note_owner(self, recording_id: str, owner: str) -> None:
-        """Before there is anything to be seen. Raises DiskFull."""
+        """Note the owner of a recording, before it has any files. Raises DiskFull."""
         folder = self.root / recording_id
         with disk_full_explained(UNWRITTEN):
             folder.mkdir(parents=True)
             (folder / OWNER).write_text(owner, encoding="utf-8")
 
     def keep(self, recording_id: str) -> None:
-        """Its files are complete."""
+        """Take a recording whose files are complete into keeping."""
 
     def path(self, recording_id: str, kind: str) -> Path:
-        """A file of a recording: mp4, vtt or json. Raises RecordingNotFound."""
+        """Return the path of a recording's file. kind: mp4, vtt or json. Raises RecordingNotFound."""
         path = self.root / recording_id / f"recording.{kind}"
         if kind not in FILES or not VALID_ID.fullmatch(recording_id) or not path.is_file():
             raise no_such_recording(recording_id)
         return path
 
     def ownership(self, recording_id: str) -> Ownership | None:
-        """Whose recording that is; None where there is none of that id. Raises OSError."""
+        """Return who owns a recording; None if there is none with this id. Raises OSError."""
         folder = self.root / recording_id
         if not VALID_ID.fullmatch(recording_id) or not folder.is_dir():
             return None
         return Ownership(_owner_in(folder))
 
     def erase_all_of(self, avatar_id: str) -> int:
-        """Remove those of sessions that have shown an avatar. Returns how many."""
+        """Remove the recordings of sessions that have shown an avatar. Return how many there were."""
         erased = 0
         for told in self.root.glob("*/recording.json"):
-            # The sweep removed it, or a crash left half of it, which the sweep removes.
+            # Either the sweep has just removed it, or a crash left half of it, and the sweep will remove that.
             with suppress(OSError, ValueError):
                 if avatar_id in _avatars_in(told.parent):
                     shutil.rmtree(told.parent)
@@ -86,7 +87,7 @@ class KeptRecordings:
         return erased
 
     def ended(self, running: Collection[str]) -> Iterator[KeptRecording]:
-        """All but those of these ids, which are being made."""
+        """Yield all recordings that have ended. running: ids of those that this portal is making."""
         for folder in self.root.glob("*"):
             if folder.name not in running and not _grows(folder):
                 with suppress(FileNotFoundError):  # erased meanwhile
@@ -96,9 +97,10 @@ class KeptRecordings:
 
 
 class SharedRecordings(KeptRecordings):
-    """In a store, once they are complete. One that could not be put there stays here, and is put there later.
+    """Recordings that are moved into a store once they are complete.
 
-    What needs the store raises StoreUnreachable while that is away.
+    If the store is away then, a recording stays in the local folder and is moved later. Methods that need the store
+    raise StoreUnreachable while it is away.
     """
 
     def __init__(self, root: Path, store: Store, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -128,7 +130,7 @@ class SharedRecordings(KeptRecordings):
         return erased + super().erase_all_of(avatar_id)
 
     def ended(self, running: Collection[str]) -> Iterator[KeptRecording]:
-        with suppress(StoreUnreachable):  # the next look may do it
+        with suppress(StoreUnreachable):  # the next look tries again
             for name, index in self.shelf.listed().items():
                 remove = _Removing(self.shelf, name)
                 yield KeptRecording(index.about["ended_at"], index.size_bytes, index.about["owner"], remove)
@@ -140,6 +142,7 @@ class SharedRecordings(KeptRecordings):
                     yield from _left_by_a_crash(folder)
 
     def _is_here_alone(self, recording_id: str) -> bool:
+        """Whether a recording has only local files: a copy from the store has an index beside them."""
         folder = self.root / recording_id
         return folder.is_dir() and not (folder / INDEX).is_file()
 
@@ -175,13 +178,13 @@ def _left_by_a_crash(folder: Path) -> Iterator[KeptRecording]:
 def _about(folder: Path) -> Mapping[str, Any]:
     try:
         avatars = _avatars_in(folder)
-    except (OSError, ValueError):  # its transcript could not be written
+    except (OSError, ValueError):  # the transcript could not be written
         avatars = []
     return {"owner": _owner_in(folder), "avatars": avatars, "ended_at": time.time()}
 
 
 def _avatars_in(folder: Path) -> list[str]:
-    """That were shown. Raises OSError, ValueError."""
+    """Return the ids of the avatars that the recording shows. Raises OSError, ValueError."""
     return list(json.loads((folder / "recording.json").read_text(encoding="utf-8")).get("avatars", ()))
 
 
@@ -193,7 +196,10 @@ def _owner_in(folder: Path) -> str:
 
 
 def _grows(folder: Path) -> bool:
-    """Whether another portal with this data folder is just making it: its unfinished file, which is hidden, grows."""
+    """Whether another portal with this data folder is making this recording.
+
+    The unfinished file is hidden (its name begins with a dot), and grows as long as somebody writes it.
+    """
     with suppress(FileNotFoundError):  # finished just now
         return any(time.time() - file.stat().st_mtime < STANDS_STILL_S for file in folder.glob(".*"))
     return True

@@ -1,8 +1,8 @@
-"""What is written to the log: one event a line, whatever is in it, and not more of the same than a person can read.
+"""Logging: one line per event, whatever its text contains, and a limit on repeated lines.
 
 Much of what is logged comes from outside: reasons that browsers give, addresses that strangers ask for, libraries'
-warnings about them. Unchecked, a line break in it forges a line, an escape sequence reaches the operator's terminal,
-and a flood of requests fills the disk.
+warnings about both. Unchecked, a line break could forge a line, an escape sequence could reach the operator's terminal,
+and a flood of requests could fill the disk.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LONGEST_CHARACTERS = 4000
 BURST = 60
 PER_S = 1.0
-"Lines of the same place in the code."
-# Control characters, and what moves or hides text: line separators, directions, zero widths.
+"Limits on the lines that one place in the code may log: at once, and per second after that."
+# Control characters, and characters that move or hide text: line separators, text direction marks, zero widths.
 UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 TRACEBACK_MARK = "    | "
 
 
 class SafeFormatter(logging.Formatter):
-    """Escapes what is no plain text. Lines of a traceback begin with a mark that no event can have."""
+    """Escapes all characters that are not plain text.
+
+    Lines of a traceback begin with TRACEBACK_MARK. No event's line begins with it, so the two cannot be confused.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return _plain(super().formatMessage(record))
@@ -39,9 +42,10 @@ class SafeFormatter(logging.Formatter):
 
 
 class FloodFilter(logging.Filter):
-    """BURST lines at once from one place in the code, then PER_S a second; the next one says how many were left out.
+    """Lets through BURST lines at once from one place in the code, then PER_S lines a second.
 
-    Debugging is not limited. More places than the table holds share one allowance, see Allowance.
+    The next line let through says how many were left out. Debug lines are not limited. Once the table of places is
+    full, further places share one allowance; see Allowance.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -64,12 +68,12 @@ class FloodFilter(logging.Filter):
 
 
 def begin_logging(level: str, line: str = FORMAT) -> None:
-    """Log to stderr from `level` on: debug, info, warning or error. For the start of a process."""
+    """Log to stderr. Call at the start of a process. level: least serious level logged: debug, info, warning, error."""
     handler = logging.StreamHandler()
     handler.setFormatter(SafeFormatter(line))
     handler.addFilter(FloodFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    if level == "info":  # it tells of each step of finding a way to each viewer
+    if level == "info":  # aioice logs every step of finding a route to each viewer at this level
         logging.getLogger("aioice").setLevel(logging.WARNING)
 
 

@@ -1,7 +1,7 @@
-"""Whose things are whose: who may see an avatar, a job, a clip or a recording, and who may change it.
+"""Ownership rules: who may see an avatar, a job, a clip or a recording, and who may change it.
 
-Things belong to the person who had them made (`portal.http.people`). What was made while nobody had to log in belongs
-to everybody, as our own characters do. Where no login is set up, everybody who asks is an admin, and nothing is hidden.
+Things belong to the person who had them made (`portal.http.people`). Things that were made while nobody had to log in
+belong to everybody, like our own characters. If no login is set up, every client is an admin, and nothing is hidden.
 """
 
 from __future__ import annotations
@@ -14,32 +14,37 @@ __all__ = ["may_change", "may_erase", "no_such_avatar", "owner_sees", "require_s
 
 
 def sees(person: Person, whose: Ownership) -> bool:
-    """Whether a thing is there for them at all: their own, everybody's, or shared with everybody."""
+    """Whether a person may see a thing: it is their own, everybody's, or shared with everybody; admins see all."""
     return whose.shared or may_change(person, whose)
 
 
 def owner_sees(owner: str, whose: Ownership) -> bool:
-    """Whether somebody's order may still use a thing, whoever looks at the order now. They count as no admin: nobody
-    knows what people who are not here may do.
+    """Whether a job of `owner` may still use a thing.
+
+    The owner need not be logged in now, so their role is not known. They are not treated as an admin.
     """
     return sees(Person(owner, Role.MAKER), whose)
 
 
 def may_change(person: Person, whose: Ownership) -> bool:
-    """Whether they may rename, prepare or delete it. An owner and admins may; everybody what is everybody's."""
+    """Whether a person may rename, prepare or delete a thing.
+
+    Its owner and admins may. Things that belong to everybody may be changed by everybody.
+    """
     return person.role is Role.ADMIN or whose.owner in ("", person.name)
 
 
 def may_erase(person: Person, whose: Ownership) -> bool:
-    """Whether they may erase it with everything that was made from it, also by others. What is everybody's has no owner
-    who could ask for that, so only admins may.
+    """Whether a person may erase a thing together with everything made from it, also by others.
+
+    Its owner and admins may. A thing that belongs to everybody has no owner who could ask for it, so only admins may.
     """
     return person.role is Role.ADMIN or (bool(whose.owner) and may_change(person, whose))
 
 
 def require_seen(library: AvatarLibrary, person: Person, avatar_id: str) -> None:
-    """Raises AvatarNotFound: there is no such avatar, or not for them. Nobody learns which of the two."""
-    if person.role is Role.ADMIN:  # what opens the avatar finds out whether it is there
+    """Raise AvatarNotFound if there is no such avatar or the person may not see it, without telling which."""
+    if person.role is Role.ADMIN:  # admins see all; whoever opens the avatar finds out whether it exists
         return
     whose = library.ownership(avatar_id)
     if whose is None or not sees(person, whose):
@@ -47,5 +52,5 @@ def require_seen(library: AvatarLibrary, person: Person, avatar_id: str) -> None
 
 
 def no_such_avatar(avatar_id: str) -> AvatarNotFound:
-    """The same words as the library's, so that nobody can tell hidden avatars from those that never were."""
+    """Return the library's own error, word for word, so that nobody can tell a hidden avatar from a missing one."""
     return AvatarNotFound(f"There is no avatar {avatar_id[:80]!r}.", "Choose one of the gallery.")

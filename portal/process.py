@@ -1,6 +1,4 @@
-"""How the server process shares memory and open files with the system, the interpreter among its threads, and what its
-child processes are given.
-"""
+"""Tunes the server process: memory allocation, garbage collection, thread switching, open files, child processes."""
 
 from __future__ import annotations
 
@@ -20,22 +18,27 @@ __all__ = [
     "let_the_loop_in",
 ]
 
-# Of glibc's malloc.h.
+# Parameters of mallopt(), from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 PICTURE_BYTES = 256 * 1024
-"""What is larger is a picture or a model's working memory: short-lived, of many sizes, from many threads."""
+"""Blocks above this size are pictures or a model's working memory: short-lived, of many sizes, from many threads."""
 KEPT_BYTES = 4 * 1024 * 1024
+"""Free memory at the top of the heap above this size goes back to the system."""
 SWITCH_S = 0.0005
+"""How often Python switches between threads that compute."""
 FILES_BESIDE = 256
-"""Open files that are no connection: databases, avatars, WebRTC's sockets, pipes."""
+"""Open files that are not connections: databases, avatars, WebRTC's sockets, pipes."""
 FILES_WANTED = 65536
+"""Most open files that we ask the system for."""
 
 
 def give_pictures_back() -> bool:
-    """Have glibc return pictures to the system when they are freed; False where there is no glibc.
+    """Make glibc return the memory of pictures to the system when they are freed.
 
-    By itself it raises its threshold with every large piece it sees freed, keeps the pieces in an arena a thread, and
-    five speaking sessions come to twice the memory that they hold. To be called before threads are started.
+    By default, glibc raises its mmap threshold with every large block that is freed, and keeps such blocks in an arena
+    for each thread. Then five speaking sessions take twice the memory that they hold.
+
+    Call before threads are started. Returns False if there is no glibc, or it refused.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -46,32 +49,32 @@ def give_pictures_back() -> bool:
 
 
 def leave_settled_objects_alone() -> None:
-    """Take what is alive now out of the garbage collector's sight. To be called once all is loaded.
+    """Exclude all objects that exist now from garbage collection. Call once everything is loaded.
 
-    A full collection walks every object, most of them of imported modules, with the event loop standing still: tens of
-    milliseconds that every viewer would hear when somebody joins or leaves.
+    A full collection walks every object, most of them from imported modules, while the event loop stands still. That
+    takes tens of milliseconds, and every viewer would hear it when somebody joins or leaves.
     """
     gc.collect()
     gc.freeze()
 
 
 def let_the_loop_in() -> None:
-    """Have threads that compute hand the interpreter over sooner than after Python's 5 ms.
+    """Make threads that compute release the interpreter (the GIL) sooner than after Python's default of 5 ms.
 
-    The event loop asks for it anew after every system call: while a sentence is being synthesized, a handful of them
-    came to 30 ms of late sound.
+    The event loop has to wait for the GIL after every system call. While a sentence was being synthesized, a handful of
+    such waits made sound 30 ms late.
     """
     sys.setswitchinterval(SWITCH_S)
 
 
 def child_environment() -> dict[str, str]:
-    """Ours, with which a child finds our packages, whatever folder we were started in."""
+    """Return our environment, extended so that a child process finds our packages from whatever folder."""
     root = str(Path(__file__).resolve().parents[1])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
 def connections_that_fit(wanted: int) -> int:
-    """Have the system let this process open more files; how many connections, up to `wanted`, that leaves room for."""
+    """Raise this process's limit on open files. Return how many connections, up to `wanted`, it leaves room for."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -79,7 +82,7 @@ def connections_that_fit(wanted: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     goal = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
     if soft != resource.RLIM_INFINITY and soft < goal:
-        with contextlib.suppress(ValueError, OSError):  # macOS admits less than it says
+        with contextlib.suppress(ValueError, OSError):  # macOS allows less than its hard limit says
             resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
             soft = goal
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - FILES_BESIDE))

@@ -1,4 +1,4 @@
-"""Sessions on streaming servers: which servers are allowed, and what is shown there."""
+"""Sends sessions to streaming servers: which servers are allowed, and what is shown there."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ __all__ = ["Pushes", "check_allowed", "new_push"]
 def new_push(
     settings: Settings, clock: Clock, address: str, bundle: AvatarBundle, tell: Callable[[], None] = lambda: None
 ) -> Push:
-    """Connects to a streaming server at once. tell: see Push. Raises BadRequest: it is no address of one."""
-    # The label is shown throughout, because people come at any time.
+    """Connect to a streaming server at once, and return the output for it. tell: see Push.
+
+    Raises BadRequest: the address is not one of a streaming server.
+    """
+    # The label is shown all the time, because people may start to watch at any time.
     label = None if settings.clip_label == "off" else ClipLabel(bundle, label_language(bundle.name), always=True)
     return Push(address, bundle.width, bundle.height, clock, label, tell)
 
 
 def check_allowed(settings: Settings, address: str) -> None:
-    """Raises BadRequest: it is no address of a streaming server, or the operator has not allowed that one."""
+    """Raise BadRequest if this is no address of a streaming server, or the operator has not allowed it."""
     parse_stream_address(address)
     if settings.kiosk or not any(is_below(address, allowed) for allowed in settings.push_to):
         raise BadRequest(
@@ -39,7 +42,7 @@ def check_allowed(settings: Settings, address: str) -> None:
 
 
 class Pushes:
-    """See Streams in portal/api/seating.py."""
+    """Checks and makes pushes with the portal's settings. Implements Streams of portal/api/seating.py."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings

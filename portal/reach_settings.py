@@ -1,4 +1,4 @@
-"""Settings of the way to a viewer: what is sent, and how WebRTC finds its way. `settings.py` has all as one."""
+"""Settings of how pictures and sound reach viewers, over WebRTC or the WebSocket. `settings.py` has all settings."""
 
 from __future__ import annotations
 
@@ -77,7 +77,11 @@ class ReachSettings(TalkSettings):
         return Reach(self.webrtc_address, parse_ports(self.webrtc_ports) if self.webrtc_ports else None)
 
     def ice_servers(self, now_unix_s: float) -> tuple[IceServer, ...]:
-        """STUN and TURN servers of ours, for both ends of a connection that begins now. turn_lender() has others."""
+        """Return the operator's STUN and TURN servers, for both ends of a connection that begins now.
+
+        now_unix_s: seconds since the epoch; TURN credentials expire `turn_lifetime_s` after it. More servers come from
+        turn_lender().
+        """
         servers = []
         if self.stun_urls:
             servers.append(IceServer(self.stun_urls))
@@ -86,7 +90,7 @@ class ReachSettings(TalkSettings):
         return tuple(servers)
 
     def turn_lender(self) -> TurnService | None:
-        """Who lends more TURN servers; whoever asks for it closes it."""
+        """Return the company that lends more TURN servers, if one is set. The caller has to close it."""
         if self.turn_service == "none":
             return None
         return TurnService(self.turn_service, self.turn_service_key, self.turn_service_token.get_secret_value())

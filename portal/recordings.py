@@ -1,4 +1,4 @@
-"""Recordings of sessions: begun and ended by their viewers, kept for a while, found by an id that only they know."""
+"""Recordings of sessions. Viewers begin and end them; each is kept for a while, under an id only its viewer knows."""
 
 from __future__ import annotations
 
@@ -43,17 +43,19 @@ __all__ = ["RecordableSession", "Recording", "Recordings"]
 logger = logging.getLogger(__name__)
 
 SWEEP_S = 60.0
+"How often old recordings are looked for."
 MOST_KEPT = 1000
-"Recordings that are kept, whatever their size: each sweep looks at all of them."
+"Most recordings kept, whatever their size: each sweep looks at all of them."
 BEGUN, BEGUN_PER_S = 3.0, 0.05
-"Recordings of one session: three at once, then one in twenty seconds."
+"How many recordings one session may begin: three at once, then one every 20 s."
 BEGUN_EACH, BEGUN_EACH_PER_S = 20.0, 0.1
-"Recordings of one address, and of one person, in all their sessions: leaving and coming again brings no new ones."
+"""How many recordings one address, and one person, may begin in all their sessions: 20 at once, then one every 10 s. A
+new session does not reset this."""
 UNNAMEABLE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 
 
 class RecordableSession(Protocol):
-    """What is needed here of pipeline.session.Session."""
+    """The part of pipeline.session.Session that is used here."""
 
     id: str
     avatars_shown: set[str]
@@ -68,38 +70,38 @@ class RecordableSession(Protocol):
 
 @dataclass(eq=False)
 class Recording:
-    """One that is being made, or was."""
+    """A recording that is being made, or has ended."""
 
     id: str
     name: str
-    "of its files, for people: who spoke, and when it began"
+    "what its files are called, for people: the avatar's name, and when the recording began"
     session: RecordableSession
     recorder: Recorder
     on_end: Callable[[Recording], None]
     kept: asyncio.Event = field(default_factory=asyncio.Event)
-    "set once its files are there, or will not be"
+    "set once its files are complete, or it is clear that they will not be"
     unsigned: NotMarked | NotSigned | None = None
-    "why its file lacks the signature, or the mark in its sound, that it should have"
+    "why its file lacks a signature or a mark in its sound; None if it lacks nothing"
 
     @property
     def trouble(self) -> VivavoceError | None:
-        """Why it has ended by itself, or was not kept."""
+        """Why it ended by itself or was not kept; None if neither happened."""
         return self.recorder.trouble
 
 
 class Recordings:
-    """All recordings of this process, below `<data_dir>/recordings`, each in a folder of its own.
+    """All recordings of this process, each in a folder of its own below `<data_dir>/recordings`.
 
-    A session has one at a time. Files are removed `recordings_keep_s` seconds after their end. They are removed sooner
-    when all together have more than `recordings_most_bytes` or are more than MOST_KEPT: the oldest ones of whoever has
-    most.
+    A session has one recording at a time. Files are removed `recordings_keep_s` seconds after the recording's end. They
+    are removed sooner if all recordings together exceed `recordings_most_bytes` or MOST_KEPT: then the oldest of the
+    owner with most goes first.
     """
 
     def __init__(
         self, settings: Settings, clock: Clock, tell: Tell = tell_nobody, kept: KeptRecordings | None = None
     ) -> None:
-        """tell: tells webhooks of recordings that are complete, or will not be. kept: where their files are; default:
-        in the data folder.
+        """tell: tells webhooks about recordings that are complete or have failed.
+        kept: where the files are; by default in the data folder.
         """
         self._tell = tell
         self._settings = settings
@@ -133,14 +135,15 @@ class Recordings:
     ) -> Recording:
         """Record a session from the next frame on.
 
-        on_end: called once its files are there, or will not be (see `trouble`), whatever ended it.
-        owner: name of the person whose it is; empty for everybody's.
-        address: who asks, as limits count; "" if that is not known.
+        on_end: called once the files are complete, or it is clear that they will not be (see `trouble`), whatever
+            ended the recording.
+        owner: name of the person it belongs to; empty if it belongs to everybody.
+        address: the client's address, for limits; "" if it is not known.
 
-        Raises BadRequest (it is recorded already, recording is switched off), TooOften, SessionClosed, DiskFull,
-        RenderError.
+        Raises BadRequest (the session is being recorded already, or recording is switched off), TooOften,
+        SessionClosed, DiskFull, RenderError.
         """
-        if session.closed:  # before anything is made for it
+        if session.closed:  # checked first, so that nothing is charged or created for it
             raise SessionClosed("The session has ended.", "Start a new one.")
         if not self._settings.recording:
             raise BadRequest("Recording is switched off here.", "Ask the operator: the setting is `recording`.")
@@ -150,7 +153,7 @@ class Recordings:
         room = partial(require_room, self._folder, self._settings.keep_free_bytes, UNWRITTEN)
         room()
         bundle, recording_id = session.bundle, secrets.token_urlsafe(18)
-        if owner:  # before there is anything to be seen
+        if owner:  # noted before there are files, or others could see them for a moment
             self._kept.note_owner(recording_id, owner)
         name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now().astimezone():%Y-%m-%d %H.%M}").strip()
         writer = ClipWriter(
@@ -159,7 +162,7 @@ class Recordings:
             label=self._label(bundle),
             title=name,
             coding=RECORDED,
-            clip_id=sha256(recording_id.encode()).hexdigest()[:16],  # the id itself opens the recording
+            clip_id=sha256(recording_id.encode()).hexdigest()[:16],  # a hash: whoever knows the id can open the file
             frame_mark=self._settings.frame_mark,
         )
         recorder = Recorder(writer, longest_s=self._settings.recording_longest_s, check_room=room)
@@ -170,11 +173,11 @@ class Recordings:
         return recording
 
     def of(self, session: RecordableSession) -> Recording | None:
-        """The recording that is being made of a session."""
+        """Return the recording that is being made of a session, if any."""
         return self._running.get(session.id)
 
     async def end(self, session: RecordableSession) -> Recording:
-        """End a session's recording; returns when its files are there. Raises BadRequest: there is none."""
+        """End a session's recording. Returns when its files are complete. Raises BadRequest: there is no recording."""
         recording = self._running.get(session.id)
         if recording is None:
             raise BadRequest("This session is not being recorded.", "Begin a recording first.")
@@ -183,11 +186,11 @@ class Recordings:
         return recording
 
     def path(self, recording_id: str, kind: str) -> Path:
-        """A file of a recording: mp4, vtt or json. Raises RecordingNotFound."""
+        """Return the path of a recording's file. kind: mp4, vtt or json. Raises RecordingNotFound."""
         return self._kept.path(recording_id, kind)
 
     async def erase_all_of(self, avatar_id: str) -> int:
-        """End and remove the recordings of sessions that have shown an avatar. Returns how many."""
+        """End and remove the recordings of sessions that have shown an avatar. Return how many there were."""
         ending = [recording for recording in self._keeping if avatar_id in recording.session.avatars_shown]
         for recording in ending:
             recording.session.outputs.remove(recording.recorder)
@@ -195,16 +198,16 @@ class Recordings:
         return await asyncio.to_thread(self._kept.erase_all_of, avatar_id)
 
     def ownership(self, recording_id: str) -> Ownership | None:
-        """Whose recording that is; None where there is none of that id. Raises OSError."""
+        """Return who owns a recording; None if there is none with this id. Raises OSError."""
         return self._kept.ownership(recording_id)
 
     def file_name(self, recording_id: str, kind: str) -> str:
-        """What a file is called when it is downloaded."""
+        """Return the name a file gets when it is downloaded. Raises RecordingNotFound."""
         told = json.loads(self.path(recording_id, "json").read_text(encoding="utf-8"))
         return f"{told['name']}.{kind}"
 
     async def aclose(self) -> None:
-        """Complete what is being recorded. Idempotent."""
+        """End all recordings and complete their files. Idempotent."""
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
@@ -215,7 +218,7 @@ class Recordings:
         self._finishing.shutdown(wait=False)
 
     async def _keep(self, recording: Recording) -> None:
-        """Wait for a recording's end, whatever brings it, then sign it and write its transcript."""
+        """Wait for a recording to end, whatever ends it, then sign it and write its transcript."""
         try:
             await recording.recorder.over.wait()
             recording.session.outputs.remove(recording.recorder)
@@ -229,7 +232,7 @@ class Recordings:
 
     def _complete(self, recording: Recording) -> None:
         folder = self._folder / recording.id
-        if not (folder / "recording.mp4").is_file():  # there was no frame, or no room
+        if not (folder / "recording.mp4").is_file():  # no frame came, or the disk was full
             shutil.rmtree(folder, ignore_errors=True)
             return
         try:
@@ -237,7 +240,7 @@ class Recordings:
                 logger.warning("a recording lacks something: %s", lack)
                 recording.unsigned = lack
         finally:
-            self._write_transcript(folder, recording)  # last: it shows that all is there
+            self._write_transcript(folder, recording)  # last, because its presence says that the recording is complete
         self._kept.keep(recording.id)
 
     def _write_transcript(self, folder: Path, recording: Recording) -> None:
@@ -266,7 +269,7 @@ class Recordings:
             await self._clock.sleep_until(self._clock.now_s() + SWEEP_S)
 
     def _sweep(self) -> None:
-        """Remove what is older than it may be, what a crash left, and what all together have too much.
+        """Remove recordings past their time, remains of crashes, and whatever exceeds the limits on all recordings.
 
         The newest stays, whatever its size: somebody has just been told its address.
         """
@@ -282,7 +285,10 @@ class Recordings:
         self._make_room(kept)
 
     def _make_room(self, kept: list[KeptRecording]) -> None:
-        """kept: oldest first. Of whoever has most the oldest go first, so that nobody drives others' recordings out."""
+        """Remove recordings until all together are within the limits. kept: oldest first.
+
+        The oldest of the owner with most go first, so that nobody can push out other people's recordings.
+        """
         numbers = Counter(recording.owner for recording in kept)
         sizes_bytes: Counter[str] = Counter()
         for recording in kept:

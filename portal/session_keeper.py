@@ -1,8 +1,8 @@
-"""Keeps what sessions would need to go on at another node, and never has a session wait for that.
+"""Writes the state that sessions need to go on at another node, without ever making a session wait.
 
-What has changed is written together, one transaction at a time: while one is under way, or the database is away, only
-which sessions have changed is remembered, and what is written next is how they are then. So what waits is bounded by
-the number of sessions.
+Changed sessions are written together, in one transaction at a time. While a transaction is under way, or the database
+is away, only the ids of changed sessions are noted; the next transaction writes the state they have by then. So the
+backlog never exceeds the number of sessions.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 PAUSE_S = 0.2
-"After a write: what changes meanwhile is written together."
+"Pause after a write; whatever changes during it is written together."
 AWAY_S = 2.0
-"After a write that failed."
+"Pause after a write that failed."
 BEAT_S = 5.0
+"How often this node reports that it is alive, and learns which of its sessions have moved to another node."
 MOST_TOGETHER = 200
+"Most sessions written in one transaction."
 MOST_ERASED = 10_000
-"Ended sessions that may wait for a database that is away. Beyond it they are erased when their time is over."
+"Most ended sessions that wait for the database to erase them. Rows of older ones stay until this node is gone."
 
 
 @dataclass(frozen=True, slots=True)
 class KeptState:
-    """What there is to keep of a session. token: in clear; only its hash is written."""
+    """The state of a session that is kept. token: in clear text here; only its hash is written."""
 
     token: str
     owner: str
@@ -48,37 +50,47 @@ class KeptState:
 
 
 class Keeper(Protocol):
-    """What seats need. keep(), changed(), forget(), let_go() and give_back() return at once and raise nothing."""
+    """What seats need from a keeper of sessions.
+
+    keep(), changed(), forget(), let_go() and give_back() return at once and raise nothing.
+    """
 
     hands_over: bool
-    "whether there may be other nodes on which a session goes on"
+    "whether sessions can go on at other nodes"
 
     def keep(self, session_id: str, state: Callable[[], KeptState], leave: Callable[[], None]) -> None:
-        """From now on. state: how it is now; asked for on the event loop. leave: it must end here."""
+        """Keep a session from now on.
+
+        state: returns its current state; called on the event loop.
+        leave: called when the session must end here, because it goes on elsewhere or its avatar was erased.
+        """
 
     def changed(self, session_id: str) -> None:
-        """Write it again. No effect if it is not kept."""
+        """Write the session's new state soon. No effect if it is not kept."""
 
     def forget(self, session_id: str) -> None:
-        """Erase it. No effect if it is not kept."""
+        """Erase what is written of the session. No effect if it is not kept."""
 
     def let_go(self, session_id: str) -> None:
-        """Leave it as it is written, to other nodes. No effect if it is not kept."""
+        """Stop keeping the session, and leave what is written of it to other nodes. No effect if it is not kept."""
 
     async def write_now(self, session_ids: Iterable[str]) -> None:
-        """Return when these are written as they are now, or cannot be."""
+        """Write the current state of these sessions. Returns when that is done or has failed."""
 
     async def claim(self, token: str, owner: str) -> Claimed | None:
-        """The session of another node that the token leads to, for good; None: there is none for this owner."""
+        """Take over the session of another node that the token leads to, so that no other node can.
+
+        Returns None if there is none for this owner, or the database is away.
+        """
 
     def give_back(self, claimed: Claimed) -> None:
-        """It could not go on here: let its token lead to it again."""
+        """Undo claim() for a session that could not be opened here: its token leads to it again."""
 
     async def erase_all_of(self, avatar: str) -> None:
         """Erase the sessions of all nodes that show an avatar. Raises DatabaseUnreachable."""
 
     async def aclose(self) -> None:
-        """Write how all are now, and leave them to other nodes. Idempotent."""
+        """Write the current state of all sessions, and leave them to other nodes. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +100,7 @@ class _Kept:
 
 
 class NoKeeper:
-    """Without a shared database nothing is kept: a Keeper."""
+    """A Keeper that keeps nothing, for a portal without a shared database."""
 
     hands_over = False
 
@@ -107,11 +119,13 @@ class NoKeeper:
 
 
 class SessionKeeper:
-    """A Keeper on Postgres. start() before use.
+    """A Keeper on Postgres. Call start() before use.
 
-    keep_s: how long after its node's last sign of life a session can be taken up elsewhere. name: of this node, for
-    people. load: places that are taken, and how many there are. count: told "written" or "failed" for each session that
-    was to be written, "claimed" for each that goes on here.
+    keep_s: how long after its node's last sign of life a session can go on elsewhere.
+    name: this node's name, for people.
+    load: returns how many places are taken and how many there are.
+    count: called with an outcome and a number of sessions: "written", "failed" (to be written), or "claimed" (from
+        another node, to go on here).
     """
 
     hands_over = True
@@ -135,11 +149,12 @@ class SessionKeeper:
         self._count = count
         self._kept: dict[str, _Kept] = {}
         self._changed: set[str] = set()
-        self._erased: dict[str, None] = {}  # in order, so that the oldest can be left out
+        self._erased: dict[str, None] = {}  # a dict keeps the order, so that the oldest can be dropped
         self._back: dict[str, Claimed] = {}
         self._wanted = asyncio.Event()
         self._is_away = False
-        # One each, so that a later write never overtakes an earlier one, and nobody who comes back waits for writes.
+        # A single thread for writing, so that a later write never overtakes an earlier one. Another for questions, so
+        # that a viewer who comes back does not wait for writes.
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="kept-sessions")
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="asked-sessions")
         self._tasks: list[asyncio.Task[None]] = []
@@ -205,7 +220,7 @@ class SessionKeeper:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._changed |= self._kept.keys()  # an answer has gone on since its last sentence began
+        self._changed |= self._kept.keys()  # a change is noted when a sentence begins; more of it was played since
         while self._has_work and await self._write():
             pass
         self._kept.clear()
@@ -227,7 +242,7 @@ class SessionKeeper:
             await self._clock.sleep_until(self._clock.now_s() + (PAUSE_S if done else AWAY_S))
 
     async def _write(self) -> bool:
-        """Write what waits, or a good part of it; whether that went well."""
+        """Write what waits, at most MOST_TOGETHER sessions of it. Return whether that succeeded."""
         ids = list(self._changed)[:MOST_TOGETHER]
         self._changed.difference_update(ids)
         back, erased = tuple(self._back.values()), tuple(self._erased)
@@ -238,7 +253,7 @@ class SessionKeeper:
             self._count("failed", len(ids))
             self._say_away(error)
             return False
-        except Exception:  # nobody foresaw it, and it would come again: these are written when they change
+        except Exception:  # unforeseen, and it would fail again at once: these are written when they next change
             self._count("failed", len(ids))
             logger.exception("%d sessions could not be kept", len(ids))
             return False
@@ -248,23 +263,23 @@ class SessionKeeper:
         for session_id in erased:
             self._erased.pop(session_id, None)
         for one in back:
-            if self._back.get(one.id) is one:
+            if self._back.get(one.id) is one:  # it may have been claimed and given back again meanwhile
                 del self._back[one.id]
         return True
 
     def _write_rows(
         self, rows: Sequence[KeptSession], back: Sequence[Claimed], erased: Sequence[str]
     ) -> tuple[set[str], int]:
-        """In the thread that writes. A row that the database refuses keeps nobody else's from being written.
+        """Write rows, in the writing thread. If the database refuses a row, the others are still written.
 
-        Returns the ids of rows that are not kept because they moved, and how many were written.
+        Returns the ids of rows that were not written because their sessions have moved, and how many were written.
         Raises DatabaseUnreachable.
         """
         try:
             moved = self._table.write(self.id, rows, back, erased)
         except DatabaseUnreachable:
             raise
-        except Exception:  # nobody foresaw it; alone, each that is sound goes through
+        except Exception:  # unforeseen; written one by one, all sound rows get through
             if len(rows) < 2:
                 raise
             logger.exception("%d sessions could not be kept together", len(rows))
@@ -276,7 +291,7 @@ class SessionKeeper:
                 gone = self._table.write(self.id, (row,), (), ())
             except DatabaseUnreachable:
                 raise
-            except Exception:  # it would come again: it is written when it changes
+            except Exception:  # it would fail again at once: this one is written when it next changes
                 self._count("failed", 1)
                 logger.exception("the session %s could not be kept", row.id)
             else:
@@ -285,12 +300,12 @@ class SessionKeeper:
         return moved, written
 
     def _rows(self, session_ids: Sequence[str]) -> list[KeptSession]:
-        """What is to be written of sessions; one whose state cannot be told keeps nobody else's from being written."""
+        """Return the rows for sessions. One whose state cannot be read is left out, so that the others are written."""
         rows: list[KeptSession] = []
         for session_id in session_ids:
             try:
                 rows.append(_row(session_id, self._kept[session_id].state()))
-            except Exception:  # nobody foresaw it, and it would come again: it is written when it changes
+            except Exception:  # unforeseen, and it would fail again at once: it is written when it next changes
                 self._count("failed", 1)
                 logger.exception("the session %s could not be kept", session_id)
         return rows
@@ -309,7 +324,7 @@ class SessionKeeper:
                 self._leave(await self._in(self._asking, partial(self._table.beat, node, self._keep_s)))
             except DatabaseUnreachable as error:
                 self._say_away(error)
-            except Exception:  # whatever it is passes, or the operator reads of it
+            except Exception:  # either it passes, or the operator sees it in the log; the beat must go on
                 logger.exception("this node could not say that it lives")
             await self._clock.sleep_until(self._clock.now_s() + BEAT_S)
 

@@ -1,8 +1,8 @@
-"""The table in which sessions are kept, so that a viewer whose node has died goes on at another one.
+"""The Postgres table that keeps sessions, so that a viewer whose node has died can go on at another node.
 
-`vivavoce.sessions` has a row for each session with a session socket, `vivavoce.nodes` one for each portal that shares
-the database. A row outlives its node by the time that the operator has set. Whose turn it is to speak for a session is
-decided here: a token leads to a row once. All times are the database's.
+`vivavoce.sessions` has a row for each session with a session socket, and `vivavoce.nodes` one for each portal that
+shares the database. Sessions outlive their node by the time that the operator has set. This table decides which node
+has a session: a token can be used only once. All times are by the database's clock.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from portal.jobs.postgres_tables import PostgresTables
 __all__ = ["NODE_SILENT_S", "Claimed", "KeptSession", "Node", "SessionTable", "nodes_of"]
 
 PATIENCE_S = 2.0
+"How long a call waits for the database."
 NODE_SILENT_S = 15
-"A portal that has not been heard of for so long is counted as gone."
+"A portal that has not reported for this long counts as gone."
 _TABLES = (
     "CREATE SCHEMA IF NOT EXISTS vivavoce",
     """CREATE TABLE IF NOT EXISTS vivavoce.nodes (
@@ -36,7 +37,11 @@ _GONE = ""
 
 @dataclass(frozen=True, slots=True)
 class KeptSession:
-    """token: what leads to it, hashed. owner: who has logged in, "" for nobody. state: JSON of whoever wrote it."""
+    """A session as it is written.
+
+    token: the hash of the viewer's token. owner: who has logged in, "" for nobody. state: JSON; see
+    portal/api/restoring.py.
+    """
 
     id: str
     token: str
@@ -47,7 +52,7 @@ class KeptSession:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a token has led to. It leads nowhere any more, until it is given back."""
+    """A session that was claimed by its token. The token leads nowhere now, unless the session is given back."""
 
     id: str
     token: str
@@ -56,7 +61,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A portal. id: of the process, which no other has; name: what people call it."""
+    """A portal. id: unique for each process. name: what people call it. taken, places: of its places for sessions."""
 
     id: str
     name: str
@@ -65,8 +70,9 @@ class Node:
 
 
 class SessionTable:
-    """Thread-safe; calls block for milliseconds, for some seconds where the database is away. All raise
-    DatabaseUnreachable.
+    """The tables of sessions and nodes. Thread-safe.
+
+    Calls block for milliseconds, or for some seconds if the database is away. All raise DatabaseUnreachable.
     """
 
     def __init__(self, database: PostgresDatabase) -> None:
@@ -75,9 +81,9 @@ class SessionTable:
     def write(
         self, node: str, rows: Sequence[KeptSession], back: Sequence[Claimed], erased: Collection[str]
     ) -> set[str]:
-        """Keep `rows` as they are now, give back what was claimed, and erase sessions by their ids.
+        """Write `rows`, give back the claimed sessions in `back`, and delete the sessions whose ids are in `erased`.
 
-        Returns the ids of rows that are not kept; see beat().
+        Returns the ids of rows that were not written, because they were claimed elsewhere or erased; see beat().
         """
         with self._tables.asked() as ask:
             if erased:
@@ -90,7 +96,7 @@ class SessionTable:
                 )
             if not rows:
                 return set()
-            # Sessions are erased with their node, so there has to be one, also before its first beat.
+            # Sessions are deleted together with their node's row, so that row has to exist even before the first beat.
             ask(
                 "INSERT INTO vivavoce.nodes (id, name, taken, places) VALUES (:node, '', 0, 0) ON CONFLICT DO NOTHING",
                 node=node,
@@ -108,7 +114,10 @@ class SessionTable:
             return {row.id for row in rows} - set(kept.scalars())
 
     def claim(self, token: str, owner: str) -> Claimed | None:
-        """What the token leads to; None: it was used, it is another person's, or there is nothing (any more)."""
+        """Take the session that the token leads to; from now on the token leads nowhere.
+
+        Returns None if the token was used before, belongs to another person, or leads to nothing.
+        """
         with self._tables.asked() as ask:
             found = ask(
                 "WITH found AS (SELECT id, state FROM vivavoce.sessions WHERE token = :token AND owner = :owner "
@@ -121,13 +130,16 @@ class SessionTable:
             return None if found is None else Claimed(found.id, token, found.state)
 
     def erase_all_of(self, avatar: str) -> int:
-        """Erase what was said with an avatar; nodes that still show it learn of it by beat(). Returns how many."""
+        """Erase the state of all sessions with an avatar. Nodes that still show it learn of that by beat().
+
+        Returns how many sessions there were.
+        """
         with self._tables.asked() as ask:
             erase = "UPDATE vivavoce.sessions SET token = :gone, state = '' WHERE avatar = :avatar"
             return ask(erase, gone=_GONE, avatar=avatar).rowcount
 
     def beat(self, node: Node, keep_s: float) -> set[str]:
-        """Say that this node lives, and erase what has outlived its node by `keep_s`.
+        """Report that this node is alive, and delete nodes silent for `keep_s` seconds, with their sessions.
 
         Returns the ids of this node's sessions that were claimed by others, or whose avatar was erased.
         """
@@ -146,12 +158,12 @@ class SessionTable:
             return set(ask(mine, id=node.id, gone=_GONE).scalars())
 
     def close(self) -> None:
-        """Let go of the database; more than once does no harm."""
+        """Close the connections to the database. Idempotent."""
         self._tables.close()
 
 
 def nodes_of(database: PostgresDatabase) -> list[Node]:
-    """The portals that share a database and are alive, by name. Changes nothing. Raises DatabaseUnreachable."""
+    """Return the portals that share a database and are alive, sorted by name. Raises DatabaseUnreachable."""
     tables = PostgresTables(database, (), PATIENCE_S)
     try:
         with tables.asked() as ask:

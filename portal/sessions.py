@@ -30,10 +30,11 @@ __all__ = ["DEPARTED_LOOK_S", "SessionManager"]
 logger = logging.getLogger(__name__)
 
 DEPARTED_LOOK_S = 5.0
+"How often sessions are checked for logins that were revoked."
 
 
 async def _taken_on_trust(_tts: str, _voice: str, _session: str) -> None:
-    """No voice is tried."""
+    """Accept every voice without trying it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,15 @@ class _OpenSession:
     session: Session
     identity: Mapping[str, str]
     ending: AsyncExitStack
-    "closes the session, then gives its place back"
+    "closing it closes the session, then gives its place back"
     person: Person
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    "one change after another, or the second would undo what the first changes"
+    "held while the session is changed: of two changes at once, the second would undo the first"
 
 
 @dataclass(eq=False)
 class SessionManager:
-    """Sessions from their opening to their end. Admission decides who gets in."""
+    """Opens, finds, changes and ends sessions. Admission decides who gets in."""
 
     engine: Engine
     library: AvatarLibrary
@@ -58,12 +59,13 @@ class SessionManager:
     default_avatar: str
     choice: Choice
     idle_timeout_s: float
-    "a session in which nobody said anything for so long is closed (a forgotten tab); 0: none ever"
+    "a session is closed after this long without anything said (a forgotten tab); 0: never"
     prepare_for: Callable[[str, str], Job]
-    "queues the preparation of an avatar (id) for a lip-sync backend, unless it is under way; blocks for milliseconds"
+    """queues a job that prepares an avatar (its id) for a lip-sync backend, or returns the one under way; blocks for
+    milliseconds"""
     try_voice: Callable[[str, str, str], Awaitable[object]] = _taken_on_trust
-    """has a voice that needs a service (synthesizer, voice or "", session's id) say something, before a session changes
-    to it; raises SpeechError"""
+    """has a service's voice say something before a session changes to it; arguments: synthesizer, voice or "" for its
+    default, session id; raises SpeechError"""
     tell: Tell = tell_nobody
     "tells webhooks that a session was opened or closed"
     _open: dict[str, _OpenSession] = field(default_factory=dict, init=False)
@@ -89,14 +91,14 @@ class SessionManager:
         identity: Mapping[str, str] = MappingProxyType({}),
         report: Callable[[int], Awaitable[None]] | None = None,
     ) -> Session:
-        """A started session; None means the portal's default.
+        """Open and start a session. None means the portal's default.
 
-        persona: what the viewer wishes of it; `voice` is the viewer's wish for one.
-        address: who asks, as limits count; "" if that is not known, and then it is not limited.
-        person: who has logged in; avatars that they may not see are not found. Sessions of one person, or of one
-            address where nobody logs in, share turns at the recogniser and the voices, and how often they may ask.
-        identity: who the client says that it is. It is kept for identity_of() and proves nothing.
-        report: wait in line if all places are taken, and call this with the position whenever it has changed.
+        persona: the viewer's wishes for the persona; its voice is taken from `voice`.
+        address: the client's address, for limits; "" if it is not known, and then no limit of addresses applies.
+        person: who has logged in; avatars that they may not see are not found. Sessions of one person (of one
+            address, where nobody logs in) take turns at the recogniser and the voices, and share a limit on requests.
+        identity: who the client says it is. It is kept for identity_of() and proves nothing.
+        report: if given, wait in line while all places are taken, and call this with each new position in the line.
 
         Raises LoginNeeded, AtCapacity, AddressFull, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError,
         BackendUnavailable, UnknownBackend, and QueueFull, DiskFull and FaceNotFound for an avatar that cannot be
@@ -110,9 +112,10 @@ class SessionManager:
                 wish, lambda: self._opened(avatar or self.default_avatar, choice, address, person), report
             )
             session = await ending.enter_async_context(place)
-            require_stay(person)  # who waits in line may be removed meanwhile
+            require_stay(person)  # their login may have been revoked while they waited in line
             self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all(), person)
-        async with AsyncExitStack() as unless_given:  # a viewer who leaves meanwhile leaves nobody who could end it
+        # If the viewer leaves during this look, nobody gets the session to close it, so it is closed here.
+        async with AsyncExitStack() as unless_given:
             unless_given.push_async_callback(self.close, session)
             await self._end_if_erased(session)
             unless_given.pop_all()
@@ -120,26 +123,27 @@ class SessionManager:
         return session
 
     def get(self, session_id: str) -> Session | None:
-        """The open session of that id; None if it has ended or never was.
+        """Return the open session with this id, or None if it has ended or never existed.
 
-        An id is no secret: it is written to the log and to the page. Whatever lets somebody act on a session by its id
-        has to ask who that is.
+        An id is no secret: it is written to the log and to the page. So whatever lets somebody act on a session by its
+        id has to check who they are.
         """
         found = self._open.get(session_id)
         return found.session if found else None
 
     def identity_of(self, session: Session) -> Mapping[str, str]:
-        """What the viewer's hello said of who this is; empty for a session that has ended."""
+        """Return what the viewer's hello said about who they are; empty for a session that has ended."""
         found = self._open.get(session.id)
         return found.identity if found else {}
 
     async def change(self, session: Session, given: Change, person: Person = ANYBODY) -> None:
-        """Go on as another avatar, with another voice, lip-sync or persona. A failure leaves the session as it was.
+        """Change the avatar, voice, lip-sync or persona of a running session. A failure leaves it as it was.
 
-        given: what is to change: avatar, tts, voice, speed, lipsync, prompt; None stands for what a session has that
-            asks for nothing. Another tts without a voice speaks with its default. person: see open().
+        given: what to change: avatar, tts, voice, speed, lipsync, prompt. None resets one to what a new session gets
+            by default. A new tts without a voice speaks with its default voice.
+        person: as in open().
 
-        Another avatar interrupts what is being said; for the rest see Session.change().
+        Changing the avatar interrupts what is being said; for the rest see Session.change().
 
         Raises BadRequest, SpeechError (the voice's service is down), SessionClosed, AtCapacity, UnknownBackend,
         BackendUnavailable, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError, QueueFull, DiskFull.
@@ -159,19 +163,21 @@ class SessionManager:
                 self.admission.room_made(frozenset(self.engine.devices_for(before)))
 
     def shown(self) -> set[str]:
-        """Ids of the avatars that sessions show now. Safe from any thread."""
+        """Return the ids of the avatars that sessions show now. Safe from any thread."""
         return {found.session.bundle.id for found in tuple(self._open.values())}
 
     async def close_all_of(self, avatar_id: str) -> int:
-        """End the sessions that show an avatar. Returns how many there were."""
+        """End the sessions that show an avatar. Return how many there were."""
         showing = [found.session for found in self._open.values() if found.session.bundle.id == avatar_id]
         for session in showing:
             await self.close(session)
         return len(showing)
 
     async def _end_if_erased(self, session: Session) -> None:
-        """Whoever erases an avatar ends the sessions that show it then. A session that loaded it meanwhile is not among
-        them, and looks by itself. Raises AvatarNotFound.
+        """Close a session whose avatar was erased while the session was being opened.
+
+        Erasing ends only the sessions that show the avatar at that moment, so one that was still loading it has to
+        look for itself. Raises AvatarNotFound.
         """
         avatar_id = session.bundle.id
         if not await asyncio.to_thread(session.bundle.path.exists):
@@ -195,8 +201,8 @@ class SessionManager:
             await self.close(found.session)
 
     def choose(self, voice: str | None, lipsync: str | None, tts: str | None, speed: float | None = None) -> Choice:
-        """The portal's choice of backends with a viewer's wishes."""
-        is_usual = tts in (None, self.choice.tts)  # another synthesizer lacks the portal's voice
+        """Return the portal's choice of backends, changed by a viewer's wishes."""
+        is_usual = tts in (None, self.choice.tts)  # another synthesizer does not have the portal's default voice
         return replace(
             self.choice,
             voice=voice or (self.choice.voice if is_usual else None),
@@ -218,7 +224,10 @@ class SessionManager:
         return replace(wished, persona=replace(choice.persona, voice=voice, prompt=prompt))
 
     async def _check_speaks(self, session: Session, choice: Choice) -> None:
-        """A service's voice says something before a session depends on it. Raises SpeechError, BackendUnavailable."""
+        """Have a service's voice say something before a session depends on it; other voices are not tried.
+
+        Raises SpeechError, BackendUnavailable.
+        """
         tts = await self.engine.backends.get("tts", choice.tts)
         voice = choice.persona.voice
         speaks = voice or next(iter(tts.voices), "")
@@ -243,7 +252,8 @@ class SessionManager:
             yield session
         finally:
             await self.engine.close_session(session)
-            if session.choice.lipsync != choice.lipsync:  # its place knows only where it began
+            # Leaving its place tells admission about the devices it began on; it may since have moved to others.
+            if session.choice.lipsync != choice.lipsync:
                 self.admission.room_made(frozenset(self.engine.devices_for(session.choice)))
 
     def _open_for(self, person: Person, avatar: str) -> AvatarBundle:
@@ -252,7 +262,11 @@ class SessionManager:
 
     @asynccontextmanager
     async def _loading(self, bundle: AvatarBundle) -> AsyncIterator[None]:
-        """What an avatar lacks to be shown is prepared. Raises AvatarNotFound: it was deleted while it was read."""
+        """Run a block that loads an avatar, and queue the preparation if parts of the avatar are missing.
+
+        Raises AvatarBeingPrepared (it was queued), AvatarNotFound (the avatar was deleted while it was read), and what
+        prepare_for() raises.
+        """
         try:
             yield
         except FileNotFoundError as error:
@@ -264,7 +278,10 @@ class SessionManager:
             raise AvatarBeingPrepared(error.avatar, error.backend, job.id) from error
 
     async def _reap_departed(self) -> None:
-        """The gate asks at a request; a session goes on without one, and has to be looked at by itself."""
+        """Close sessions whose viewer's login was revoked.
+
+        The login gate checks requests only, and an open session goes on without making any.
+        """
         clock = self.engine.clock
         while True:
             await clock.sleep_until(clock.now_s() + DEPARTED_LOOK_S)
@@ -284,5 +301,5 @@ class SessionManager:
 
 
 def _facts(session: Session, identity: Mapping[str, str]) -> Mapping[str, object]:
-    """What webhooks are told of it. identity: what the viewer says of who this is."""
+    """Return what webhooks are told about a session. identity: who the viewer says they are."""
     return {"session": session.id, "avatar": session.bundle.id, "identity": dict(identity)}

@@ -1,4 +1,4 @@
-"""Settings from every source at once, and plain words for one that cannot be used."""
+"""Loads the settings from all sources, and explains in plain words a value that cannot be used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_settings(command_line: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from every source; `command_line` holds only what was given there.
+    """Load the settings from all sources. command_line: only the settings that were given there.
 
     Raises SettingsError naming the setting, where it was set, and what it takes.
     """
@@ -36,7 +36,7 @@ def load_settings(command_line: Mapping[str, Any] | None = None) -> Settings:
         problem = error.errors()[0]
         name = str(problem["loc"][0])
         reason = problem["msg"].removeprefix("Value error, ")
-        # A secret that cannot be used may still be nearly the right one: it goes into no log.
+        # A refused secret may still be almost the right one, so it must not get into a log.
         refused = (
             "cannot be used"
             if Settings.model_fields[name].annotation is SecretStr
@@ -49,7 +49,7 @@ def load_settings(command_line: Mapping[str, Any] | None = None) -> Settings:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Environment variables that look like settings and are none."""
+    """Return the environment variables that look like settings but are none."""
     known = {*Settings.model_fields, "data"}
     return sorted(key for key in environ if key.startswith(PREFIX) and _setting_of(key) not in known)
 
@@ -59,7 +59,7 @@ def _setting_of(variable: str) -> str:
 
 
 def _origin(name: str, command_line: Mapping[str, object]) -> str:
-    """Where a value that failed came from, as a person would look for it."""
+    """Return where a refused value was set, in words that let a person find it."""
     if name in command_line:
         return f"The option --{option_name(name)}"
     variable = PREFIX + name.upper()

@@ -1,4 +1,4 @@
-"""Where settings come from besides the command line and the environment: the settings file, and the surroundings."""
+"""Sources of settings besides the command line and the environment: the settings file, and the surroundings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FILE_NAME", "SettingsError", "did_you_mean", "has_turn", "is_in_cont
 FILE_NAME = "vivavoce.toml"
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 CONTAINER_NETWORKS = ("127.0.0.0/8", "::1", "172.16.0.0/12", "10.88.0.0/16")
-"Docker's and Podman's own: a proxy in the next container, or the host's."
+"Loopback, and the networks that Docker and Podman create. A proxy there is in a neighbouring container or on the host."
 
 
 class SettingsError(VivavoceError, code="bad_settings"):
@@ -22,15 +22,15 @@ class SettingsError(VivavoceError, code="bad_settings"):
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A hint for who wrote `name`, which is no setting. names: all that are."""
+    """Return a hint for a person who wrote `name`, which is no setting. names: all settings."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"Did you mean '{near[0]}'?" if near else "`python launch.py --help` lists the settings."
 
 
 def read_file(path: Path, names: Iterable[str]) -> dict[str, object]:
-    """Values of a settings file, {} if there is none. names: of all settings.
+    """Return the values of a settings file, {} if there is no such file. names: of all settings.
 
-    Raises SettingsError: unreadable, no TOML, unknown names.
+    Raises SettingsError: the file cannot be read, is no TOML, or has an unknown name.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -50,20 +50,20 @@ def read_file(path: Path, names: Iterable[str]) -> dict[str, object]:
 
 
 def is_in_container() -> bool:
-    """Whether Docker or Podman runs us."""
+    """Whether this process runs in a container of Docker or Podman."""
     return any(Path(mark).exists() for mark in CONTAINER_MARKS)
 
 
 def has_turn(values: Mapping[str, object]) -> bool:
-    """Whether these values name a TURN server, or who lends one."""
+    """Whether these values name a TURN server, or a company that lends one."""
     return bool(values.get("turn_urls")) or values.get("turn_service", "none") != "none"
 
 
 def surroundings(environ: Mapping[str, str], turn: bool, is_container: bool = False) -> dict[str, object]:
-    """What the place we run in says: the weakest source, above the defaults only.
+    """Return the settings that the environment of the process implies. They override the defaults only.
 
-    turn: whether a TURN server is set. A Space lets no UDP in: without TURN its viewers would wait for a fallback
-    each time.
+    turn: whether a TURN server is set. A Hugging Face Space lets no UDP in, so without TURN every viewer would have to
+    wait until WebRTC fails; the WebSocket is used at once instead.
     """
     values: dict[str, object] = {"trusted_proxies": CONTAINER_NETWORKS} if is_container else {}
     if "SPACE_ID" in environ:

@@ -1,7 +1,7 @@
-"""What values settings take, beyond those that pydantic knows: paths, lists, names of backends, addresses.
+"""The types of settings that pydantic does not have: paths, lists, names of backends, addresses.
 
-Each type reads a value as it is written on the command line, in the environment or in the settings file, and says in
-plain words what is wrong with one that cannot be used.
+Each type reads a value as written on the command line, in the environment or in the settings file. For a value that
+cannot be used, it raises a ValueError that says in plain words what is wrong.
 """
 
 from __future__ import annotations
@@ -55,10 +55,11 @@ __all__ = [
 ]
 
 SECRET_BYTES = 32
+"""Shortest secret that signs something."""
 
 
 def absolute(path: Path) -> Path:
-    """The path from the root; `~` is the home folder."""
+    """Return the path as an absolute one; `~` is the home folder."""
     return path.expanduser().absolute()
 
 
@@ -74,7 +75,7 @@ def _split(value: object) -> object:
 
 
 class _Named:
-    """Validator: the name of a registered backend of that kind, or another word that is taken."""
+    """A validator that accepts the names of registered backends of one kind, and the given words."""
 
     def __init__(self, kind: str, *words: str) -> None:
         self._kind = kind
@@ -88,7 +89,7 @@ class _Named:
 
 
 def _long_enough(secret: SecretStr) -> SecretStr:
-    """HS256 is as safe as its secret is hard to guess (RFC 7518, 3.2)."""
+    """Refuse a secret that is too short. HS256 needs a key as long as its hash, 256 bits (RFC 7518, 3.2)."""
     if 0 < len(secret.get_secret_value().encode()) < SECRET_BYTES:
         raise ValueError(
             f"it must have {SECRET_BYTES} bytes or more; python -c 'import secrets; "
@@ -98,7 +99,7 @@ def _long_enough(secret: SecretStr) -> SecretStr:
 
 
 def _postgres(secret: SecretStr) -> SecretStr:
-    """What it says is never repeated: there is a password in it."""
+    """Check the address of a Postgres database. The error does not repeat it, because it contains a password."""
     if secret.get_secret_value():
         parts = urlsplit(secret.get_secret_value())
         if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
@@ -107,7 +108,7 @@ def _postgres(secret: SecretStr) -> SecretStr:
 
 
 def _store(url: str) -> str:
-    """Keys do not belong into it: it is shown to people."""
+    """Check the address of a store. Keys are refused in it, because the address is shown to people."""
     parts = urlsplit(url)
     if url and (not parts.scheme or not (parts.netloc or parts.path)):
         raise ValueError("it must be written like s3://bucket/folder or file:///mnt/share")
@@ -145,7 +146,7 @@ def _web_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _webrtc_address(text: str) -> str:
-    """A name is not looked up: candidates are addresses."""
+    """Check an address for WebRTC. Only digits are accepted: ICE candidates are addresses, and no name is looked up."""
     if text:
         address = parse_address(text)
         if address is None or address.is_unspecified or address.is_loopback or address.is_multicast:
@@ -154,7 +155,7 @@ def _webrtc_address(text: str) -> str:
 
 
 def _url_part(text: str) -> str:
-    """Whatever it names, it leads to no other address."""
+    """Allow only letters, digits, _ and -, so that the value, put into a URL, cannot lead to another address."""
     if not all(sign.isascii() and (sign.isalnum() or sign in "_-") for sign in text):
         raise ValueError("it may have letters, digits, _ and - only")
     return text
@@ -167,7 +168,7 @@ def _port_range(text: str) -> str:
 
 
 def _signs(secret: SecretStr) -> SecretStr:
-    """As _long_enough; after `whsec_` there has to be base64."""
+    """Check a secret like _long_enough(); what follows `whsec_` must also be base64."""
     text = _long_enough(secret).get_secret_value()
     if text.startswith("whsec_"):
         base64.b64decode(text.removeprefix("whsec_"), validate=True)
@@ -175,7 +176,7 @@ def _signs(secret: SecretStr) -> SecretStr:
 
 
 def _fields(value: object) -> object:
-    """Let a table be written as one string of JSON, on the command line and in the environment."""
+    """Let a table be written as one string of JSON, for the command line and the environment."""
     if not isinstance(value, str):
         return value
     try:

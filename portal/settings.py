@@ -1,8 +1,8 @@
-"""Every knob of Vivavoce, once: typed, with its unit in its name.
+"""All settings of Vivavoce, each defined once, with its type, and its unit in its name.
 
 A value is looked for on the command line (`--max-sessions 4`), then in the environment (`VIVAVOCE_MAX_SESSIONS=4`),
-then in the file `vivavoce.toml` of the data folder (`max_sessions = 4`; another file by `--config`), then in what the
-surroundings say (a Space, OPENAI_API_KEY), and is else the default written here.
+then in the file `vivavoce.toml` of the data folder (`max_sessions = 4`; `--config` names another file), then in what
+the surroundings imply (a Hugging Face Space, OPENAI_API_KEY). Otherwise the default written here applies.
 """
 
 from __future__ import annotations
@@ -45,13 +45,17 @@ OPEN_TO_ALL = (
     "Nobody has to log in: whoever reaches this port may talk, upload, and see and delete all avatars and clips. "
     "Set VIVAVOCE_PASSWORD, or add people with: python launch.py user NAME"
 )
-"Said to the operator where is_open_to_all()."
+"Warning to the operator, shown if is_open_to_all()."
 SHARE_EACH = 0.75
-"Of what is for all, the most that one address may have."
+"Largest share of the places, or of the UDP ports, that one address may have."
 
 
 class Settings(ReachSettings):
-    """How this portal runs. Descriptions are the help texts of the command line; `option` renames an option."""
+    """All settings of a portal.
+
+    The descriptions are the help texts of the command line. The key `option` in `json_schema_extra` gives an option a
+    name other than the setting's.
+    """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=True
@@ -278,39 +282,44 @@ class Settings(ReachSettings):
 
     @property
     def weights_folder(self) -> Path:
+        """The folder with the networks' weights."""
         return self.weights_dir or self.data_dir / "weights"
 
     @property
     def node(self) -> str:
-        """What this portal is called among several; "" where there is no database that they could share."""
+        """The portal's name among several that share a database; "" if there is no such database."""
         return (self.node_name or socket.gethostname()) if self.database_url.get_secret_value() else ""
 
     @property
     def places_each(self) -> int:
-        """How many of `max_sessions` viewers from one address may have."""
+        """How many of the `max_sessions` places viewers from one address may have."""
         return self.sessions_per_address or math.ceil(SHARE_EACH * self.max_sessions)
 
     @property
     def ports_each(self) -> int:
-        """How many of `webrtc_ports` one address may have; never fewer than what its viewers need."""
+        """How many of the `webrtc_ports` one address may have; never fewer than its viewers need."""
         return max(self.places_each, math.ceil(SHARE_EACH * len(self.reach.ports or ())))
 
     def offers_service(self, tts: str) -> bool:
-        """Whether viewers may choose a voice whose service is asked at its usual port of this machine.
+        """Whether viewers may choose a voice whose service runs at its usual port on this machine.
 
-        Whoever has the portal to themselves may: they would have to set up what they have just started.
+        They may if the portal can only be reached from this machine: then the viewer is the person who started that
+        service, and should not have to set it up once more. Otherwise the operator has to name the voice.
         """
         is_own = is_on_loopback(self) and not self.needs_login and not self.trusted_hosts
         return is_own or tts in (self.tts, *self.tts_services)
 
     def with_secrets(self) -> bytes:
-        """As one line of JSON, passwords and keys in clear: for a process of ours, never for a log."""
+        """Return all settings as one line of JSON, with passwords and keys in clear text.
+
+        This is for our own child processes, never for a log.
+        """
         secrets = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
         return json.dumps({**self.model_dump(mode="json"), **secrets}).encode()
 
     @property
     def users_path(self) -> Path:
-        """The file of people who may log in, whether it is there or not."""
+        """Path of the file of people who may log in, whether the file exists or not."""
         return self.users_file or self.data_dir / "users.json"
 
     @property
@@ -323,6 +332,7 @@ class Settings(ReachSettings):
 
     @property
     def signs_clips(self) -> bool:
+        """Whether clips and recordings are signed (C2PA)."""
         return self.c2pa or self.c2pa_certificate is not None or self.c2pa_key is not None
 
     @classmethod
@@ -350,18 +360,18 @@ class Settings(ReachSettings):
 
 
 def is_open_to_all(settings: Settings) -> bool:
-    """Whether people on other machines reach the portal and nobody has to log in."""
+    """Whether people on other machines can reach the portal without logging in."""
     return not is_on_loopback(settings) and not settings.needs_login
 
 
 def is_on_loopback(settings: Settings) -> bool:
-    """Whether only this machine reaches the portal, but for what a proxy passes on."""
+    """Whether only this machine can reach the portal directly. A proxy on it may still pass requests on."""
     address = parse_address(settings.host)
     return settings.host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _file_for(above: Mapping[str, object]) -> Path:
-    """The settings file, given what the stronger sources say."""
+    """Return the path of the settings file. above: values of the sources that override it. Raises SettingsError."""
     if above.get("config"):
         path = absolute(Path(str(above["config"])))
         if not path.is_file():
@@ -371,7 +381,7 @@ def _file_for(above: Mapping[str, object]) -> Path:
 
 
 def option_name(name: str) -> str:
-    """Setting -> command line option, without dashes in front: max_sessions -> max-sessions."""
+    """Return the command-line option of a setting, without leading dashes: max_sessions -> max-sessions."""
     extra = Settings.model_fields[name].json_schema_extra
     renamed = extra.get("option") if isinstance(extra, dict) else None
     return str(renamed or name).replace("_", "-")

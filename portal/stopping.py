@@ -1,4 +1,4 @@
-"""Stopping: the end of a portal, which a signal or an admin has asked for. What is being said is said first."""
+"""Stopping: ends the portal after a signal or an admin's request, once the current answers have been heard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class Stopping:
-    """leave: has all sessions leave, within a time of its own. aclose() ends waiting for that."""
+    """Ends the portal in order. leave: makes all sessions leave, within its own time limit."""
 
     def __init__(self, leave: Callable[[], Awaitable[None]]) -> None:
         self.over = asyncio.Event()
@@ -25,13 +25,13 @@ class Stopping:
         return self._leaving is not None
 
     def begin(self) -> None:
-        """To be called on the event loop. Idempotent."""
+        """Begin to stop. Call on the event loop. Idempotent."""
         if self._leaving is None:
             logger.warning("The portal stops: it takes no new sessions, and ends when answers have been heard.")
             self._leaving = asyncio.create_task(self._run(), name="stopping")
 
     async def aclose(self) -> None:
-        """Idempotent."""
+        """Stop waiting for the sessions to leave. Idempotent."""
         if self._leaving is not None:
             self._leaving.cancel()
             await asyncio.gather(self._leaving, return_exceptions=True)
@@ -39,7 +39,7 @@ class Stopping:
     async def _run(self) -> None:
         try:
             await self._leave()
-        except Exception:  # whatever it is, a portal that was told to stop has to stop
+        except Exception:  # whatever went wrong, a portal that was told to stop has to stop
             logger.exception("sessions could not leave in order")
         finally:
             self.over.set()

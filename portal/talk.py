@@ -1,4 +1,4 @@
-"""Sessions with people, and the engine that draws for them: the half of the portal that jobs never keep waiting."""
+"""The half of the portal for live sessions: sessions, their engine and transports. Jobs never make it wait."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ from portal.webhooks import Webhooks
 __all__ = ["Talk"]
 
 SPARE_SOCKETS, SPARE_SOCKETS_EACH = 256, 32
-"""Session sockets without a session: of all, and of one address. They wait in line, or have not greeted yet."""
+"""How many session sockets may be open beyond the places for sessions, in all and for one address. Such sockets wait in
+line, or have not sent their hello yet."""
 
 
 @dataclass(frozen=True)
 class Talk:
-    """Built at rest, started and ended by running()."""
+    """Everything for live sessions. build() starts nothing; running() starts and ends it."""
 
     settings: Settings
     engine: Engine
@@ -62,9 +63,9 @@ class Talk:
     programs: Programs
     webhooks: Webhooks
     clients: Clients
-    "of LiveTalking's API; none come unless it is on"
+    "sessions of LiveTalking's API; there are none unless that API is on"
     lent: LentServers | None
-    "TURN servers of a company"
+    "TURN servers borrowed from a company, if set up"
 
     @classmethod
     def build(
@@ -74,7 +75,7 @@ class Talk:
         prepare_for: Callable[[str, str], Job],
         kept: KeptRecordings | None = None,
     ) -> Talk:
-        """prepare_for: as SessionManager has it; kept: as Recordings has it."""
+        """Build it without starting anything. prepare_for: see SessionManager. kept: see Recordings."""
         engine = new_engine(settings)
         if settings.node:
             engine.metrics.node.info({"name": settings.node})
@@ -116,7 +117,7 @@ class Talk:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Sessions may be opened inside the block. What was started last is closed first."""
+        """Start everything; sessions may be opened inside the block. At its end, close in reverse order."""
         async with AsyncExitStack() as stack:
             await self.engine.start()
             stack.push_async_callback(self.engine.aclose)
@@ -141,12 +142,12 @@ class Talk:
             yield
 
     async def drain(self) -> None:
-        """Open no more sessions, and have those that there are leave when answers were heard; `drain_s` at most."""
+        """Open no more sessions, and let running ones leave once their answers were heard, within `drain_s`."""
         self.sessions.admission.is_closed = True
         await self.socket.drain(self.settings.drain_s)
 
     def routers(self) -> list[APIRouter]:
-        """Its part of the API."""
+        """Return the routers of its part of the API."""
         metrics = APIRouter()
 
         @metrics.get("/metrics", include_in_schema=False)
@@ -173,11 +174,11 @@ def _socket(
     webhooks: Webhooks,
     keeper: SessionKeeper | NoKeeper,
 ) -> SessionSocket:
-    """The session socket, with what carries pictures and sound to its viewers."""
+    """Return the session socket, with the transports for pictures and sound."""
     engine = sessions.engine
 
     def ice_servers() -> tuple[IceServer, ...]:
-        own = settings.ice_servers(time.time())  # the time of day: the TURN server reads it, too
+        own = settings.ice_servers(time.time())  # the wall clock, because the TURN server checks the expiry against it
         return own + (lent.servers() if lent else ())
 
     transports = BackendTransports(
@@ -199,7 +200,7 @@ def _socket(
         sockets=settings.max_sessions + SPARE_SOCKETS,
         sockets_each=settings.places_each + SPARE_SOCKETS_EACH,
         watch_links=settings.watch_links and not settings.kiosk,
-        offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # all of a class may reload their pages at once
+        offers_each=max(OFFERS_EACH, 2 * settings.places_each),  # a whole class may reload its pages at once
         tell=webhooks.tell,
         keeper=keeper,
     )

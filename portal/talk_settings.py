@@ -1,4 +1,4 @@
-"""Settings of the start, and of what an avatar talks and hears through. `settings.py` has the rest, and all as one."""
+"""Settings of the start, and of the backends that answer, speak and hear. `settings.py` puts all settings together."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _key(variable: str) -> SecretStr:
-    """The setting of a service's key. variable: its name in the environment."""
+    """Return the field for a service's key. variable: its name in the environment."""
     told = f"key for that server; {variable} in the environment keeps it out of lists of processes"
     return Field(SecretStr(""), description=told)
 
 
 class StartSettings(BaseSettings):
-    """Where this portal keeps its files and listens."""
+    """Where this portal keeps its files, and where it listens."""
 
     config: AbsolutePath | None = Field(
         None, description=f"settings file to read; default: {FILE_NAME} in the data folder"
@@ -160,7 +160,7 @@ class TalkSettings(StartSettings):
 
     @property
     def history_tokens(self) -> int:
-        """The bound on a conversation, whichever of its two settings was used."""
+        """Most tokens of a conversation sent to the language model, from whichever of the two settings was used."""
         if self.llm_history_characters is None:
             return self.llm_history_tokens
         return self.llm_history_characters // 3

@@ -1,4 +1,4 @@
-"""VoicePreviews: one short sentence of a voice, for somebody who chooses one."""
+"""VoicePreviews: speaks one short sentence with a voice, for people who are choosing one."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from portal.http.limits import AddressShares
 __all__ = ["SENTENCES", "VoicePreviews", "language_for"]
 
 AT_A_TIME: Final = 2
-"""Of one backend. Voices on this machine take the processor from people who talk."""
+"""Previews that one backend makes at a time. Voices on this machine take processor time from live sessions."""
 MOST_WANTED: Final = 16
-"""Different ones of a backend that are being made or wait for it."""
+"""Most different previews of one backend that are being made or wait for it."""
 MOST_EACH: Final = 3
-"""Of one address at one time. A page asks for one, and gives up the one before."""
+"""Most previews that one address may wait for. A page asks for one, and gives up the one before."""
 LONGEST_S: Final = 10.0
+"""Longest sound of a preview."""
 KEPT_BYTES: Final = 32 * 2**20
-"""Some two hundred sentences. The one that was not asked for longest goes first."""
+"""Most memory for finished previews, some two hundred. The least recently used goes first."""
 SENTENCES: Final = {
     "en": "Hello! This is what I sound like.",
     "zh": "你好！这就是我的声音。",
@@ -63,9 +64,10 @@ SENTENCES: Final = {
     "ko": "안녕하세요! 이것이 제 목소리입니다.",
     "th": "สวัสดี นี่คือเสียงของฉัน",
 }
-"""Of other languages a voice says the English one, as far as it can."""
+"""What a voice says, by language. A voice of any other language tries the English sentence."""
 _IN_NAME: Final = re.compile(r"(?:^|-)([a-z]{2})(?=[-_]|$)")
-"""Names of many voices begin with a language, or with the backend and a language: zh-CN-YunxiNeural, pico-de-DE."""
+"""Finds the language in a voice's name. Many begin with it, or with the backend and it: zh-CN-YunxiNeural, pico-de-DE.
+"""
 
 
 @dataclass(slots=True)
@@ -75,12 +77,10 @@ class _Making:
 
 
 class VoicePreviews:
-    """However many ask for the same one, it is made once, and it is kept.
+    """Makes previews of voices. Each is made once, however many people ask for it, and then kept.
 
-    Each backend has a line of its own: a service that does not answer holds up those who want to hear it, and nobody
-    else. One address has a few places in all lines together.
-
-    A service is asked for a sentence of each voice at most, as long as all of them are kept.
+    Each backend has a line of its own, so a service that does not answer delays only people who want to hear it. One
+    address has a few places in all lines together.
     """
 
     def __init__(self, backends: Backends, patience_s: float) -> None:
@@ -93,9 +93,11 @@ class VoicePreviews:
         self._kept: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
 
     async def of(self, tts: str, voice: str, language: str, address: str) -> bytes:
-        """A WAV file. When nobody waits for it any more, the voice stops.
+        """Return a preview as a WAV file. If all who wait for it give up, the voice stops.
 
-        voice: empty for the backend's default. language, address: of who asks; voices that speak several take theirs.
+        voice: empty for the backend's default. language: the listener's, used by voices that speak several languages.
+        address: the client's address, for limits.
+
         Raises BadRequest, BackendUnavailable, AskedTooOften, SpeechError, SessionClosed.
         """
         if tts not in registry.names("tts"):
@@ -120,7 +122,7 @@ class VoicePreviews:
                     self._making.pop(key, None)
 
     async def aclose(self) -> None:
-        """Give up what is being made. Idempotent."""
+        """Cancel the previews that are being made. Idempotent."""
         tasks = [making.task for making in self._making.values()]
         for task in tasks:
             task.cancel()
@@ -153,7 +155,10 @@ def _silent(reason: str) -> SpeechError:
 
 
 def language_for(voice: str, spoken: frozenset[str], language: str) -> str:
-    """The language that a voice's name says, else the one of who asks, else English, as far as the voice speaks it."""
+    """Choose the language of a preview, among those that the voice speaks.
+
+    The order is: the language in the voice's name, the listener's language, English, any other.
+    """
     named = _IN_NAME.findall(voice)
     return next((code for code in (*named, language, "en") if code in spoken), min(spoken))
 
@@ -165,7 +170,7 @@ def _spoken_by(synthesizer: SpeechSynthesizer, voice: str) -> frozenset[str]:
 
 
 async def _spoken(synthesizer: SpeechSynthesizer, sentence: str, voice: str | None) -> bytes:
-    """As in a session: the common loudness, and no silence before it."""
+    """Return a sentence as a WAV file, as it sounds in a session: at the usual loudness, without silence before it."""
     polish = VoicePolish()
     parts: list[FloatArray] = []
     rate_hz = synthesizer.sample_rate

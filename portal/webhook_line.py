@@ -1,4 +1,4 @@
-"""What waits for one address that is told of events, and what becomes of it."""
+"""The line of requests that wait to be sent to one webhook address, with retries and a limit on the backlog."""
 
 from __future__ import annotations
 
@@ -32,17 +32,22 @@ logger = logging.getLogger(__name__)
 
 WAITING_BOUND: Final = 1000
 WAITING_BYTES: Final = 8_000_000
-"""Requests that may wait for one address, and how much. Of more, the oldest of whoever has most is dropped. What a file
-depends on is dropped last: many who talk would otherwise keep others' recordings and jobs from being told of."""
+"""Limits on the number and the total size of requests that wait for one address. Beyond them, the oldest request of the
+subject with most is dropped."""
 KEPT_LONGEST: Final = ("recording.", "job.")
+"""Events that are dropped last. Otherwise, news of many conversations would push out the news that a recording or a job
+is complete."""
 PAUSES_S: Final = (1.0, 5.0, 20.0)
-"""Before what was not taken is sent again; then it is given up."""
+"""Pauses before each new try; after the last one fails, the request is given up."""
 ITS_OWN_FAULT: Final = frozenset({500})
-"""Answers of a receiver that is there, and cannot take this one request. Others need not wait for it."""
+"""HTTP statuses that mean: the receiver is up, but cannot take this request. Other requests need not wait for it."""
 
 
 def signature_of(secret: str, request_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`. secret: any text, or `whsec_` and the key in base64."""
+    """Return the value of the header `webhook-signature`, as Standard Webhooks defines it.
+
+    secret: any text, or `whsec_` and the key in base64. timestamp: seconds since the epoch.
+    """
     key = base64.b64decode(secret.removeprefix("whsec_")) if secret.startswith("whsec_") else secret.encode()
     signed = f"{request_id}.{timestamp}.".encode() + body
     return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
@@ -50,35 +55,46 @@ def signature_of(secret: str, request_id: str, timestamp: int, body: bytes) -> s
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
+    """A request that waits to be sent."""
+
     id: str
     event: str
     subject: str
-    "the session, job or task that it is about: requests about one subject keep their order"
+    "the session, job or task it is about; requests about one subject keep their order"
     address: str
     body: bytes
 
     @property
     def weight(self) -> float:
-        """Bytes, of which a small one counts for as many as keep the number within its bound."""
+        """Its size in bytes, counted against WAITING_BYTES.
+
+        A small request counts for at least WAITING_BYTES / WAITING_BOUND, so the one limit also keeps the number of
+        requests within WAITING_BOUND.
+        """
         return max(WAITING_BYTES // WAITING_BOUND, len(self.body))
 
     @property
     def may_go(self) -> bool:
+        """Whether it is among the events that are dropped first."""
         return not self.event.startswith(KEPT_LONGEST)
 
 
 class _Outcome(Enum):
     ENDED = auto()
-    "taken, or given up"
+    "the request was delivered, or given up"
     WAITS = auto()
-    "it is to be sent again, and others about its subject wait for it"
+    "the request is to be sent again, and only others about its subject wait for it"
     ALL_WAIT = auto()
-    "the receiver is away"
+    "the receiver is away, so the whole line waits"
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookSender:
-    """Tries to send requests, and counts what became of them."""
+    """Tries to send requests, and counts the results.
+
+    secret: signs requests; "" for no signature. count: called with "delivered", "failed" or "dropped".
+    wall_s: returns seconds since the epoch.
+    """
 
     poster: Poster
     secret: str
@@ -87,21 +103,21 @@ class WebhookSender:
     wall_s: Callable[[], float]
 
     async def send(self, request: WebhookRequest, tries: int) -> _Outcome:
-        """tries: that were made before."""
+        """Try once to send a request. tries: how many were made before."""
         fault, outcome = await self._try(request)
         if not fault:
             self.count("delivered")
             return _Outcome.ENDED
         if outcome is not _Outcome.ENDED and tries < len(PAUSES_S):
             return outcome
-        # Not the whole address: its path may be a secret.
+        # Only the host is logged, because the path may be a secret.
         host = parse_web_address(request.address).hostname
         logger.warning("the webhook at %s has not taken %s: %s", host, request.event, fault)
         self.count("failed")
         return _Outcome.ENDED
 
     async def _try(self, request: WebhookRequest) -> tuple[str, _Outcome]:
-        """What went wrong, nothing if it went well; and what to do then, if there is another try."""
+        """Try once. Return what went wrong ("" for nothing), and the outcome provided that another try is allowed."""
         timestamp = int(self.wall_s())
         headers = {"webhook-id": request.id, "webhook-timestamp": str(timestamp)}
         if self.secret:
@@ -126,19 +142,19 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Subject:
-    """Requests about one session, job or task, the first of which is sent next."""
+    """Requests about one session, job or task, in the order in which they are sent."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
     due_s: float = 0.0
     is_in_hand: bool = False
-    "one of its requests is being sent just now"
+    "whether one of its requests is being sent now, and so is not in `waiting`"
 
     def weight(self, *, may_go: bool = False) -> float:
-        """Of what waits; may_go: of that only what may be dropped first."""
+        """Return the total weight of its waiting requests. may_go: count only those that are dropped first."""
         return sum(one.request.weight for one in self.waiting if one.request.may_go or not may_go)
 
     def drop_oldest(self) -> float:
-        """Drop what may go first. Returns its weight."""
+        """Drop the oldest request that may go, or else the oldest of all. Return its weight."""
         place = next((place for place, one in enumerate(self.waiting) if one.request.may_go), 0)
         dropped = self.waiting[place].request
         del self.waiting[place]
@@ -146,22 +162,24 @@ class _Subject:
 
 
 class WebhookLine:
-    """Sends requests to one address, one after another. Subjects take turns: a session of many turns delays news of
-    nobody else, and beyond the bound its own are dropped.
+    """Sends requests to one address, one after another. Subjects take turns.
 
-    A request that the receiver cannot take waits for its next try, and later ones about the same subject behind it. So
-    somebody whose request is refused again and again delays nobody else either.
+    So a session with many turns does not delay news of others; beyond the limit, its own news is dropped.
+
+    A request that the receiver cannot take waits for its next try, with later ones about the same subject behind it.
+    So a request that is refused again and again does not delay other subjects either.
     """
 
     def __init__(self, sender: WebhookSender) -> None:
         self._sender = sender
         self._clock = sender.clock
-        self._subjects: dict[str, _Subject] = {}  # by name; the one whose turn was last is the last
+        self._subjects: dict[str, _Subject] = {}  # by name; the one served last is at the end
         self._held = 0.0
         self._closed = False
         self._changed = asyncio.Event()
 
     def put(self, request: WebhookRequest) -> None:
+        """Add a request to the line. Never waits; drops older ones beyond the limit."""
         if self._closed:
             self._sender.count("dropped")
             return
@@ -172,7 +190,7 @@ class WebhookLine:
         self._changed.set()
 
     async def run(self) -> None:
-        """Until close(); then what has to be sent again is tried once more."""
+        """Send requests until close(). After that, send what still waits once, without pauses between tries."""
         while (name := self._next()) is not None or not self._closed:
             if name is None:
                 await self._pause()
@@ -188,12 +206,12 @@ class WebhookLine:
         self._changed.set()
 
     def _next(self) -> str | None:
-        """Whose turn it is; None: nothing is due."""
+        """Return the subject whose turn it is, or None if nothing is due."""
         now_s = self._clock.now_s()
         return next((name for name, one in self._subjects.items() if one.waiting and one.due_s <= now_s), None)
 
     async def _pause(self) -> None:
-        """Until something is due, or has come."""
+        """Wait until a request is due, or a new one has come."""
         self._changed.clear()
         due_s = min((one.due_s for one in self._subjects.values()), default=None)
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._changed.wait())]
@@ -206,8 +224,8 @@ class WebhookLine:
                 wait.cancel()
 
     async def _send_one(self, name: str) -> None:
-        """The first request of a subject. While the receiver is away, it is the one that is tried."""
-        subject = self._subjects[name] = self._subjects.pop(name)
+        """Send the first request of a subject. While the receiver is away, keep trying this one; all others wait."""
+        subject = self._subjects[name] = self._subjects.pop(name)  # moves it to the end: others come first next time
         one, subject.is_in_hand = subject.waiting.popleft(), True
         self._held -= one.request.weight
         while (outcome := await self._sender.send(one.request, one.tries)) is not _Outcome.ENDED:
@@ -224,7 +242,7 @@ class WebhookLine:
             del self._subjects[name]
 
     def _drop_one(self) -> None:
-        """Of whoever has most of what may go."""
+        """Drop a request of the subject with most requests that may go; if none may, of the subject with most."""
         full = ((name, one) for name, one in self._subjects.items() if one.waiting)
         name, most = max(full, key=lambda found: (found[1].weight(may_go=True), found[1].weight()))
         self._held -= most.drop_oldest()

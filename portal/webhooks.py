@@ -1,8 +1,8 @@
-"""Webhooks: addresses of the operator that are told what happens here, by POST requests of JSON.
+"""Webhooks: the operator's addresses that are told about events here, by POST requests with JSON.
 
-Each address has a line of its own (webhook_line.py). Nothing that happens waits for one: beyond the bound the oldest is
-dropped and counted. What is not taken is sent again, later and under the same id. Requests are signed as Standard
-Webhooks (standardwebhooks.com) has it, for which there are libraries in many languages.
+Each address has a line of its own (webhook_line.py). Telling never waits: beyond the line's limit, old requests are
+dropped and counted. A request that fails is sent again later, under the same id. Requests are signed as defined by
+Standard Webhooks (standardwebhooks.com), for which there are libraries in many languages.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ if TYPE_CHECKING:
 __all__ = ["LAST_S", "Tell", "Webhooks", "tell_nobody"]
 
 Tell = Callable[[str, Mapping[str, object]], None]
-"""The type of an event, and its facts. Never waits."""
+"""A callable that tells webhooks about an event: its type and its facts. Never waits."""
 LAST_S: Final = 2.0
-"""How long what waits may take when the portal ends."""
+"""How long the sending of waiting requests may take when the portal ends."""
 
 
 def tell_nobody(_event: str, _facts: Mapping[str, object]) -> None:
-    """A Tell for where nobody wants to know."""
+    """A Tell that tells nobody."""
 
 
 class Webhooks:
     """All webhooks of this portal. Used on one event loop.
 
-    count: called with what has become of a request: delivered, failed or dropped.
-    wall_s: seconds since the epoch.
+    count: called with the result of each request: delivered, failed or dropped.
+    wall_s: returns seconds since the epoch.
+    timeout_s: limit for one request.
+    last_s: see LAST_S.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Webhooks:
 
     @property
     def has_listeners(self) -> bool:
-        """Whether anybody wants to know anything."""
+        """Whether any address is to be told of anything."""
         return bool(self._told or self._allowed)
 
     async def start(self) -> None:
@@ -82,17 +84,17 @@ class Webhooks:
             line.put(WebhookRequest(request_id, event, _subject_of(facts), address, body))
 
     def check_notifiable(self, address: str) -> None:
-        """Raises BadRequest: a caller may not have anything sent there."""
+        """Raise BadRequest if callers may not have anything sent to this address."""
         self._line_to(address)
 
     def notify(self, address: str, event: str, facts: Mapping[str, object]) -> None:
-        """Send facts as they are to an address that a caller has named. Never waits. Raises BadRequest."""
+        """Send facts, without an envelope, to an address that a caller has named. Never waits. Raises BadRequest."""
         body = _as_json(dict(facts))
         request_id = f"msg_{secrets.token_hex(12)}"
         self._line_to(address).put(WebhookRequest(request_id, event, _subject_of(facts), address, body))
 
     async def aclose(self) -> None:
-        """Send what waits, for a moment; then drop it. Idempotent."""
+        """Send what waits, for at most `last_s`, then drop the rest. Idempotent."""
         for line in (*self._told.values(), *self._allowed.values()):
             line.close()
         if self._tasks:
@@ -116,10 +118,10 @@ class Webhooks:
 
 
 def _subject_of(facts: Mapping[str, object]) -> str:
-    """The session, job or task that facts are about; "" for anything else."""
+    """Return the id of the session, job or task that facts are about; "" for anything else."""
     return str(next((facts[key] for key in ("session", "id", "task_id") if key in facts), ""))
 
 
 def _as_json(facts: Mapping[str, object]) -> bytes:
-    """UTF-8: in ASCII an emoji takes three times as much."""
+    """Return facts as JSON in UTF-8: as an ASCII escape, an emoji would take three times the bytes."""
     return json.dumps(facts, default=str, ensure_ascii=False).encode(errors="replace")
