@@ -1,4 +1,4 @@
-"""Hosts, origins, networks and paths as text: read, checked, and brought into the form in which they are compared."""
+"""Parses hosts, origins, networks and paths: checks them, and brings them into a form that can be compared."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ ABSOLUTE = re.compile(r"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 FIRST_FREE_PORT, LAST_PORT = 1024, 65_535
 DEFAULT_PORTS = {"http": 80, "https": 443}
 OWN_DOMAINS = ("local", "localhost", "lan", "home", "internal", "intranet", "corp", "private", "home.arpa")
-"""Nobody can own a name below these: they are for a house or a company. Nor a name without a dot, but for those who run
-a top-level domain, who must not give it an address."""
+"""Domains for use inside a house or a company; nobody on the internet can own a name below them. The same is true of
+names without a dot: only the owners of a top-level domain could, and they must not give it an address."""
 LEADS_UP = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 
 def parse_origin(text: str) -> str:
-    """An origin as it is compared: "https://EXAMPLE.org:443/page" -> "https://example.org".
+    """Return an origin in the form to compare: "https://EXAMPLE.org:443/page" -> "https://example.org".
 
-    Raises ValueError: no scheme, or no host.
+    Raises ValueError: it has no scheme, or no host.
     """
     parts = urlsplit(text.strip())
     scheme = parts.scheme.lower()
@@ -55,10 +55,10 @@ def parse_origin(text: str) -> str:
 
 
 def parse_host(text: str) -> tuple[str, int | None]:
-    """A Host header as it is compared, and its port: "Portal.Example.:80" -> ("portal.example", 80).
+    """Split a Host header into the host, in the form to compare, and the port: "Portal.Ex.:80" -> ("portal.ex", 80).
 
-    A dot at the end of a name and a colon without a port make no difference; an IPv6 address is written the short way,
-    "[0:0::1]" -> "[::1]". Raises ValueError: it is none, such as one with an empty label, or port 0.
+    A dot at the end of the name and a colon without a port are ignored. An IPv6 address is shortened: "[0:0::1]" ->
+    "[::1]". Raises ValueError: it is no host, for instance because of an empty label or port 0.
     """
     found = HOST.fullmatch(text.strip())
     if found is None or len(found["name"] or "") > MOST_NAME_CHARS:
@@ -70,13 +70,19 @@ def parse_host(text: str) -> tuple[str, int | None]:
 
 
 def split_target(target: str) -> tuple[str, str] | None:
-    """What is asked for as to a proxy, "http://portal.example/path" -> ("portal.example", "/path"); None for a path."""
+    """Split a request target in the form for proxies: "http://portal.example/path" -> ("portal.example", "/path").
+
+    Returns None for a plain path.
+    """
     found = ABSOLUTE.fullmatch(target)
     return None if found is None else (found[1], found[2] or "/")
 
 
 def parse_host_pattern(text: str) -> str:
-    """A host name, "*.example.org" for all names below one, or "*" for any. Raises ValueError: none of these."""
+    """Check a pattern of host names: a name, "*.example.org" for all names below one, or "*" for any.
+
+    Returns it in the form to compare. Raises ValueError: it is none of these.
+    """
     if text == "*":
         return text
     wild = text.startswith("*.")
@@ -85,14 +91,14 @@ def parse_host_pattern(text: str) -> str:
 
 
 def is_local_name(name: str) -> bool:
-    """Whether a name can only be one of this house, such as "nas" or "nas.lan"; small letters."""
+    """Whether a name (in lower case) can only be one of the local network, such as "nas" or "nas.lan"."""
     return "." not in name or name.endswith(tuple(f".{domain}" for domain in OWN_DOMAINS))
 
 
 def parse_web_address(text: str) -> SplitResult:
-    """An address to which something is sent: http or https, with a host, without a password or a fragment.
+    """Split an address to send something to: http or https, with a host, without a password or a fragment.
 
-    Raises ValueError: it is none, or its path leads upwards.
+    Raises ValueError: it is no such address, or its path contains "..".
     """
     parts = urlsplit(text)
     plain = text.isascii() and text.isprintable() and not {" ", "\\", "#", "@"} & set(text)
@@ -103,12 +109,12 @@ def parse_web_address(text: str) -> SplitResult:
 
 
 def is_below_web(address: str, allowed: str) -> bool:
-    """Whether a web address is the allowed one, or on the same server below its path. Raises ValueError."""
+    """Whether a web address is the allowed one, or lies below its path on the same server. Raises ValueError."""
     return lies_below(parse_web_address(address), parse_web_address(allowed), DEFAULT_PORTS)
 
 
 def parse_networks(texts: Collection[str]) -> tuple[Network, ...]:
-    """Addresses and networks, e.g. "10.0.0.0/8"; "*" is every one. Raises ValueError naming the one it cannot read."""
+    """Parse addresses and networks, e.g. "10.0.0.0/8"; "*" stands for all. Raises ValueError naming the faulty one."""
     networks = []
     for text in texts:
         for part in ("0.0.0.0/0", "::/0") if text == "*" else (text,):
@@ -120,7 +126,7 @@ def parse_networks(texts: Collection[str]) -> tuple[Network, ...]:
 
 
 def parse_ports(text: str) -> range:
-    """Ports that need no rights, "40000-40999" -> range(40000, 41000). Raises ValueError: no such range."""
+    """Parse a range of unprivileged ports: "40000-40999" -> range(40000, 41000). Raises ValueError: it is none."""
     first, dash, last = text.partition("-")
     if dash and all(part.isascii() and part.isdecimal() and len(part) <= 5 for part in (first, last)):
         ports = range(int(first), int(last) + 1)
@@ -130,7 +136,7 @@ def parse_ports(text: str) -> range:
 
 
 def parse_root_path(text: str) -> str:
-    """The path as it is used: "avatar/" -> "/avatar", "/" -> "". Raises ValueError: no plain path."""
+    """Return a root path as it is used: "avatar/" -> "/avatar", "/" -> "". Raises ValueError: it is no plain path."""
     path = f"/{text.strip('/')}" if text.strip("/") else ""
     if path and not is_path(path):
         raise ValueError("write a path of letters, digits and . _ ~ -, such as /avatar")
@@ -138,11 +144,14 @@ def parse_root_path(text: str) -> str:
 
 
 def is_path(path: str) -> bool:
+    """Whether this is a plain path, without special characters, empty segments or ".."."""
     return PATH.fullmatch(path) is not None and ".." not in path.split("/")
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
+    """An IPv4 or IPv6 network, as integers, because that is faster to compare than the objects of ipaddress."""
+
     version: int
     first: int
     mask: int
@@ -157,7 +166,10 @@ class Network:
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Also with a port, in brackets, with a zone, or an IPv4 address written as an IPv6 one."""
+    """Parse an IP address; None if it is none.
+
+    It may have a port, brackets or a zone, or be an IPv4 address written as an IPv6 one, which is returned as IPv4.
+    """
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -172,10 +184,10 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _as_browsers_write(name: str) -> str:
-    """A name in letters of any script as browsers send it: "münchen.de" -> "xn--mnchen-3ya.de"."""
+    """Return a name in any script as browsers send it: "münchen.de" -> "xn--mnchen-3ya.de"."""
     if name.isascii() or len(name) > MOST_NAME_CHARS:
         return name
     try:
         return name.encode("idna").decode("ascii")
     except UnicodeError:
-        return name  # is refused as any other that is none
+        return name  # the caller refuses it like any other invalid name

@@ -1,6 +1,6 @@
-"""Who changed what, and when: a line of JSON for each request that changes something, and for each login.
+"""The audit log: who changed what and when, as a line of JSON for each request that changes something and each login.
 
-What was refused, and who came and went, has a file of its own: anybody can make many such lines.
+Refused requests, logins and logouts go to a file of their own, because anybody can cause many such lines.
 """
 
 from __future__ import annotations
@@ -23,31 +23,33 @@ __all__ = ["AUDIT_FILE", "TRIED_FILE", "AuditLog", "Audited"]
 logger = logging.getLogger(__name__)
 
 AUDIT_FILE, TRIED_FILE = "audit.jsonl", "audit_tried.jsonl"
-"In the data folder: what was done; what was refused, and who logged in, out, or tried to."
+"""Files in the data folder. The first has what was done; the second what was refused, and who logged in or out or tried
+to."""
 FILE_BYTES = 10_000_000
 OLDER_FILES = 5
 DOORS = ("/login", "/logout")
 NAMED = ("avatar_id", "job_id", "name", "backend")
-"Of an address. Other parts of addresses are secrets (of sessions, watch links and recordings), and are left out."
+"Parameters of addresses that are logged. Others are secrets (of sessions, watch links, recordings) and are left out."
 LONGEST = 80
 Now = Callable[[], datetime]
 
 
 class AuditLog:
-    """Lines in two files of a folder. Each is set aside at 10 MB; the five last ones are kept. Thread-safe.
+    """Writes lines to two files in a folder. A file is rotated at 10 MB, and five older ones are kept. Thread-safe.
 
-    What cannot be written (a full disk) is left out, and the log says so once: people's requests go on.
+    If a line cannot be written (the disk is full), it is left out, and the portal's log says so once. Requests are
+    served all the same.
     """
 
     def __init__(self, folder: Path) -> None:
         self._done, self._tried = _Lines(folder / AUDIT_FILE), _Lines(folder / TRIED_FILE)
 
     def write(self, line: dict[str, object], *, is_done: bool) -> None:
-        """line: JSON. is_done: it changed something; others cannot drive it out."""
-        text = json.dumps(line, ensure_ascii=True)  # one line, whatever people call their things
+        """Write a line. is_done: it changed something, so it goes to the file that refused requests cannot fill."""
+        text = json.dumps(line, ensure_ascii=True)  # escapes line separators, so it stays one line
         file = self._done if is_done else self._tried
         file.handle(logging.makeLogRecord({"msg": "%s", "args": (text,)}))
-        file.close()  # until the next line, which may come in a week
+        file.close()  # it opens again for the next line, which may come in a week
 
 
 class _Lines(RotatingFileHandler):
@@ -56,14 +58,14 @@ class _Lines(RotatingFileHandler):
         self._failed = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as logging calls it
-        """logging's own way would write a traceback to stderr for each line."""
+        """Warn once. The default would write a traceback to stderr for each line."""
         if not self._failed:
             logger.warning("The audit log %s cannot be written; what follows is left out.", self.baseFilename)
         self._failed = True
 
 
 class Audited:
-    """ASGI middleware around the Gate: notes what was asked, by whom, and how it was answered."""
+    """ASGI middleware around the Gate: logs what was asked, by whom, and how it was answered."""
 
     def __init__(self, app: ASGIApp, log: AuditLog, now: Now = lambda: datetime.now(UTC)) -> None:
         self._app = app
@@ -74,7 +76,7 @@ class Audited:
         if scope["type"] != "http" or scope["method"] in HARMLESS:
             await self._app(scope, receive, send)
             return
-        status = 0  # stays so if the connection broke before there was an answer
+        status = 0  # stays 0 if the connection broke before there was an answer
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -99,7 +101,7 @@ class Audited:
 
 
 def _route_of(scope: Scope) -> str | None:
-    """The address without what was asked for in it; None where there is nothing at that address."""
+    """Return the address's route, with names of parameters instead of values; None if nothing is at that address."""
     if "route" in scope:
         return str(scope["route"].path)
     path = path_below(scope)

@@ -1,4 +1,4 @@
-"""Bodies of requests: none larger than its address takes, none that stops coming."""
+"""Limits on the bodies of requests: on their size, and on how slowly they may come."""
 
 from __future__ import annotations
 
@@ -25,32 +25,38 @@ __all__ = ["FIELDS_BYTES", "Bodies", "UploadPlaces", "allow_body", "refuse_body_
 logger = logging.getLogger(__name__)
 
 BODY = "vivavoce.body"
+"Key in an ASGI scope for the request's _Body."
 FIELDS_BYTES = 256 * 1024
-"A request without a file: it is held in memory as a whole."
+"Largest body of a request without a file. Such a body is held in memory as a whole."
 QUIET_S = 30.0
+"Period in which PROGRESS_BYTES of a body have to come."
 PROGRESS_BYTES = 4096
-"Less than this in QUIET_S is silence. A slow phone sends more, and a whole upload may take as long as it likes."
+"If less than this comes in QUIET_S, the body has stopped. A slow phone sends more. An upload as a whole has no limit."
 PRESSED_BYTES, MOST_PRESSED_BYTES = 64 * 1024, 16 * 2**20
-"""The same of an upload while others wait for its place: at first, doubled with each further QUIET_S, and at most."""
+"""The same while others wait for an upload's place: the first value at first, doubled after each QUIET_S, up to the
+second."""
 PRESSED_S = 120.0
-"So long after somebody was refused it is taken that somebody waits."
+"How long after a refusal somebody is assumed to be waiting for a place."
 
 UPLOADS_EACH = 4
+"Most uploads of one address at a time."
 UPLOADS = 16
+"Most uploads at a time that are not the only one of their address."
 FIRST_UPLOADS = 48
-"Room for one upload of an address that has none, when a few addresses have taken all other places and never end."
+"""Most uploads at a time that are the only one of their address. They have places of their own, so that a few addresses
+with endless uploads cannot keep everybody else out."""
 
 
 class BodyStopped(VivavoceError, code="request_timeout", http_status=408):
-    """Nothing more of a body came."""
+    """A request's body stopped coming."""
 
 
 def allow_body(
     scope: Scope, most_bytes: int, refusal: VivavoceError, floor_bytes: Callable[[], int] | None = None
 ) -> None:
-    """Let the body of this request be larger than FIELDS_BYTES; to be called before it is read. Behind Bodies only.
+    """Let the body of this request be larger than FIELDS_BYTES. Call before it is read, and only behind Bodies.
 
-    floor_bytes: how much has to come in QUIET_S by now; else PROGRESS_BYTES.
+    refusal: raised for a larger body. floor_bytes: returns how much has to come in QUIET_S; default: PROGRESS_BYTES.
     """
     body: _Body = scope[BODY]
     body.most_bytes, body.too_large = most_bytes, refusal
@@ -59,17 +65,16 @@ def allow_body(
 
 
 def refuse_body_as(scope: Scope, answer: Callable[[VivavoceError], Response]) -> None:
-    """Have the refusal of this request's body told in the form of another API. Does nothing where Bodies is not in
-    front.
-    """
+    """Answer a refusal of this request's body in the form of another API. No effect without Bodies in front."""
     if BODY in scope:
         scope[BODY].answer = answer
 
 
 class Bodies:
-    """ASGI middleware: limits of size and of silence. What breaks one is refused, and reading it comes to an end.
+    """ASGI middleware: refuses bodies that are too large or stop coming, and ends reading them.
 
-    To the application it looks as if the visitor had left: it lets go of what it has, and its words are not sent.
+    To the application it looks as if the client had disconnected. So it releases what it has, and its own answer is
+    not sent.
     """
 
     def __init__(self, app: ASGIApp, quiet_s: float = QUIET_S) -> None:
@@ -103,9 +108,9 @@ class Bodies:
 
 
 class UploadPlaces:
-    """Uploads that come in at one time: so many for each address, so many in all. Each may fill a disk for a while.
+    """Limits the uploads that come in at one time, in all and for each address, because each takes space on the disk.
 
-    While others wait for a place, those under way have to come faster and faster.
+    While others wait for a place, the uploads under way have to come faster and faster.
     """
 
     def __init__(
@@ -118,7 +123,7 @@ class UploadPlaces:
 
     @contextmanager
     def taken(self, scope: Scope) -> Iterator[None]:
-        """Have a place while the block runs. Raises TooMany."""
+        """Hold a place while the block runs. Raises TooMany."""
         hint = "Wait until one of them has ended."
         address = address_of(scope)
         room = self._further if self._each.has(address) else self._first
@@ -130,7 +135,7 @@ class UploadPlaces:
                 yield
 
     def floor_bytes(self) -> int:
-        """How much of an upload has to come in QUIET_S by now."""
+        """Return how many bytes of an upload have to come in QUIET_S at this time."""
         now_s = self._clock.now_s()
         if now_s >= self._pressed_to_s:
             return PROGRESS_BYTES
@@ -145,7 +150,7 @@ class UploadPlaces:
 
 
 class _Body:
-    """The body of one request, as far as it has come. `refusal`: why no more of it is read."""
+    """The body of one request, as far as it has come. refusal: why it is not read further, if so."""
 
     def __init__(self, receive: Receive, declared_bytes: str, quiet_s: float) -> None:
         self.most_bytes = FIELDS_BYTES
@@ -164,7 +169,7 @@ class _Body:
         self._progress_bytes = 0
 
     async def receive(self) -> Message:
-        if self._is_complete:  # what is waited for now is that the visitor leaves
+        if self._is_complete:  # after the body, only the client's disconnect can come
             return await self._receive()
         if self._declared_bytes > self.most_bytes:
             return self._refuse(self.too_large)

@@ -1,4 +1,4 @@
-"""What is dear to read is made for few people at a time, so that live sessions have their turn in between."""
+"""Limits how many costly answers are made at a time, so that live sessions get their turn in between."""
 
 from __future__ import annotations
 
@@ -19,23 +19,29 @@ __all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearR
 DEAR: Final = frozenset(
     ("/", "/healthz", "/metrics", "/openapi.json", "/choices.json", "/watch", "/config", "/gradio_api/info")
 )
-"""What takes 5 ms of a processor or more to read, growing with the lists. A page asks for five of these as it opens,
-and for the jobs once a second while one is under way and somebody looks. So is all of the API that tells of lists."""
+"""Addresses whose answers are costly: they take 5 ms of a processor or more, and longer with longer lists. A page asks
+for five of these when it opens, and for the jobs once a second while one is under way and somebody looks. All other
+addresses of the API that return lists are costly too; see is_dear()."""
 API: Final = "/api/"
 OF_ONE: Final = ("/api/sessions/", "/api/watch/", "/api/jobs/", "/api/avatar/task/", "/api/backends/tts/")
-"""Of the API, what tells of one thing that is held in memory or found by its id; it is asked for often. Voices
-are spoken first for one at a time (`voice_previews.py`)."""
+"""Beginnings of addresses of the API that are not costly: they are asked for often, and answer about one thing that is
+in memory or is found by its id. Previews of voices have a limit of their own (`voice_previews.py`)."""
 SMALL: Final = ("/api/me", "/api/admin/config")
+"Further addresses of the API that are not costly."
 DEAR_AT_A_TIME = 2
-"""Over all addresses, and one beside them that a monitor asks for. They are made in a thread, and many threads would
-leave the event loop a small part of a core."""
+"""Costly answers made at a time, for all addresses together; one for a monitor comes on top. They are made in threads,
+and many threads would leave the event loop only a small part of a core."""
 LONGEST_REST_S = 0.03
+"Longest time that an answer is held back."
 MONITORED: Final = ("/healthz", "/metrics")
+"Addresses that monitors ask for."
 DEAR_WAITING, DEAR_WAITING_EACH = 600, 150
-"Further ones are refused. A class of thirty behind one address may open its pages at the same moment."
+"""Most costly requests that may wait, in all and for one address; further ones are refused. A class of thirty behind
+one address may open its pages at the same moment."""
 
 
 def is_dear(scope: Scope) -> bool:
+    """Whether a request's answer is costly to make."""
     if scope["type"] != "http" or scope["method"] not in HARMLESS:
         return False
     path = path_below(scope)
@@ -43,12 +49,12 @@ def is_dear(scope: Scope) -> bool:
 
 
 def _is_small(path: str) -> bool:
-    """A picture, a clip or another file of the API is sent from the disk as it is."""
+    """Whether an answer is cheap. Files of the API, such as pictures and clips, are: they are sent from the disk."""
     return path in SMALL or "." in path.rpartition("/")[2]
 
 
 class _Line:
-    """Who waits for answers of a kind."""
+    """A line of requests for one kind of answers."""
 
     def __init__(self, at_a_time: int) -> None:
         self.places = asyncio.Semaphore(at_a_time)
@@ -56,11 +62,12 @@ class _Line:
 
 
 class DearReads:
-    """ASGI middleware behind BehindProxies: makes DEAR_AT_A_TIME dear answers at a time, and one for each address.
+    """ASGI middleware behind BehindProxies: makes DEAR_AT_A_TIME costly answers at a time, and one for each address.
 
-    So somebody who asks for hundreds at once waits for himself, and others for one of these at most. While somebody
-    waits, each answer is held back for as long as it took to make, so that half of the event loop's time is left to
-    those who talk. The busier the machine, the longer answers take, and the longer the rests.
+    So somebody who asks for hundreds at once waits only for themselves, and others wait for one of these at most. While
+    requests wait, each answer is held back for as long as it took to make (at most LONGEST_REST_S), so that half of the
+    event loop's time is left to live sessions. The busier the machine, the longer answers take, and the longer the
+    rests.
     """
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
@@ -68,7 +75,7 @@ class DearReads:
         self._clock = clock
         self._line = _Line(DEAR_AT_A_TIME)
         self._line_of_monitors = _Line(1)
-        "apart, because a monitor must have its answer also while hundreds wait for the lists"
+        "a separate line, because a monitor must get its answer even while hundreds wait for the lists"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not is_dear(scope):
@@ -91,7 +98,7 @@ class DearReads:
                     if len(line.turns) > 1:
                         now_s = self._clock.now_s()
                         await self._clock.sleep_until(now_s + min(now_s - began_s, LONGEST_REST_S))
-                    await held.aclose()  # somebody who reads it slowly holds up nobody
+                    await held.aclose()  # the answer is made; a slow reader must not keep others waiting
                 await send(message)
 
             await self._app(scope, receive, sending)

@@ -1,4 +1,4 @@
-"""The description of the API, as a page that works without the internet."""
+"""The page that describes the API. It works without the internet."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from portal.http.headers import page_policy
 __all__ = ["add_docs"]
 
 ASSETS = "static/vendor/swagger-ui"
-"Addresses are relative to the page's own, so that it also works below a proxy's path."
+"Relative to the page's own address, so that it also works below a proxy's path."
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve `/docs`; give FastAPI no pages of its own (docs_url=None, redoc_url=None): they need another host."""
+    """Serve `/docs`. FastAPI's own pages must be off (docs_url=None, redoc_url=None): they need another host."""
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=f"{app.title}: API",

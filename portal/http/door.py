@@ -1,4 +1,4 @@
-"""What stands in front of the application, from the outside inwards, for every request and socket."""
+"""The middleware in front of the application, for every request and socket."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ CHANGES_BURST = 120
 CHANGES_PER_S = 2.0
 DEAR_BURST = 420
 DEAR_PER_S = 30.0
-"""A class of thirty may reload its pages twice at the same moment, and look at its jobs all the time."""
+"""Limit on costly reads of one address. A class of thirty may reload its pages twice at the same moment, and look at
+its jobs all the time."""
 READS_BURST = 4000
 READS_PER_S = 80.0
-"""Of everything else that is read, small files of the page and what does not exist among them: each takes 2 to 7 ms. A
-page asks for about a hundred as it opens for the first time; forty may do so at the same moment."""
+"""Limit on all other reads of one address, including small files of the page and addresses that do not exist. Each
+takes 2 to 7 ms. A page makes about a hundred when it opens for the first time; forty may do so at the same moment."""
 DENIAL = "websocket.http.response"
-"Key of the extensions of a scope: the server can answer the handshake of a socket as it answers a request."
+"Key in the extensions of an ASGI scope: the server can answer a WebSocket handshake with an ordinary response."
 
 
 def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """The application as it is served: who asks is known, strangers are refused, every answer is safe to show."""
+    """Return the application with all middleware around it; the last one put around it sees a request first."""
     clock = SystemClock()
     app = PrintablePaths(app)
     app = Gate.of(app, settings, clock)
@@ -63,8 +64,9 @@ def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
 
 
 class LastResort:
-    """ASGI middleware: a fault that nothing else answered is logged and told as our errors are. So is the end of the
-    portal to a request that still waits then.
+    """ASGI middleware: logs an exception that nothing else has handled, and answers it in the form of our errors.
+
+    A request that still waits when the portal ends is answered with PortalStops.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -80,21 +82,22 @@ class LastResort:
 
         try:
             await self._app(scope, receive, noting)
-        except asyncio.CancelledError:  # by the server, which ends
+        except asyncio.CancelledError:  # the server is ending
             if scope["type"] == "http" and not begun:
                 await told(PortalStops(), {"Connection": "close"})(scope, receive, send)
             raise
-        except Exception:  # the border of the server
+        except Exception:  # the outermost handler of the server
             if scope["type"] != "http":
                 raise
             logger.exception("%s %s could not be served", scope["method"], scope["path"])
-            if not begun:  # else the server ends the connection, where the answer is not complete
+            if not begun:  # otherwise the server closes the connection, and the client sees an incomplete answer
                 await internal_error()(scope, receive, send)
 
 
 class PrintablePaths:
-    """ASGI middleware: nothing lies at an address with a NUL or another control character in it. File systems and
-    databases refuse such names each in a way of its own.
+    """ASGI middleware: answers 404 to a path with a NUL or another control character.
+
+    File systems and databases fail on such names, each in its own way.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -109,7 +112,7 @@ class PrintablePaths:
 
 
 class SocketsAnswered:
-    """ASGI middleware: a socket that is closed before it was taken is told why, in the form of our errors."""
+    """ASGI middleware: answers a WebSocket that is refused before it was accepted in the form of our errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -135,10 +138,10 @@ class SocketsAnswered:
 
 
 class RangesAnswered:
-    """ASGI middleware: a Range that cannot be served is refused in the form of our errors, and several of them at once
-    are answered with the whole file: each would be read by itself.
+    """ASGI middleware: refuses a Range that cannot be served in the form of our errors.
 
-    Starlette's FileResponse answers a plain text of its own, past every exception handler.
+    Starlette's FileResponse answers such a Range with plain text, past every exception handler. A request for several
+    ranges gets the whole file, because each range would be read from the disk separately.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -178,9 +181,9 @@ def _no_such_range(status: int, headers: Mapping[str, str] | None) -> Response:
 
 
 class HeadAsGet:
-    """ASGI middleware: HEAD is answered as GET is, without the body.
+    """ASGI middleware: answers HEAD like GET, without the body.
 
-    What would make the body is ended as soon as the headers are known: a stream of events would never end by itself.
+    The task that answers is cancelled as soon as the headers are known, because a stream of events would never end.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -212,11 +215,11 @@ class HeadAsGet:
 
 
 class HumanPace:
-    """ASGI middleware behind BehindProxies: one address changes things, and reads what is dear, at the pace of people.
+    """ASGI middleware behind BehindProxies: limits how often one address may change or read things.
 
-    Several people with several tabs do not notice; a script that fills the queue of jobs does, and one that has the
-    lists made again and again. Refused with 429, and the connection is closed:
-    a refusal costs as much as a small file.
+    Several people with several tabs do not notice it. A script does if it fills the queue of jobs, or asks for the
+    lists again and again. A refused request is answered 429, and its connection is closed, because a refusal costs as
+    much as a small file.
     """
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
@@ -240,7 +243,7 @@ class HumanPace:
         await refusal(scope, receive, send)
 
     def _charge(self, scope: Scope) -> float:
-        """Seconds to wait for what is asked for; 0.0 if it is granted."""
+        """Return 0.0 if the request is granted, else the seconds until it would be."""
         if scope["method"] not in HARMLESS:
             return self._changes.take(address_of(scope))
         return (self._dear if is_dear(scope) else self._reads).take(address_of(scope))

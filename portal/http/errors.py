@@ -1,4 +1,4 @@
-"""Errors on the wire: `{"error": {code, message, hint, cause}}` with the HTTP status that fits."""
+"""Answers errors as JSON: `{"error": {code, message, hint, cause}}`, with the fitting HTTP status."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["ErrorRoute", "answer_errors", "error_response", "internal_error", "t
 logger = logging.getLogger(__name__)
 
 MOST_FAULTS = 5
-"That are told of one request."
+"Most faults of one request that its answer lists."
 FRAMEWORK_ERRORS = {
     404: ("not_found", "There is nothing at this address.", "See /docs."),
     405: ("method_not_allowed", "This address does not take that method.", "See /docs, or the header Allow."),
     413: ("upload_too_large", "The request is larger than this address takes.", "Send less at one time."),
 }
-"What Starlette and FastAPI refuse by themselves."
+"Code, message and hint for requests that Starlette and FastAPI refuse themselves, by HTTP status."
 
 
 def error_response(
@@ -40,21 +40,22 @@ def error_response(
     cause: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """cause: which of several things the code stands for."""
+    """Return an answer with an error. cause: tells apart the several things that a code may stand for."""
     body = {"error": {"code": code, "message": message, "hint": hint, "cause": cause}}
     return JSONResponse(body, status_code=status, headers=headers)
 
 
 def told(error: VivavoceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the answer for an error of ours."""
     if error.http_status == HTTPStatus.UNAUTHORIZED:
-        headers = {"WWW-Authenticate": "Bearer", **(headers or {})}  # RFC 9110 asks for it
+        headers = {"WWW-Authenticate": "Bearer", **(headers or {})}  # required with 401 (RFC 9110, 15.5.2)
     return error_response(
         error.code, error.message, error.hint, status=error.http_status, cause=error.cause, headers=headers
     )
 
 
 class ErrorRoute(APIRoute):
-    """A route whose errors answer as JSON. Give it to an APIRouter as `route_class`."""
+    """A route that answers errors as JSON. Give it to an APIRouter as `route_class`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         handle = super().get_route_handler()
@@ -68,11 +69,11 @@ class ErrorRoute(APIRoute):
                 faults = "; ".join(told_fault(fault["loc"][1:], fault["msg"]) for fault in error.errors()[:MOST_FAULTS])
                 return error_response("bad_request", f"The request is malformed: {faults}", "See /docs.", status=400)
             except ClientDisconnect:
-                # to nobody
+                # Nobody receives this answer.
                 return error_response("bad_request", "The request ended too early.", "Send it again.", status=400)
             except HTTPException:
                 raise
-            except Exception:  # the border of a request: whatever it is, a person has to be told
+            except Exception:  # the outermost handler of a request: whatever went wrong, the client needs an answer
                 logger.exception("%s %s could not be served", request.method, request.url.path)
                 return internal_error()
 
@@ -80,6 +81,7 @@ class ErrorRoute(APIRoute):
 
 
 def internal_error() -> JSONResponse:
+    """Return the answer for an error that nobody foresaw. It gives no details."""
     return error_response(
         "internal",
         "Something went wrong in the server.",
@@ -89,7 +91,7 @@ def internal_error() -> JSONResponse:
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Have what no route of ours answers, e.g. a wrong method or a file that is not there, told in the same form."""
+    """Make the application answer errors outside our routes, e.g. a wrong method or a missing file, in our form."""
 
     @app.exception_handler(HTTPException)
     async def answer(_request: Request, error: HTTPException) -> Response:
@@ -100,4 +102,4 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def apologise(_request: Request, _error: Exception) -> Response:
-        return internal_error()  # it is raised again, and logged at the front door
+        return internal_error()  # Starlette raises the error again, and LastResort (door.py) logs it

@@ -1,4 +1,4 @@
-"""What is wrong with a message or a request: found and told within bounds, however much of it is wrong."""
+"""Reports what is wrong with a message or a request, with bounded work however much of it is wrong."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pydantic import BeforeValidator, ValidationError
 __all__ = ["at_most", "first_fault", "told_fault"]
 
 MOST_CHARACTERS = 300
-"Of a fault as it is told. Where it lies may be a key that somebody made up."
+"Longest text of a fault. Its place may be a key that a client made up."
 
 
 def at_most(entries: int) -> BeforeValidator:
-    """For a list or an object of a message: count before looking at any of it.
+    """Return a validator that counts the entries of a list or an object before any of them is validated.
 
-    Pydantic looks at all entries, makes an error of each that is wrong, and counts them after that: a quarter of a
-    megabyte of wrong entries held the event loop for 0.3 s. Give it beside `Field(max_length=entries)`, which describes
-    the bound in the API's schema.
+    Pydantic itself validates all entries, makes an error of each wrong one, and counts them only then. So a quarter of
+    a megabyte of wrong entries blocked the event loop for 0.3 s. Use it together with `Field(max_length=entries)`,
+    which states the limit in the API's schema.
     """
 
     def count(value: object) -> object:
@@ -29,12 +29,15 @@ def at_most(entries: int) -> BeforeValidator:
 
 
 def first_fault(error: ValidationError) -> tuple[str, str]:
-    """Its kind, as Pydantic names it; where it lies and what it is. Never echoes the input, which may be private."""
+    """Return an error's first fault: Pydantic's name of its kind, and a line with its place and what is wrong.
+
+    It never repeats the input, which may be private.
+    """
     first = error.errors(include_input=False, include_url=False)[0]
     return first["type"], told_fault(first["loc"], first["msg"])
 
 
 def told_fault(place: Sequence[object], what: str) -> str:
-    """Where it lies and what it is, in a line."""
+    """Return a line with the place of a fault and what is wrong."""
     where = ".".join(map(str, place))
     return f"{where}: {what}"[:MOST_CHARACTERS] if where else what[:MOST_CHARACTERS]

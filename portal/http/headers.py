@@ -1,4 +1,4 @@
-"""What every answer says about itself: where its scripts may come from, who may frame it, what it may tell others."""
+"""Security headers of every answer: where its scripts may come from, who may frame it, who may cache it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from portal.http.proxies import path_below
 __all__ = ["OwnersOnly", "SafeHeaders", "ShortRedirects", "inline_scripts", "page_policy"]
 
 POLICY = "Content-Security-Policy"
-# A browser shows a picture, a clip or a JSON text that is opened by itself in a small document of its own.
+# img-src, media-src and style-src are needed because a browser shows a picture, a clip or JSON that is opened on its
+# own inside a small document that it makes.
 CLOSED = {
     "default-src": "'none'",
     "img-src": "'self' data:",
@@ -25,23 +26,24 @@ CLOSED = {
     "base-uri": "'none'",
     "form-action": "'none'",
 }
-"For everything that is not a page: nothing in it may run, whatever it turns out to be."
+"Policy for every answer that is not a page: nothing in it may run, whatever it turns out to be."
 INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 
 
 OF_SOMEBODY = "private, no-cache"
-"""Clips, recordings and pictures have owners. A cache on the way must not hand them to others, and a browser asks each
-time: whoever has logged out has them no longer, and an avatar's id can come back with another face."""
+"""Cache-Control of things that have owners: clips, recordings, pictures. A cache on the way must not give them to
+others. A browser has to ask each time, because its user may have logged out, and a new avatar may have the same id."""
 
 
 LONGEST_REDIRECT = 2000
-"""Characters of an address that an answer leads to."""
+"""Most characters of an address to which an answer redirects."""
 
 
 class SafeHeaders:
-    """ASGI middleware, the outermost. framed_by: origins whose pages may show ours in a frame, besides our own.
+    """The outermost ASGI middleware: adds the security headers that an answer lacks.
 
-    An answer that has a policy of its own keeps it, and is told who may frame it.
+    framed_by: origins whose pages may show ours in a frame, besides our own. An answer with a policy of its own keeps
+    it, with the rule for frames added.
     """
 
     def __init__(self, app: ASGIApp, framed_by: Collection[str] = ()) -> None:
@@ -59,17 +61,17 @@ class SafeHeaders:
         await self._app(scope, receive, safe_send)
 
     def complete(self, headers: MutableHeaders) -> None:
-        """Add what is missing; for answers that the application does not give."""
+        """Add the missing headers. Public for answers that do not come from the application."""
         headers[POLICY] = f"{headers.get(POLICY) or _policy(CLOSED)}; {self._framing}"
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "same-origin"
         headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(self), payment=(), usb=()"
-        if self._alone:  # of browsers that do not know frame-ancestors; it cannot name others
+        if self._alone:  # for browsers that do not know frame-ancestors; this header cannot name other origins
             headers["X-Frame-Options"] = "SAMEORIGIN"
 
 
 class OwnersOnly:
-    """ASGI middleware, behind what tells the path below which the portal is seen: what the API answers is private."""
+    """ASGI middleware behind BehindProxies: marks all answers of the API as private."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -85,9 +87,10 @@ class OwnersOnly:
 
 
 class ShortRedirects:
-    """ASGI middleware: no answer repeats a long address.
+    """ASGI middleware: refuses redirects to very long addresses.
 
-    Proxies take a few kilobytes of headers. A longer head counts as a failure of this portal, for all its viewers.
+    Proxies accept only a few kilobytes of headers. They take a longer head for a failure of the portal, and may then
+    stop sending it any requests.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -112,9 +115,9 @@ class ShortRedirects:
 
 
 def page_policy(html: str, *, connect: Iterable[str] = (), script: Iterable[str] = (), worker: str = "'self'") -> str:
-    """The policy of a page of ours: scripts and everything else from here only, its inline scripts by their hashes.
+    """Return the policy of one of our pages: everything comes from here only, and inline scripts are named by hashes.
 
-    connect, script: further sources. Styles may be inline: Gradio and Swagger UI write them as attributes.
+    connect, script: further sources. Inline styles are allowed, because Gradio and Swagger UI write them as attributes.
     """
     hashes = (_source_of(text) for text in inline_scripts(html))
     return _policy(
@@ -135,6 +138,7 @@ def page_policy(html: str, *, connect: Iterable[str] = (), script: Iterable[str]
 
 
 def inline_scripts(html: str) -> list[str]:
+    """Return the texts of a page's inline scripts."""
     return INLINE_SCRIPT.findall(html)
 
 

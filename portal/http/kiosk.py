@@ -1,4 +1,4 @@
-"""A portal as a kiosk: visitors talk to its avatars, and can change nothing of what it has."""
+"""Kiosk mode: visitors talk to the portal's avatars and can change nothing."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ OPEN = re.compile(
     ) /?""",
     re.VERBOSE,
 )
-"""What the stage view reads. What is not named is closed, so that a new address is closed too: an avatar's export, its
-face report and voice sample, jobs and clips are nobody's business. Recordings are found by those who know their ids."""
+"""Addresses that the stage view reads. All others are closed, so that a new address is closed too. An avatar's export,
+its face report and its voice sample, jobs and clips are private. A recording's id is known only to its viewer."""
 
 
 class KioskGuard:
-    """ASGI middleware: of the API, only what the stage view reads is answered. Sockets and pages pass."""
+    """ASGI middleware: answers only those addresses of the API that the stage view reads. Sockets and pages pass."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,8 +1,8 @@
-"""Limits by address, with tables that cannot grow: how often something may be done, and how much at one time.
+"""Limits for each address: how often something may be done, and how much at one time. The tables cannot grow for ever.
 
 Keys are those of `proxies.address_of()`. A household behind one address is one key, so limits leave room for several
-people; an IPv6 network of /64 is one key too. The network of /48 around it has a larger allowance of its own, because
-whoever has one of those has 65,536 keys.
+people. An IPv6 network (/64) is one key too. The /48 network around it has a limit of its own, WIDER times as large,
+because whoever has a /48 network has 65,536 keys.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ Result = TypeVar("Result")
 
 MOST_KEYS = 4096
 WIDER = 4
-"How much more the /48 network around an IPv6 address has of what an address may have."
+"How many times as much a /48 network of IPv6 addresses may have as one address."
 STRANGERS = "?"
-"Shared by all who come when the table is full."
+"Key that all newcomers share while the table is full."
 
 
 class TooOften(VivavoceError, code="too_often", http_status=429):
-    """Somebody asks for the same thing too often. `retry_s`: when it may be asked for again, in seconds."""
+    """Somebody asks for the same thing too often. `retry_s`: seconds until it may be asked for again."""
 
     def __init__(self, message: str, hint: str, retry_s: float) -> None:
         super().__init__(message, hint)
@@ -51,7 +51,7 @@ class TooOften(VivavoceError, code="too_often", http_status=429):
 
 
 class TooMany(VivavoceError, code="too_many", http_status=429):
-    """Somebody has as much of something as one address may have at one time."""
+    """Somebody has as much of something as one address may have at a time."""
 
 
 @dataclass(slots=True)
@@ -63,8 +63,8 @@ class _Bucket:
 class Allowance:
     """A token bucket for each key: `burst` at once, and `per_s` a second in the long run.
 
-    Of more than `most_keys` keys, those whose bucket has filled up again are forgotten: that changes nothing for them.
-    Where all are in use, newcomers share one bucket, so that nobody gets a fresh one by being many.
+    Beyond `most_keys` keys, full buckets are forgotten, which makes no difference to their keys. If none is full,
+    newcomers share one bucket, so that using many keys brings no fresh buckets.
     """
 
     def __init__(self, clock: Clock, *, burst: float, per_s: float, most_keys: int = MOST_KEYS) -> None:
@@ -78,10 +78,10 @@ class Allowance:
         return len(self._buckets)
 
     def take(self, key: str, amount: float = 1.0) -> float:
-        """0.0 when it is granted; else the seconds until it would be, and nothing is taken.
+        """Take an amount. Return 0.0 if it is granted; otherwise take nothing and return the seconds to wait.
 
-        More than the burst is granted to a full bucket, which then has to be filled up from below zero: a large thing
-        is never impossible, only followed by a longer pause.
+        An amount above the burst is granted if the bucket is full, and leaves it below zero. So a large amount is never
+        impossible, only followed by a longer pause.
         """
         bucket = self._bucket(key)
         wanted = min(amount, self._burst)
@@ -91,7 +91,7 @@ class Allowance:
         return 0.0
 
     def charge(self, key: str, amount: float) -> None:
-        """Take something that has been used already, even if there is less left: what is missing fills up first."""
+        """Take an amount that was used already, even if less is left; the bucket then goes below zero."""
         self._bucket(key).left -= amount
 
     def _bucket(self, key: str) -> _Bucket:
@@ -120,8 +120,8 @@ class AddressAllowance:
         self._networks = Allowance(clock, burst=WIDER * burst, per_s=WIDER * per_s)
 
     def take(self, address: str, amount: float = 1.0) -> float:
-        """As Allowance.take(). What an address has no right to is not taken from its neighbours."""
-        # The network first: whoever has used up all of its own would otherwise fill the table with fresh addresses.
+        """Take an amount like Allowance.take(). If the address is refused, its network is not charged either."""
+        # The network is asked first. Otherwise a network with nothing left could still fill the table of addresses.
         network = network_of(address)
         if network and (wait_s := self._networks.take(network, amount)):
             return wait_s
@@ -131,16 +131,17 @@ class AddressAllowance:
         return wait_s
 
     def charge(self, address: str, amount: float) -> None:
-        """As Allowance.charge()."""
+        """Take an amount that was used already, like Allowance.charge()."""
         self._addresses.charge(address, amount)
         if network := network_of(address):
             self._networks.charge(network, amount)
 
 
 class SessionAllowance:
-    """How often something may be done: in each session by `sessions`, and by each person and address in all of theirs.
+    """Limits how often something may be done in a session, and by one person and one address in all their sessions.
 
-    refusal: says that it is done too often.
+    refusal: message of the error. sessions: the allowance of each session. burst, per_s: those of each person and each
+    address.
     """
 
     def __init__(self, clock: Clock, refusal: str, sessions: Allowance, *, burst: float, per_s: float) -> None:
@@ -150,7 +151,7 @@ class SessionAllowance:
         self._addresses = AddressAllowance(clock, burst=burst, per_s=per_s)
 
     def charge(self, session: str, address: str, person: str = "") -> None:
-        """Count it once. Raises TooOften. address, person: "" for nobody's, which is not limited."""
+        """Count it once. address, person: "" if there is none, and then no such limit applies. Raises TooOften."""
         wait_s = self._sessions.take(session)
         if address and not wait_s:
             wait_s = self._addresses.take(address)
@@ -161,7 +162,7 @@ class SessionAllowance:
 
 
 class Shares:
-    """How much of a thing each key has now: at most `most_each`. Only keys that have something are kept."""
+    """Counts how many of a thing each key has now: at most `most_each`. Only keys that have any are kept."""
 
     def __init__(self, most_each: int) -> None:
         self._most_each = most_each
@@ -174,28 +175,29 @@ class Shares:
         return key in self._taken
 
     def has_all(self, key: str) -> bool:
-        """Whether there is none left for it."""
+        """Whether the key has as many as it may have."""
         return self._taken[key] >= self._most_each
 
     def take(self, key: str) -> bool:
-        """Whether there was one left; give() brings it back."""
+        """Take one and return True, or return False if none is left. give() gives it back."""
         if self.has_all(key):
             return False
         self.add(key)
         return True
 
     def add(self, key: str) -> None:
-        """Count one more, also where there is none left; give() brings it back."""
+        """Take one, even if none is left. give() gives it back."""
         self._taken[key] += 1
 
     def give(self, key: str) -> None:
+        """Give one back."""
         self._taken[key] -= 1
         if self._taken[key] <= 0:
             del self._taken[key]
 
     @contextmanager
     def held(self, key: str, refusal: VivavoceError) -> Iterator[None]:
-        """Have one for as long as the block runs. Raises `refusal` if there is none left."""
+        """Hold one for as long as the block runs. Raises `refusal` if none is left."""
         if not self.take(key):
             raise refusal
         try:
@@ -205,7 +207,7 @@ class Shares:
 
 
 class AddressShares(Shares):
-    """Shares of addresses. A /48 network of IPv6 addresses has WIDER times as many as each of them."""
+    """Shares of addresses. A /48 network of IPv6 addresses has WIDER times as many as one address."""
 
     def __init__(self, most_each: int) -> None:
         super().__init__(most_each)
@@ -227,7 +229,7 @@ class AddressShares(Shares):
 
 
 class AskerShares:
-    """So many of a thing for each address, and as many for each person, who may have many addresses."""
+    """At most `most_each` of a thing for each address, and for each person, who may have many addresses."""
 
     def __init__(self, most_each: int) -> None:
         self._addresses = AddressShares(most_each)
@@ -235,9 +237,9 @@ class AskerShares:
 
     @contextmanager
     def held(self, address: str, person: str, refusal: VivavoceError) -> Iterator[None]:
-        """Have one for as long as the block runs. address, person: "" for nobody's, which is not limited.
+        """Hold one for as long as the block runs. address, person: "" if there is none; then no such limit applies.
 
-        Raises `refusal` if there is none left.
+        Raises `refusal` if none is left.
         """
         with ExitStack() as held:
             if address:
@@ -249,30 +251,30 @@ class AskerShares:
 
 @dataclass(slots=True)
 class _Turn:
-    """Of one key."""
+    """The turn of one key."""
 
     one: asyncio.Lock = field(default_factory=asyncio.Lock)
     wanted: int = 0
-    "by how many it is waited for or held"
+    "how many wait for it or hold it"
 
 
 class Turns:
-    """One turn for each key, so that somebody who wants much waits for himself, and others never wait for all of it."""
+    """One turn for each key. Somebody who asks for much waits only for themselves, and others do not wait for them."""
 
     def __init__(self) -> None:
         self._turns: dict[str, _Turn] = {}
 
     def __len__(self) -> int:
-        """By how many a turn is waited for or held, of all keys together."""
+        """How many wait for a turn or hold one, of all keys together."""
         return sum(turn.wanted for turn in self._turns.values())
 
     def wanted(self, key: str) -> int:
-        """By how many the turn of this key is waited for or held."""
+        """Return how many wait for this key's turn or hold it."""
         return self._turns[key].wanted if key in self._turns else 0
 
     @asynccontextmanager
     async def of(self, key: str) -> AsyncIterator[None]:
-        """Hold the key's turn for as long as the block runs; wait for it first, in order."""
+        """Wait for the key's turn, in order of arrival, and hold it for as long as the block runs."""
         turn = self._turns.setdefault(key, _Turn())
         turn.wanted += 1
         try:
@@ -285,9 +287,9 @@ class Turns:
 
 
 class Turnstile:
-    """Lets work that takes a core for a moment through one piece at a time, so that live sessions keep theirs.
+    """Runs work that takes a core for a moment, one piece at a time, so that live sessions keep their cores.
 
-    Who waits holds no thread. More than `most_waiting` are refused.
+    Waiting takes no thread. Beyond `most_waiting`, callers are refused.
     """
 
     def __init__(self, most_waiting: int) -> None:
@@ -296,7 +298,7 @@ class Turnstile:
         self._one = asyncio.Lock()
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """What work() gives, run in a thread. Raises TooOften, and what work() raises."""
+        """Run work() in a thread and return its result. Raises TooOften, and what work() raises."""
         if self._waiting >= self._most_waiting:
             raise TooOften("Too many ask for this at once.", "Try again in a moment.", 1.0)
         self._waiting += 1

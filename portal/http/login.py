@@ -1,9 +1,9 @@
-"""The gate: who comes in, by a password, a token of the product around us, or the word of a trusted proxy.
+"""The login gate: identifies people by a password, a token of the product that embeds us, or a trusted proxy's header.
 
-Without a login set up the gate stands open, and everybody may do everything. It closes with the first person who is
-added to the file of users, and then stays closed. A request that nobody can be found behind is answered 401: a page
-shows the login, everything else our errors. A browser that has logged in keeps a signed cookie (JWT, RFC 7519).
-Programs send `Authorization: Basic` or `Bearer` with each request.
+If no login is set up, the gate is open, and everybody may do everything. It closes when the first person is added to
+the file of users, and then stays closed. A request whose sender cannot be identified is answered 401: with the login
+page if a page was asked for, otherwise with an error of our usual form. A browser that has logged in keeps a signed
+cookie (JWT, RFC 7519). Programs send `Authorization: Basic` or `Bearer` with each request.
 """
 
 from __future__ import annotations
@@ -65,46 +65,47 @@ LOGGED_IN_S = 30 * 86_400
 ALGORITHM = "HS256"
 TRIES_BURST = 10
 TRIES_PER_S = 0.1
-"Passwords that one address may try: a family that logs in one evening does not notice."
+"How many passwords one address may try, at once and per second. A family that logs in one evening does not notice."
 TRIED_AT_A_TIME = 2
+"Passwords that are hashed at the same time."
 MOST_WAITING, MOST_WAITING_EACH = 16, 2
-"Logins that wait to be tried, of all addresses and of each. One waits 5 s at most, whoever else tries passwords."
+"Most logins that wait to be checked, in all and for one address. So a login waits at most 5 s, whoever else tries."
 KEPT_LOGINS = 256
 KEPT_LOGIN_S = 300.0
-"Programs send the password with each request. One that was right is not hashed again for so long."
+"Programs send the password with each request. After a correct one, it is not hashed again for this long."
 LONGEST_FORM_BYTES = 4096
 
 
 class WrongPassword(VivavoceError, code="wrong_password", http_status=401):
-    """There is nobody of that name and password, or a token is not valid."""
+    """A name or password is wrong, or a token is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the gate knows people by; "" for a way that is not set up."""
+    """The secrets and the header by which people are identified; "" for a way that is not set up."""
 
     password: str
-    "whoever knows it may do everything"
+    "the shared password; whoever knows it may do everything"
     token_secret: str
-    "what tokens of the product around us are signed with"
+    "the secret with which the product that embeds us signs its tokens"
     header: str
-    "the proxy's, with the name of who has logged in there"
+    "the header in which a trusted proxy names the person who has logged in there"
     header_role: Role
-    "of those who are in no file of users"
+    "role of people whom the proxy names and who are not in the file of users"
 
 
 @dataclass(frozen=True, slots=True)
 class _Login:
-    """A password that a program has sent and that was right."""
+    """A correct password that a program has sent, kept for a while."""
 
     name: str
     key: str
-    "what Gate._key_of() said then: another password ends it"
+    "result of Gate._key_of() at that time; it changes when the password does"
     until_s: float
 
 
 class Gate:
-    """ASGI middleware behind BehindProxies and OriginGuard: the scope says who asks, or there is no way in."""
+    """ASGI middleware behind BehindProxies and OriginGuard: puts the person who asks into the scope, or refuses."""
 
     def __init__(self, app: ASGIApp, users: UsersFile, keys: Keys, data_dir: Path, clock: Clock) -> None:
         self._app = app
@@ -117,14 +118,14 @@ class Gate:
         self._turns = Turns()
         self._trying = asyncio.Semaphore(TRIED_AT_A_TIME)
         self._logins: OrderedDict[bytes, _Login] = OrderedDict()
-        "by the digest of what a program sent"
+        "keyed by the digest of what the program sent"
         self._anybody = replace(ANYBODY, login_state=self._login_of_anybody)
 
     @classmethod
     def of(cls, app: ASGIApp, settings: Settings, clock: Clock) -> Gate:
-        """Raises UsersError: the file of users cannot be used."""
+        """Return the gate with the portal's settings. Raises UsersError: the file of users cannot be used."""
         users = UsersFile(settings.users_path)
-        users.names()  # a file that cannot be used is found at the start
+        users.names()  # reads the file, so that a faulty one is found at the start
         keys = Keys(
             settings.password.get_secret_value(),
             settings.token_secret.get_secret_value(),
@@ -144,7 +145,7 @@ class Gate:
         answer: Response | None
         try:
             answer = await self._answer(scope, receive)
-        except UsersError as error:  # where the file lies is nothing for a stranger
+        except UsersError as error:  # its text names the file's path, which strangers must not learn
             logger.error("Nobody can log in: %s", error)
             answer = internal_error()
         except VivavoceError as error:
@@ -155,7 +156,7 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
-        """What is said here; None lets the request pass, with who asks in its scope."""
+        """Return the gate's own answer, or None to let the request pass with its person in the scope."""
         path = path_below(scope)
         if scope["type"] == "http" and scope["method"] == "POST" and path in ("/login", "/logout"):
             return self._log_out(scope) if path == "/logout" else await self._log_in(scope, receive)
@@ -176,7 +177,10 @@ class Gate:
         return _came_with_token(scope, token)
 
     async def _who(self, scope: Scope) -> tuple[Person | None, str]:
-        """Who asks, and the token in the address by which they came, if any. Raises WrongPassword, TooOften."""
+        """Identify the person behind a request. Return them, and the token in the request's address or "".
+
+        Raises WrongPassword, TooOften.
+        """
         headers = Headers(scope=scope)
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "basic" and given:
@@ -191,7 +195,7 @@ class Gate:
         return self._cookie_person(headers), ""
 
     def _cookie_person(self, headers: Headers) -> Person | None:
-        # Other websites of this host name leave cookies here too, and in forms that http.cookies does not read.
+        # Other websites on this host name set cookies too, some in a form that http.cookies cannot parse.
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         return self._by_cookie(cookie) if cookie else None
 
@@ -215,7 +219,10 @@ class Gate:
     async def _by_password(
         self, scope: Scope, name: str, password: str, is_gone: Callable[[], Awaitable[bool]] | None = None
     ) -> Person:
-        """is_gone: whether nobody waits for the answer any more. Raises WrongPassword, TooOften."""
+        """Return the person with a name and a password. is_gone: tells whether the client has left already.
+
+        Raises WrongPassword, TooOften.
+        """
         if wait_s := self._tries.take(address_of(scope)):
             raise TooOften("Too many passwords were tried from this address.", "Wait a minute, then try again.", wait_s)
         shared = self._keys.password
@@ -230,9 +237,9 @@ class Gate:
     async def _is_right(
         self, address: str, name: str, password: str, is_gone: Callable[[], Awaitable[bool]] | None
     ) -> bool:
-        """Hashing takes a core for a quarter of a second, so few do it at a time, and each address once.
+        """Check a password. Raises TooOften.
 
-        Raises TooOften.
+        Hashing takes a core for a quarter of a second. So few run at a time, and only one for each address.
         """
         if len(self._turns) >= MOST_WAITING or self._turns.wanted(address) >= MOST_WAITING_EACH:
             raise TooOften("Too many people log in at this moment.", "Wait a few seconds, then try again.", 5.0)
@@ -242,7 +249,7 @@ class Gate:
             return await asyncio.to_thread(is_password, password, self._users.hash_of(name))
 
     def _by_token(self, token: str) -> Person:
-        """Raises WrongPassword: it is not signed by the product that we know, or has expired."""
+        """Return the person of a token. Raises WrongPassword: it has expired, or is not signed with our secret."""
         if not self._keys.token_secret:
             raise WrongPassword("This portal takes no tokens.", "Log in with a password.")
         try:
@@ -255,7 +262,7 @@ class Gate:
             raise WrongPassword(f"The token is not valid: {error}.", hint, cause="token") from error
 
     def _by_cookie(self, cookie: str) -> Person | None:
-        """None: it is not ours, it has expired, or the password has changed since."""
+        """Return the person of a cookie; None if it is not ours, has expired, or the password has changed since."""
         try:
             claims = jwt.decode(cookie, self._secret, [ALGORITHM], options={"require": ["exp"]})
         except jwt.InvalidTokenError:
@@ -266,7 +273,7 @@ class Gate:
         return self._person(name)
 
     def _by_header(self, name: str) -> Person:
-        """Raises WrongPassword: the proxy's word is no name."""
+        """Return the person whom a trusted proxy names. Raises WrongPassword: that is no valid name."""
         try:
             name = given_name(name)
         except ValueError as error:
@@ -279,7 +286,7 @@ class Gate:
         return replace(person, login_state=lambda: self._login_if(lambda: named_now() == person))
 
     def _person(self, name: str) -> Person | None:
-        """Without a name: whoever knows the shared password."""
+        """Return the person with a name, None if there is none. "" stands for whoever knows the shared password."""
         if not name:
             return self._admin()
         person, key = self._users.person(name), self._key_of(name)
@@ -292,39 +299,39 @@ class Gate:
         return replace(person, login_state=lambda: self._login_if(is_unchanged))
 
     def _admin(self) -> Person:
-        """Who knows the shared password, which is the same for as long as the portal runs."""
+        """Return the person who knows the shared password. It cannot change while the portal runs."""
         return Person("", Role.ADMIN)
 
     def _login_of_anybody(self) -> LoginState:
-        """Of who comes while nobody has to log in: it ends with the first person in the file."""
+        """Return the state of an anonymous login. It is valid until the file of users exists."""
         self._is_closed = self._is_closed or self._users.exists()
         return LoginState.REVOKED if self._is_closed else LoginState.VALID
 
     def _login_until(self, ends_s: float) -> LoginState:
-        """Of who came by a token. It is a ticket to come in: what has begun goes on after its end."""
+        """Return the state of a login by token. After its end nothing new may begin; what has begun goes on."""
         return LoginState.VALID if self._clock.now_s() < ends_s else LoginState.EXPIRED
 
     def _login_if(self, is_unchanged: Callable[[], bool]) -> LoginState:
         try:
             return LoginState.VALID if is_unchanged() else LoginState.REVOKED
-        except UsersError as error:  # it may be written by hand at this moment: nobody comes in, and nobody has to go
+        except UsersError as error:  # perhaps somebody is editing the file: nobody new comes in, nobody has to leave
             logger.error("Nobody knows who may still be here: %s", error)
             return LoginState.EXPIRED
 
     @cached_property
     def _secret(self) -> bytes:
-        """Made when it is first needed: a portal without a login has no use for it."""
+        """The key that signs cookies. It is made when first needed, because a portal without a login needs none."""
         return secret_of(self._data_dir)
 
     def _by_kept_token(self, cookie: str) -> Person | None:
-        """A token that a page came with is kept as its cookie."""
+        """Return the person of a cookie that is itself a token; see _came_with_token()."""
         try:
             return self._by_token(cookie) if self._keys.token_secret else None
         except WrongPassword:
             return None
 
     def _key_of(self, name: str) -> str:
-        """What a cookie has to name, so that another password ends it."""
+        """Return a mark of a person's password. Cookies contain it, so that changing the password ends them."""
         known_by = self._users.hash_of(name) if name else self._keys.password
         return hmac.new(self._secret, known_by.encode(), hashlib.sha256).hexdigest()[:16] if known_by else "none"
 
@@ -361,7 +368,7 @@ class Gate:
 
 
 def secret_of(data_dir: Path) -> bytes:
-    """What our cookies are signed with. Made once, so that a restart logs nobody out."""
+    """Return the key that signs our cookies. It is made once and kept, so that a restart logs nobody out."""
     path = data_dir / "login.key"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -373,7 +380,7 @@ def secret_of(data_dir: Path) -> bytes:
 
 
 def use_secret(data_dir: Path, secret: bytes) -> None:
-    """From now on secret_of() gives this one."""
+    """Replace the key that secret_of() returns."""
     if secret_of(data_dir) != secret:
         staging = data_dir / f".{secrets.token_hex(4)}.key"
         with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -399,15 +406,15 @@ def _wants_page(scope: Scope) -> bool:
 
 
 def _is_link_of_another_website(scope: Scope) -> bool:
-    """Whether a link on another website has filled the whole window; frames are for websites that are allowed."""
+    """Whether a link on another website opened this in a whole window. Frames are limited by allowed_origins."""
     headers = Headers(scope=scope)
     return headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-dest") == "document"
 
 
 def _came_with_token(scope: Scope, token: str) -> Response:
-    """The page's later requests cannot carry the token in their address, so it becomes a cookie.
+    """Turn a token in the address into a cookie, because the page's later requests do not carry it in their address.
 
-    Also in a frame of another website: browsers keep such a cookie apart for each website around it (Partitioned).
+    This also works in a frame of another website: browsers keep a Partitioned cookie separately for each website.
     """
     answer = RedirectResponse(_inside(scope, _without_token(scope)), 303)
     answer.headers["set-cookie"] = _cookie(scope, token, LOGGED_IN_S, framed=True)
@@ -415,7 +422,10 @@ def _came_with_token(scope: Scope, token: str) -> Response:
 
 
 def _cookie(scope: Scope, value: str, age_s: int, *, framed: bool = False) -> str:
-    """framed: also sent where our page is in a frame of another website; browsers allow that over TLS only."""
+    """Return the header that sets our cookie.
+
+    framed: the cookie is also sent if our page is in a frame of another website. Browsers allow that over TLS only.
+    """
     secure = scope["scheme"] == "https"
     site = "None; Partitioned" if framed and secure else "Lax"
     path = scope.get("root_path", "") or "/"
@@ -428,14 +438,14 @@ def _query(scope: Scope) -> str:
 
 
 def _without_token(scope: Scope) -> str:
-    """The address that was asked for."""
+    """Return the address that was asked for, without its token."""
     others = [pair for pair in parse_qsl(_query(scope)[1:], keep_blank_values=True) if pair[0] != "token"]
     path: str = scope["path"]
     return path + (f"?{urlencode(others)}" if others else "")
 
 
 def _inside(scope: Scope, wanted: str) -> str:
-    """Where to go after the login: an address of ours, never one of another website."""
+    """Return where to go after the login: the wanted address if it is ours, never one of another website."""
     root = scope.get("root_path", "")
     is_ours = wanted.startswith(f"{root}/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
     return wanted if is_ours else f"{root}/"

@@ -95,13 +95,16 @@ TROUBLE = '<p role="alert">{text}</p>'
 
 
 def login_page(scope: Scope, error: VivavoceError, after: str, *, asks_name: bool) -> Response:
-    """error: why nobody is let in yet; after: where to go then; asks_name: there are people with names."""
+    """Return the page on which a person logs in.
+
+    error: why they are not let in yet. after: where to go after the login. asks_name: whether to ask for a name too.
+    """
     code, texts = _texts(scope)
     fields = [
         FIELD.format(label=texts[name], name=name, kind=KINDS[name], focus=" autofocus" if first else "")
         for name, first in ((("name", True), ("password", False)) if asks_name else (("password", True),))
     ]
-    # That somebody has to log in is what the page says anyway.
+    # The page itself already says that one has to log in.
     trouble = "" if error.code == "login_needed" else TROUBLE.format(text=_words(error, texts, asks_name=asks_name))
     root, title = html.escape(scope.get("root_path", "")), texts["title"]
     body = BODY.format(
@@ -116,10 +119,10 @@ def login_page(scope: Scope, error: VivavoceError, after: str, *, asks_name: boo
 
 
 def other_login_page(scope: Scope, now: str, then: str, address: str, without: str) -> Response:
-    """A link would log somebody in as another person.
+    """Return the page that asks before a link from another website logs somebody in as another person.
 
-    now, then: the names, "" for an admin without one. address: of the link, as the browser asked for it; followed from
-    this page it is no other website's any more. without: the same without the token.
+    now, then: the two names, "" for an admin without one. address: the link's own; followed from this page, it no
+    longer counts as a link of another website. without: the same address without the token.
     """
     code, texts = _texts(scope)
     names = {"now": html.escape(now or texts["nobody"]), "then": html.escape(then)}
@@ -137,7 +140,7 @@ def other_login_page(scope: Scope, now: str, then: str, address: str, without: s
 
 
 def _texts(scope: Scope) -> tuple[str, Mapping[str, str]]:
-    """The language of the browser, "zh" or "en", and the words in it."""
+    """Return the language of the browser, "zh" or "en", and the words in it."""
     code = "zh" if Headers(scope=scope).get("accept-language", "").lower().startswith("zh") else "en"
     return code, TEXTS[code]
 

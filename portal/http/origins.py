@@ -1,13 +1,13 @@
-"""Which websites' pages may drive the portal, and by which names it may be asked: one rule for requests and sockets.
+"""Decides which websites' pages may use the portal, and by which host names it may be asked, for requests and sockets.
 
-A browser lets any page send requests to any address that its visitor can reach, also to a portal on their own machine.
-What it says of itself cannot be forged by a page: `Origin`, and `Sec-Fetch-Site` where the address is secure. So a page
-of another website is refused whatever changes something, and gets no leave to read (CORS), unless the operator allows
-it. Programs send neither header, and are served.
+A browser lets any page send requests to any address that its visitor can reach, even to a portal on their own machine.
+But pages cannot forge two headers of the browser: `Origin`, and (at secure addresses) `Sec-Fetch-Site`. So a page of
+another website may change nothing and may not read answers (CORS), unless the operator allows it. Programs send neither
+header, and are served.
 
-That leaves DNS rebinding: a page of evil.example whose name suddenly stands for 127.0.0.1 is of the same origin as the
-portal. It still asks by its own name, so names that anybody on the internet can own are served only where the operator
-has named them, or where the browser has proved by TLS that they are no trick.
+That leaves DNS rebinding: when the name evil.example suddenly resolves to 127.0.0.1, its page has the same origin as
+the portal. It still asks by its own name. So a name that anybody on the internet can own is served only if the operator
+has listed it, or if the request came over TLS, for which that name would need a certificate on this portal.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ __all__ = ["HARMLESS", "OriginGuard"]
 
 HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 SHARED = ("/api", "/static", "/healthz")
-"What pages of allowed websites may read."
+"Addresses that pages of allowed websites may read."
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = "Authorization, Content-Type, Range, If-None-Match, If-Modified-Since"
 RESPONSE_HEADERS = "Accept-Ranges, Content-Length, Content-Range, ETag, Location, Retry-After"
 REMEMBERED_S = 600
 NO_NAME = ""
-"What stands in Host is not even a name."
+"Stands for a Host header that is not even a valid name."
 
 
 class OriginGuard:
-    """ASGI middleware behind BehindProxies. Answers preflights itself.
+    """ASGI middleware behind BehindProxies: refuses foreign pages and unknown host names. It answers CORS preflights.
 
-    allowed_origins: websites whose pages may drive this portal; trusted_hosts: names by which it may be asked besides
-    addresses and names of this house, "*.example.org" for all below one, "*" for any.
+    allowed_origins: websites whose pages may use this portal. trusted_hosts: names by which it may be asked, in
+    addition to IP addresses and local names; "*.example.org" for all names below one, "*" for any.
     """
 
     def __init__(self, app: ASGIApp, *, allowed_origins: Collection[str] = (), trusted_hosts: Collection[str] = ()):
         self._app = app
         self._allowed = frozenset(parse_origin(origin) for origin in allowed_origins)
         names = {parse_host_pattern(host) for host in trusted_hosts}
-        # A website that the operator trusts is no stranger as a name either: often it is the portal's own.
+        # An allowed website is accepted as a host name too, because it is often the portal's own public name.
         names |= {parse_host(urlsplit(origin).netloc)[0] for origin in self._allowed}
         self._names = frozenset(names | {socket.gethostname().lower()})
 
@@ -70,7 +70,7 @@ class OriginGuard:
         await (self._answer(scope, headers, origin) or self._app)(scope, receive, send)
 
     def _answer(self, scope: Scope, headers: Headers, origin: str | None) -> Response | None:
-        """What is said here; None lets the request pass."""
+        """Return the guard's own answer, or None to let the request pass."""
         refusal = self._refused_name(scope, headers)
         if refusal is not None:
             return refusal
@@ -112,18 +112,19 @@ class OriginGuard:
         return site == "cross-site" or not any(_is_at(origin, host) for host in asked_hosts(scope))
 
     def _unknown_name(self, scope: Scope, headers: Headers) -> str | None:
-        """A name, of those by which we were asked, that may be anybody's; None if there is none.
+        """Return the first of the request's host names that anybody might own and that is not listed, or None.
 
-        A request without any is a program's, of HTTP/1.0, and served.
+        A request without a host name is served: it comes from a program that speaks HTTP/1.0.
         """
         if len(headers.getlist("host")) > 1:
-            return NO_NAME  # which of them counts would be anybody's guess
+            return NO_NAME  # it is not defined which of them counts
         for place, host in enumerate(asked_hosts(scope)):
             try:
                 name, _port = parse_host(host)
             except ValueError:
                 return NO_NAME
-            # What a proxy says besides has to be known: only of the first name the browser vouches.
+            # The second name is the one that a proxy tells. It must always be a known name, because what the browser
+            # says about TLS vouches for the first name only.
             if not self._is_known(name) and not (place == 0 and _came_by_tls(scope, headers)):
                 return name
         return None
@@ -145,10 +146,10 @@ def _foreign() -> Response:
 
 
 def _came_by_tls(scope: Scope, headers: Headers) -> bool:
-    """Whether a proxy of ours took it over TLS, and the browser says so too.
+    """Whether the request reached a trusted proxy over TLS, and the browser says so too.
 
-    The page of a rebound name cannot: nobody has a certificate for it here, and to what is not secure browsers send
-    `Origin: http://...`, and no `Sec-Fetch-Site`, which scripts cannot set.
+    A page of a rebound name cannot pass this: there is no certificate for its name here. And to an address that is not
+    secure, browsers send `Origin: http://...` and no `Sec-Fetch-Site`, which scripts cannot set.
     """
     origin = headers.get("origin", "")
     by_browser = origin.startswith("https://") or (not origin and "sec-fetch-site" in headers)
@@ -156,18 +157,18 @@ def _came_by_tls(scope: Scope, headers: Headers) -> bool:
 
 
 def _origin_of(headers: Headers) -> str | None:
-    """As it is compared; "null" for one that cannot be, None if there is none."""
+    """Return the Origin in the form in which it is compared; "null" if that is impossible, None if there is none."""
     origins = headers.getlist("origin")
     if not origins:
         return None
     try:
-        return parse_origin(origins[0]) if len(origins) == 1 else "null"  # which of two counts would be a guess
+        return parse_origin(origins[0]) if len(origins) == 1 else "null"  # it is not defined which of two counts
     except ValueError:
         return "null"
 
 
 def _is_at(origin: str, host: str) -> bool:
-    """Whether the pages of an origin come from there: the same name and, given the origin's scheme, the same port."""
+    """Whether an origin is at a host: the same name and, for the origin's scheme, the same port."""
     scheme = urlsplit(origin).scheme
     try:
         return bool(scheme) and parse_origin(f"{scheme}://{host}") == origin
@@ -189,7 +190,7 @@ def _is_shared(scope: Scope) -> bool:
 
 
 def _sharing(send: Send, origin: str | None) -> Send:
-    """Let the page of that origin read the answer, whatever it is."""
+    """Return a `send` that lets pages of the origin read the answer. None: only mark that answers depend on Origin."""
 
     async def sharing(message: Message) -> None:
         if message["type"] == "http.response.start":

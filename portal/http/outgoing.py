@@ -1,7 +1,7 @@
-"""What the portal sends to addresses that its operator named: no redirect is followed, no public name leads inwards.
+"""Posts to addresses that the operator named, without following redirects or reaching private addresses by accident.
 
-A name is looked up anew for each connection, and what was looked up is what is connected to. So nobody who owns a name
-can point it at a machine of this house, however the operator's firewall may look.
+A name is looked up for each connection, and the connection goes to the very address that was checked. So the owner of a
+public name cannot point it at a machine of the local network, even if no firewall prevents that.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["NotPosted", "Poster", "leads_inwards"]
 
 MOST_CONNECTIONS_EACH: Final = 2
-"At one time, to one address."
+"Most connections to one address at a time."
 
 
 class NotPosted(Exception):
-    """Nothing was answered; the text says why, in plain words."""
+    """There was no answer. The text says why, in plain words."""
 
 
 class Poster:
-    """Posts JSON. It connects when there is something to post; aclose() ends that, and may be called twice.
+    """Posts JSON. It connects when there is something to post. Call aclose() at the end; that is idempotent.
 
-    networks: private ones to which names may lead. timeout_s: for a whole request.
+    networks: private networks that names may lead to. timeout_s: limit for a whole request.
     """
 
     def __init__(self, networks: Collection[str] = (), timeout_s: float = 5.0) -> None:
@@ -40,7 +40,7 @@ class Poster:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, address: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """The HTTP status of the answer, whose body is not read. Raises NotPosted."""
+        """Post a body, and return the HTTP status of the answer, whose own body is not read. Raises NotPosted."""
         import aiohttp
         from yarl import URL
 
@@ -78,7 +78,10 @@ class Poster:
 
 
 class _Resolver:
-    """See aiohttp.abc.AbstractResolver. It is asked for names only; an address in digits was named as it is."""
+    """A resolver for aiohttp that refuses names which lead to private addresses (see aiohttp.abc.AbstractResolver).
+
+    aiohttp asks it for names only. An address in digits is used as it is, because the operator wrote it.
+    """
 
     def __init__(self, inner: AbstractResolver, networks: Collection[Network]) -> None:
         self._inner = inner
@@ -87,7 +90,7 @@ class _Resolver:
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Raises OSError: there is no such name, or (PermissionError) it leads where it must not."""
+        """Look up a name. Raises OSError: there is no such name; PermissionError: it leads to a private address."""
         found = await self._inner.resolve(host, port, family)
         private = [one["host"] for one in found if leads_inwards(host, one["host"], self._networks)]
         if private:
@@ -103,9 +106,9 @@ class _Resolver:
 
 
 def leads_inwards(name: str, address: str, networks: Collection[Network] = ()) -> bool:
-    """Whether a name that anybody in the world could own leads to an address of this house.
+    """Whether a name that anybody on the internet could own leads to a private address.
 
-    networks: private ones to which names may lead.
+    networks: private networks that names may lead to. Returns True if the address cannot be parsed.
     """
     found = parse_address(address)
     if found is None:

@@ -1,4 +1,4 @@
-"""What is sent is packed with gzip; files of the page once, and kept so."""
+"""Compresses answers with gzip. Files of the page are compressed once, and the result is kept."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ __all__ = ["PackedOnce", "Packing", "is_worth_packing", "takes_gzip"]
 
 WORTH_PACKING_BYTES = 1000
 PACKING = 6
-"Of gzip's 1 to 9: what is above costs time and hardly saves."
+"Compression level of gzip, 1 to 9. Higher levels take more time and save hardly anything."
 OWN_FILES, FILES = "/static/", "/assets/"
-"PageFiles packs the first itself; the second are Gradio's."
+"Files of the page: our own, which PageFiles compresses itself, and Gradio's."
 LONGEST_PATH = 200
-"Of a file of the page. Gradio looks for any name on the disk; one that is too long for it would be an error of ours."
+"Longest path of a file of the page. Gradio looks for any name on the disk, and a name too long for it is an error 500."
 KEPT_BYTES = 16 * 2**20
-"All of Gradio's files take 6 MB. Beyond that, what was asked for longest ago is packed anew when it is wanted."
+"""Most memory for compressed files; all of Gradio's take 6 MB. Beyond it, the least recently used is dropped and
+compressed again when it is wanted."""
 NOT_PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
-"Mattes are pictures: packing each answer anew takes the event loop 24 ms, and saves a fifth."
+"Types that are not compressed. Mattes are among them: they would take 24 ms of the event loop, to save a fifth."
 PACKED_TYPES = ("text/", "application/javascript", "application/json", "image/svg+xml")
 
 
 class PackedOnce:
-    """Packs one body at a time, each when it is first wanted, and keeps KEPT_BYTES of them.
+    """Compresses each body when it is first wanted, and keeps up to KEPT_BYTES of the results.
 
-    The largest takes 0.3 s. Anybody may ask for all of them at once, and opening a session needs a thread, too.
+    It compresses one body at a time: the largest takes 0.3 s, anybody may ask for all of them at once, and threads have
+    to be left for the opening of sessions.
     """
 
     def __init__(self) -> None:
@@ -41,11 +43,11 @@ class PackedOnce:
         self._one = asyncio.Lock()
 
     def get(self, key: Hashable) -> bytes | None:
-        """What is kept already."""
+        """Return the compressed body if it is kept, else None."""
         return self._kept.get(key)
 
     async def of(self, key: Hashable, body: bytes) -> bytes:
-        """The body, packed. key: the same for the same body only."""
+        """Return the body, compressed. key: identifies the body; different bodies must have different keys."""
         async with self._one:
             packed = self._kept.pop(key, None)
             if packed is None:
@@ -57,7 +59,11 @@ class PackedOnce:
 
 
 class Packing:
-    """ASGI middleware. A file of the page has one address only, so that nobody has it packed again by another."""
+    """ASGI middleware that compresses answers.
+
+    A file of the page is served at a single address only. Otherwise, spelling its path in many ways would have it
+    compressed again each time.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -102,19 +108,21 @@ class Packing:
 
 
 def _key(path: str, start: Message) -> tuple[str, str]:
-    """Of a file in a state. Without a mark of that nobody knows when it has changed."""
+    """Return the key of a file's present contents: its path and its ETag, which changes with the contents."""
     return path, Headers(raw=start["headers"]).get("etag", "")
 
 
 def is_worth_packing(headers: Headers, body: bytes) -> bool:
+    """Whether a body is text, large enough, and not yet compressed."""
     is_text = headers.get("content-type", "").startswith(PACKED_TYPES)
     return is_text and len(body) >= WORTH_PACKING_BYTES and "content-encoding" not in headers
 
 
 def _is_plain(path: str) -> bool:
-    """Whether it leads to a file by the shortest way."""
+    """Whether a path is in its shortest form: not too long, without empty segments, dots or backslashes."""
     return len(path) <= LONGEST_PATH and "\\" not in path and not {"", ".", ".."} & set(path.split("/")[1:])
 
 
 def takes_gzip(asked: Headers) -> bool:
+    """Whether a request accepts gzip."""
     return "gzip" in asked.get("accept-encoding", "")

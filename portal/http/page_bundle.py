@@ -1,8 +1,7 @@
-"""Several of the page's scripts as one, so that a browser asks once and not for each: a phone far away waits long for
-each answer.
+"""Bundles several of the page's scripts into one, because on a slow network each request takes long.
 
-It is made when the portal starts, of the scripts as they are. It knows the few forms of `import` and `export` that our
-scripts have, and refuses any other, so nothing is served that means something else than its parts.
+This happens when the portal starts. It knows the few forms of `import` and `export` that our scripts use, and refuses
+any other, so that a bundle never behaves differently from its parts.
 """
 
 from __future__ import annotations
@@ -17,18 +16,20 @@ __all__ = ["bundled"]
 IMPORT: Final = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";\n', re.MULTILINE)
 EXPORT: Final = re.compile(r"^export (?=(?:async function\*?|function\*?|class|const) (\w+))", re.MULTILINE)
 LEFT: Final = re.compile(r"^(?:import[ {*\"']|export[ {*]).*", re.MULTILINE)
-"Forms that are not known here; at the beginning of a line they are no call of import()."
+"Imports and exports of other forms. They are searched at the beginning of a line, where no call of import() stands."
 DYNAMIC: Final = re.compile(r"\bawait import\(|\bimport\.meta\b")
-"Addresses are relative to the bundle then, which lies beside the scripts of the uppermost folder."
+"""Forms with addresses relative to their script. In a bundle they become relative to the bundle, which lies in the top
+folder, so only scripts of that folder may use them."""
 RENAMED: Final = re.compile(r"(\w+) as (\w+)")
 
 
 def bundled(scripts: Mapping[str, str], entries: Sequence[str]) -> str:
-    """One module that does what loading `entries` one after another does; it exports nothing.
+    """Return one module that does the same as loading `entries` one after another. It exports nothing.
 
-    scripts: name, such as "talk/stage.js" -> text. Each that is imported from the entries runs once, after those that
-    it imports, as modules do. Raises ValueError: a script is missing, imports itself by a circle, or has a form that is
-    not known here.
+    scripts: name, such as "talk/stage.js" -> text. As with modules, each imported script runs once, after the scripts
+    that it imports.
+
+    Raises ValueError: a script is missing, is part of a circle of imports, or uses a form that is not supported.
     """
     order: list[str] = []
     for entry in entries:
@@ -52,7 +53,7 @@ def _named(importer: str, address: str) -> str:
 
 
 def _wrapped(name: str, text: str, places: Mapping[str, str]) -> str:
-    """A script as a function that gives what it exports."""
+    """Return a script as a call of a function that returns what the script exports."""
     if "/" in name and DYNAMIC.search(text):
         raise ValueError(f"{name} asks for something by an address relative to itself.")
 

@@ -1,4 +1,4 @@
-"""The page's own files at /static, so that browsers keep them and still have every update at once."""
+"""Serves the page's own files at /static, so that browsers cache them and still get every update at once."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MARK = "v-"
 KEPT = "public, max-age=31536000, immutable"
 ASKED_ANEW = "no-cache"
 VENDORED = "vendor/"
-"Minified by those who made them."
+"Scripts of others, which are minified already."
 PIECE_BYTES = 64 * 1024
-"Sent at a time, so that who does not read holds no copy of a whole file."
+"How much is sent at a time, so that a client that does not read its answer makes us hold no copy of a whole file."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class _File:
 
 
 class PageFiles:
-    """ASGI application. Every file is at `/static/VERSION/NAME`, where browsers keep it, and at `/static/NAME`, where
-    they ask each time.
+    """ASGI application that serves the page's files.
 
-    The version is made from the contents of all files when the portal starts. The address of another version leads to
-    the file as it is now: a page that was loaded before an update may still ask for one.
+    Every file is at `/static/VERSION/NAME`, where browsers cache it for good, and at `/static/NAME`, where they ask
+    each time whether it has changed. The version is a hash of all files, made when the portal starts. The address of
+    another version redirects to the present file, for pages that were loaded before an update.
 
-    They take 3 MB and stay in memory, so that asking for one costs nobody a thread or a look at the disk. Each is
-    packed once. A file that changes while the portal runs is given as it was.
+    The files take 3 MB and stay in memory, so that serving one needs no thread and no disk. Each is compressed once. If
+    a file changes while the portal runs, the old contents are served.
 
-    made: name -> a script that is no file. bundles: name -> the scripts that one of that name does the work of.
+    made: name -> text of a script that is not in the folder. bundles: name -> the scripts to put together under it.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class PageFiles:
         self.version = MARK + _digest(bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises HTTPException, which the application tells: there is no such file, or it is not to be read."""
+        """Answer a request. Raises HTTPException, which the application answers: 404, or 405 for other methods."""
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
         elif scope["method"] not in ("GET", "HEAD"):
@@ -102,14 +102,14 @@ class _InPieces(Response):
         for begin in range(0, len(self.body), PIECE_BYTES):
             piece = self.body[begin : begin + PIECE_BYTES]
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await asyncio.sleep(0)  # everybody else's turn
+            await asyncio.sleep(0)  # lets all other tasks run once
         await send({"type": "http.response.body", "body": b""})
 
 
 def as_served(name: str, body: bytes) -> bytes:
-    """A script of our own without comments and indentation, which are more than a third of it; other files as they are.
+    """Return one of our scripts without comments and indentation, which are over a third of it; other files unchanged.
 
-    Names stay, so that a visitor's report of a fault can be read.
+    Names are kept, so that error reports from visitors' browsers stay readable.
     """
     if not _is_own_script(name):
         return body

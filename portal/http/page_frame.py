@@ -1,4 +1,4 @@
-"""The HTML around each page of ours that Gradio does not draw."""
+"""The HTML around each of our pages that Gradio does not draw."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _FRAME = """<!doctype html>
 def framed_page(
     head: str, body: str, *, title: str = "Vivavoce", lang: str = "en", scheme: str = "light dark", root: str = ""
 ) -> str:
-    """A whole page. head: what else belongs there; body: with its tag. Both are HTML, as they are.
+    """Return a whole page. head: further HTML for its head. body: HTML with the body tag. Neither is escaped here.
 
-    scheme: the colour schemes that the page has. root: the portal's address, as the page finds it, with a slash.
+    scheme: the page's colour schemes. root: the portal's address relative to the page, ending with a slash.
     """
     return _FRAME.format(head=head, body=body, title=title, lang=lang, scheme=scheme, root=root)

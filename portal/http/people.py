@@ -1,7 +1,7 @@
-"""Who may come in: people with a role, and the file that keeps their passwords.
+"""The people who may log in, with their roles, and the file of their passwords.
 
-The file is JSON: {"anna": {"password": "scrypt$...", "role": "maker"}}. It holds no password, only what one can be
-checked against (scrypt, RFC 7914).
+The file is JSON: {"anna": {"password": "scrypt$...", "role": "maker"}}. It has only hashes of the passwords (scrypt,
+RFC 7914).
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ __all__ = [
 ]
 
 PERSON = "vivavoce.person"
-"Key of a scope: who asks, where the portal wants to know; see person_of()."
+"Key in an ASGI scope for the Person who asks; missing if no login is set up. See person_of()."
 SCRYPT_COST, SCRYPT_BLOCK, SCRYPT_LANES = 2**14, 8, 5
-"16 MiB and a quarter of a second per attempt; one of the settings that OWASP's Password Storage Cheat Sheet names."
+"16 MiB and a quarter of a second per attempt; one of the settings in OWASP's Password Storage Cheat Sheet."
 SALT_BYTES = 16
 LONGEST_NAME = 80
 LONGEST_GIVEN_NAME = 256
-"In a token or the header of a proxy; an address of e-mail has up to 254."
+"Longest name in a token or a proxy's header; an e-mail address has up to 254 characters."
 
 
 class Role(enum.IntEnum):
-    """What somebody may do; each may do what those before it may."""
+    """What somebody may do. Each role includes those before it."""
 
     VIEWER = 1
     "talk with avatars"
@@ -61,7 +61,7 @@ class Role(enum.IntEnum):
 
     @classmethod
     def named(cls, name: str) -> Role:
-        """Raises ValueError: there is no such role."""
+        """Return the role with a name, in any case. Raises ValueError: there is no such role."""
         try:
             return cls[name.upper()]
         except KeyError:
@@ -73,9 +73,9 @@ class LoginState(enum.Enum):
 
     VALID = enum.auto()
     EXPIRED = enum.auto()
-    "it lets nobody in any more; what began with it may go on"
+    "nothing new may begin with it; what has begun may go on"
     REVOKED = enum.auto()
-    "the person was removed, or has another role or password: what began with it ends"
+    "the person was removed or has another role or password, so whatever began with it ends"
 
 
 def _valid() -> LoginState:
@@ -84,33 +84,33 @@ def _valid() -> LoginState:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who asks. name: "" for one without, such as whoever knows the shared password."""
+    """A person who asks for something. name: "" if they have none, such as whoever knows the shared password."""
 
     name: str
     role: Role
     logged_in: bool = True
-    "False where the portal asks nobody who they are"
+    "false if no login is set up"
     login_state: Callable[[], LoginState] = field(default=_valid, compare=False, repr=False)
-    """What has become of the login. A request is checked at the gate. What outlives the request, such as a socket or a
-    session, has to ask again."""
+    """returns the present state of the login. The gate checks each request; whatever outlives its request, such as a
+    socket or a session, has to ask again"""
 
 
 class LoginNeeded(VivavoceError, code="login_needed", http_status=401):
-    """Nobody is known to be behind the request, or their login holds no more."""
+    """The request's sender has not logged in, or the login has ended."""
 
 
 ANYBODY = Person("", Role.ADMIN, logged_in=False)
-"Who asks where the portal does not want to know."
+"The person behind every request if no login is set up."
 
 
 def require_entry(person: Person) -> None:
-    """For what begins now. Raises LoginNeeded: their login has expired or was revoked."""
+    """Check the login before something begins. Raises LoginNeeded: it has expired or was revoked."""
     if person.login_state() is not LoginState.VALID:
         raise _login_over()
 
 
 def require_stay(person: Person) -> None:
-    """For what goes on. Raises LoginNeeded: their login was revoked."""
+    """Check the login of something that goes on. Raises LoginNeeded: it was revoked."""
     if person.login_state() is LoginState.REVOKED:
         raise _login_over()
 
@@ -120,13 +120,16 @@ def _login_over() -> LoginNeeded:
 
 
 def person_of(scope: Scope) -> Person:
-    """Who asks; ANYBODY where no login is set up."""
+    """Return the person behind a request; ANYBODY if no login is set up."""
     person: Person = scope.get(PERSON, ANYBODY)
     return person
 
 
 def given_name(given: str) -> str:
-    """Of somebody in no file, as others give it. It is written to logs and databases. Raises ValueError."""
+    """Check the name of a person as a token or a proxy gives it, and return it without spaces around it.
+
+    It is written to logs and databases. Raises ValueError: it is empty, too long, or has invisible characters.
+    """
     name = given.strip()
     if not name:
         raise ValueError("it names nobody")
@@ -142,39 +145,39 @@ class UsersError(VivavoceError, code="bad_settings"):
 @dataclass(frozen=True, slots=True)
 class _User:
     password: str
-    "what hashed() gave"
+    "result of hashed()"
     role: Role
 
 
 class UsersFile:
-    """The people of a portal. It is read again when it has changed, so that nobody has to start the portal anew."""
+    """The file of the people who may log in. It is read again whenever it has changed, so no restart is needed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._users: Mapping[str, _User] = {}
         self._read_at: tuple[int, int] | None = None
-        "what the file's time and size were"
+        "time of modification (ns) and size (bytes) of the file when it was read"
 
     def exists(self) -> bool:
-        """Whether there is such a file, of whatever contents."""
+        """Whether the file exists, whatever its contents."""
         return self._path.exists()
 
     def names(self) -> Mapping[str, Role]:
-        """Name -> role. Raises UsersError."""
+        """Return a mapping from name to role. Raises UsersError."""
         return {name: user.role for name, user in self._now().items()}
 
     def person(self, name: str) -> Person | None:
-        """Raises UsersError."""
+        """Return the person with a name, None if there is none. Raises UsersError."""
         user = self._now().get(name)
         return Person(name, user.role) if user else None
 
     def hash_of(self, name: str) -> str:
-        """What the password of that name is checked against; "" if nobody has it. Raises UsersError."""
+        """Return the hash of a person's password, "" if nobody has that name. Raises UsersError."""
         user = self._now().get(name)
         return user.password if user else ""
 
     def set(self, name: str, password: str, role: Role) -> None:
-        """Add somebody, or give them another password and role. Raises UsersError."""
+        """Add a person, or give one another password and role. Raises UsersError."""
         if not name or len(name) > LONGEST_NAME or not name.isprintable() or ":" in name or in_sight(name) != name:
             raise UsersError(
                 f"{name!r} cannot be a name.", f"Take 1 to {LONGEST_NAME} printable characters without a colon."
@@ -182,7 +185,7 @@ class UsersFile:
         self._write({**self._now(), name: _User(hashed(password), role)})
 
     def remove(self, name: str) -> None:
-        """Raises UsersError: nobody has that name, or the file cannot be written."""
+        """Remove a person. Raises UsersError: nobody has that name, or the file cannot be read or written."""
         users = dict(self._now())
         if users.pop(name, None) is None:
             raise UsersError(f"Nobody is called {name!r}.", f"There are: {', '.join(users) or 'no names'}.")
@@ -221,14 +224,17 @@ def _users(read: Mapping[str, Mapping[str, str]]) -> dict[str, _User]:
 
 
 def hashed(password: str) -> str:
-    """What a password can be checked against, and not be found out from."""
+    """Return the salted hash of a password, as the file of users keeps it."""
     salt = secrets.token_bytes(SALT_BYTES)
     parts = (base64.b64encode(part).decode() for part in (salt, _scrypt(password, salt)))
     return "$".join(("scrypt", *parts))
 
 
 def is_password(password: str, wanted: str) -> bool:
-    """Whether `wanted` was made from that password. Takes as long where nobody has the name (wanted is "")."""
+    """Whether `wanted` is a hash of the password.
+
+    If `wanted` is "" (nobody has the name), the answer takes just as long, so that timing does not reveal names.
+    """
     try:
         _scheme, salt, key = wanted.split("$")
         return hmac.compare_digest(_scrypt(password, base64.b64decode(salt)), base64.b64decode(key))

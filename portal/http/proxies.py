@@ -1,10 +1,11 @@
-"""Who asks, and under which name and path: told by proxies that we trust, and by nobody else.
+"""Finds out who sent a request, and by which host, scheme and path, from what trusted proxies say.
 
-A proxy hides the visitor: the connection is its own. So it says in headers who asked it, by which host, scheme and path
-(`X-Forwarded-*`, or `Forwarded`, RFC 7239). Anybody can write such headers, so they count only from the addresses of
-`trusted_proxies`, by default this machine itself, where nginx or Caddy most often runs. A page of another website that
-is open on this machine cannot forge them: a browser asks first before it sends them elsewhere, and `origin.py` says no.
-A program that runs on this machine can, and could as well stop the portal.
+A proxy hides the visitor, because the connection comes from the proxy. So it says in headers who asked it, and by which
+host, scheme and path (`X-Forwarded-*`, or `Forwarded`, RFC 7239). Anybody can write such headers, so they count only
+from the addresses of `trusted_proxies`. By default that is this machine, where nginx or Caddy usually runs. A page of
+another website that is open on this machine cannot forge them: the browser first asks whether it may send them (CORS
+preflight), and `origins.py` refuses. A program on this machine can forge them, but it could just as well stop the
+portal.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ __all__ = [
 ]
 
 ASKED_HOSTS = "vivavoce.asked_hosts"
-"Key of a scope: the names by which we were asked, as they came; see asked_hosts()."
+"Key in an ASGI scope: the host names that the request asked for, unchanged; see asked_hosts()."
 PASSED_ON = "vivavoce.passed_on"
-"Key of a scope: a trusted proxy has sent this; see was_passed_on()."
+"Key in an ASGI scope: whether a trusted proxy sent the request; see was_passed_on()."
 FORWARDED_HERE = "vivavoce.forwarded_here"
-"Key of a scope: the request came with what proxies write, whoever has written it; see is_local()."
+"Key in an ASGI scope: whether the request had headers that proxies write, whoever wrote them; see is_local()."
 MOST_PROXIES = 20
-"Addresses that are read of a chain, from its near end. Real chains have two or three; a header has room for thousands."
+"Most addresses read of a chain, from its near end. Real chains have two or three; a header has room for thousands."
 FORWARDED_PART = re.compile(r'(?<![a-z])([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.IGNORECASE)
 FORWARDED = frozenset(
     (b"forwarded", *(b"x-forwarded-" + name for name in (b"for", b"host", b"proto", b"prefix", b"port", b"server")))
@@ -49,11 +50,12 @@ SECURE = {"http": "https", "https": "https", "ws": "wss", "wss": "wss"}
 PLAIN = {"http": "http", "https": "http", "ws": "ws", "wss": "ws"}
 SITES_NET = 48
 VISITORS_NET = 64
-"Bits of an IPv6 address that a provider gives out: one household or server has all the addresses behind them."
+"""Lengths of the IPv6 networks that count as one: VISITORS_NET for one visitor, because a household or a server has a
+whole /64; SITES_NET for the network around it, see network_of()."""
 
 
 def address_of(scope: Scope) -> str:
-    """Whom limits count: an IPv4 address, or the /64 network of an IPv6 address; '' where it is not known."""
+    """Return the key for limits: an IPv4 address, or the /64 network of an IPv6 address; '' if it is not known."""
     client = scope.get("client")
     address = parse_address(client[0]) if client else None
     if isinstance(address, IPv6Address):
@@ -62,17 +64,17 @@ def address_of(scope: Scope) -> str:
 
 
 def network_of(address: str) -> str:
-    """The /48 network around what address_of() gives for an IPv6 visitor; '' for everybody else.
+    """Return the /48 network around an IPv6 visitor's address_of(); '' for all others.
 
-    Many providers give a customer, and any rented server, a whole one: 65,536 addresses as limits count them.
+    Many providers give a customer, or a rented server, a whole /48 network: 65,536 keys for limits.
     """
     return str(IPv6Network(address).supernet(new_prefix=SITES_NET)) if ":" in address else ""
 
 
 def path_below(scope: Scope) -> str:
-    """The path as the application's routes have it, without what a proxy puts in front of it.
+    """Return the path that the application's routes see, without the prefix that a proxy puts in front.
 
-    Guards ask here and routes ask Starlette, so both have to cut off the same: whole parts of the path.
+    Guards use this function and routes use Starlette's, so both have to remove the same: whole segments only.
     """
     path: str = scope["path"]
     root_path: str = scope.get("root_path", "")
@@ -80,9 +82,9 @@ def path_below(scope: Scope) -> str:
 
 
 def is_local(scope: Scope) -> bool:
-    """Whether who asks is on this machine, and has come to us without a proxy.
+    """Whether the request comes from this machine, and not through a proxy.
 
-    What a proxy tells of its visitor makes nobody so: visitors write such headers, too, and some proxies tell nothing.
+    A proxy's headers cannot make a request local: visitors can write such headers, and some proxies write none.
     """
     if scope.get(FORWARDED_HERE):
         return False
@@ -92,22 +94,21 @@ def is_local(scope: Scope) -> bool:
 
 
 def asked_hosts(scope: Scope) -> tuple[str, ...]:
-    """The Host that reached us and, where a trusted proxy told it, the one that reached the proxy. May be empty."""
+    """Return the Host that we received and, if a trusted proxy named it, the one the proxy received. May be empty."""
     hosts: tuple[str, ...] | None = scope.get(ASKED_HOSTS)
     return hosts if hosts is not None else tuple(filter(None, Headers(scope=scope).getlist("host")))
 
 
 def was_passed_on(scope: Scope) -> bool:
-    """Whether a proxy that we trust has sent this, so that what its headers say of the visitor counts."""
+    """Whether a trusted proxy sent the request, so that its headers about the visitor can be believed."""
     return bool(scope.get(PASSED_ON, False))
 
 
 class BehindProxies:
-    """ASGI middleware: the scope says who asked, by which host, scheme and path, not who passed it on.
+    """ASGI middleware: puts the visitor's address, host, scheme and path into the scope instead of the proxy's.
 
-    trusted: addresses or networks of proxies; root_path: the path below which the portal is seen, where no proxy tells
-    one. `root_path` and `path` of the scope are as ASGI has them: the path begins with the root path, whether a proxy
-    cuts that off or not.
+    trusted: addresses or networks of proxies. root_path: the path below which the portal is seen, if no proxy names
+    one. In the scope, as ASGI defines it, `path` begins with `root_path`, whether a proxy removes that or not.
     """
 
     def __init__(self, app: ASGIApp, trusted: Collection[str], root_path: str = "") -> None:
@@ -120,7 +121,7 @@ class BehindProxies:
             scope = _with_a_path(scope)
             if not scope["path"].startswith(
                 "/"
-            ):  # with a prefix it would be another path than the one that was asked for
+            ):  # with a root path in front, it would become another path than the one asked for
                 message = "The address of the request has no path that begins with a slash."
                 await error_response("bad_request", message, "Ask for a path, such as /.", status=400)(
                     scope, receive, send
@@ -158,9 +159,11 @@ class BehindProxies:
         return address is not None and any(network.holds(address) for network in self._trusted)
 
     def _visitor(self, peer: str, addresses: tuple[str, ...]) -> str:
-        """Proxies append whom they saw: the last who is no proxy of ours. What is left of it, the visitor wrote.
+        """Return the visitor's address from a chain of addresses, to which each proxy appended whom it saw.
 
-        If all that is read of a long chain are proxies of ours, somebody made it up, and the peer itself counts.
+        That is the last address in the chain that is not a trusted proxy; the visitor may have written everything
+        before it. If the last MOST_PROXIES addresses of a longer chain are all trusted, the chain is made up, and the
+        peer's own address is returned.
         """
         nearest = peer
         for text in reversed(addresses[-MOST_PROXIES:]):
@@ -174,7 +177,7 @@ class BehindProxies:
 
 
 def _with_a_path(scope: Scope) -> Scope:
-    """A request may name the whole address, as to a proxy. Its host then counts, whatever `Host` says (RFC 9112)."""
+    """Split a target that is a whole address, as sent to a proxy. Its host overrides `Host` (RFC 9112, 3.2.2)."""
     found = split_target(scope["path"])
     if found is None:
         return scope
@@ -186,7 +189,7 @@ def _with_a_path(scope: Scope) -> Scope:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a proxy says; empty where it says nothing, or nothing that can be used."""
+    """What a proxy's headers say; a field is empty if they say nothing usable."""
 
     addresses: tuple[str, ...] = ()
     host: str = ""
@@ -195,7 +198,10 @@ class _Told:
 
     @classmethod
     def by(cls, headers: Headers) -> _Told:
-        """X-Forwarded-* or else Forwarded: a proxy that writes the one passes on what a visitor wrote as the other."""
+        """Read X-Forwarded-* or, only if there is none, Forwarded.
+
+        A proxy that writes the one kind passes the other on unchanged, so that one may come from the visitor.
+        """
         prefix = headers.get("x-forwarded-prefix", "").strip().rstrip("/")
         prefix = prefix if is_path(prefix) else ""
         names = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")

@@ -1,4 +1,4 @@
-"""Who may ask for what: the least role for each address, and the addresses that are open to anybody."""
+"""Access rights: the least role for each address, and the addresses that need no login."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["NotAllowed", "is_open", "require", "role_for"]
 
 OPEN = ("/healthz", "/favicon.ico", "/embed.js", "/watch")
-"What anybody may read: nothing in it is anybody's. So is all below OPEN_FILES: the scripts of the page."
+"Addresses that anybody may read without a login: they contain nobody's data."
 OPEN_FILES = "/static/"
+"Everything below this is open too: the scripts of the page."
 FOR_ADMINS = ("/metrics", "/api/admin/")
-"Whatever begins with one of these."
+"Beginnings of addresses that are for admins only."
 SESSIONS = "/api/sessions"
 OF_A_SESSION = (f"{SESSIONS}/", "/api/watch/")
-"""Addresses of one session. They ask for its own secret, which only who was let in has been given. The link to watch it
-is a secret, too; it is made to be passed on."""
+"""Beginnings of the addresses of one session. They need no login, because they ask for the session's own secret, which
+is given only to people who were let in. The link to watch a session is such a secret too, made to be passed on."""
 TALKING = (
     SESSIONS,
     "/offer",
@@ -34,22 +35,23 @@ TALKING = (
     "/record",
     "/close",
 )
-"Changes that belong to talking with an avatar, by programs and by LiveTalking's API. Viewers may make them."
+"Addresses for talking with an avatar, in our API and LiveTalking's. Viewers may send changes to them."
 TOOLS = ("/gradio_api/queue/join", "/gradio_api/mcp")
-"Where each of the tools for programs is asked for (`portal/api/tools.py`). A tool that is for makers asks require()."
+"""Addresses at which the tools for programs are called (`portal/api/tools.py`). Viewers may call them; a tool that is
+for makers only checks that itself with require()."""
 
 
 class NotAllowed(VivavoceError, code="not_allowed", http_status=403):
-    """Somebody's role does not go as far."""
+    """A person's role does not allow this."""
 
 
 def is_open(path: str) -> bool:
-    """Whether anybody may ask for it, without a login."""
+    """Whether an address needs no login."""
     return path in OPEN or path.startswith((OPEN_FILES, *OF_A_SESSION))
 
 
 def require(person: Person, needed: Role) -> None:
-    """Raises NotAllowed: the person's role does not go as far."""
+    """Raise NotAllowed if the person does not have at least the role `needed`."""
     if person.role < needed:
         raise NotAllowed(
             f"This needs the role {needed.name.lower()}; yours is {person.role.name.lower()}.",
@@ -58,7 +60,7 @@ def require(person: Person, needed: Role) -> None:
 
 
 def role_for(scope: Scope) -> Role:
-    """The least role that may ask for that."""
+    """Return the least role that may make this request."""
     path = path_below(scope)
     if path.startswith(FOR_ADMINS):
         return Role.ADMIN

@@ -1,8 +1,9 @@
-"""The HTTP server: uvicorn, with an end to its patience and to the number of connections.
+"""The HTTP server: uvicorn, with timeouts for slow clients and a limit on connections.
 
-uvicorn waits for ever for a request that does not come, or comes a byte a minute, and for a reader that does not read.
-A thousand such connections took every file descriptor of the portal. So here a connection has to ask for something
-within HEAD_S, has to take what it is sent, and makes room for the next one when there are too many. Written for 0.54.
+uvicorn itself waits for ever for a request that never comes or comes at a byte a minute, and for a client that does not
+read its answer. A thousand such connections used up all file descriptors of the portal. So here a connection has to
+send a request within HEAD_S and has to read what it is sent. If there are too many connections, an idle one is closed
+for a new one. Written for uvicorn 0.54.
 """
 
 from __future__ import annotations
@@ -33,44 +34,46 @@ from portal.http.websockets import PING_EVERY_S, PONG_WITHIN_S, PromptWebSocket
 __all__ = ["ACCEPTED_AT_ONCE", "AddressTaken", "Connections", "PatientHttp", "Server", "bound_socket", "server_config"]
 
 HEAD_S = 20.0
-"From connecting, or from the last answer, to the end of the next request's headers. uvicorn ends idle ones after 5."
+"""Time from connecting, or from the last answer, to the end of the next request's headers. After an answer, uvicorn
+closes a connection that sends nothing at all after 5 s."""
 UNREAD_S = 300.0
-"A video that is paused is not read either; its player comes back for the rest."
+"""How long a client may leave its answer unread. A paused video is not read for a while either; if it takes longer, its
+player asks for the rest again."""
 UNREAD_FULL_S = 5.0
-"The same, when a newcomer finds all connections at work."
+"The same while all connections are in use and another client wants one."
 SOCKET_MESSAGE_BYTES = 1 << 20
 SHUTDOWN_S = 1
 ACCEPTED_AT_ONCE, KNOCKING = 16, 2048
-"Connections that are taken in one turn of the event loop, 1 ms each; those that the system holds until it is theirs."
+"Connections accepted in one turn of the event loop, 1 ms each; connections that the system holds until then."
 MOST_HEAD_BYTES, MOST_HEAD_LINES = 16 * 1024, 100
-"Of a request without its body. Browsers send some 20 lines, proxies add 10; each costs everybody's time to read."
+"Limits on the head of a request. Browsers send about 20 lines and proxies add 10; reading each takes loop time."
 _HEAD_END = re.compile(rb"\n\r?\n")
 _LENGTHS = re.compile(rb"^content-length[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
 CRUMBS, CRUMB_BYTES = 256, 512
-"""Beyond so many chunks of a body they must be of so many bytes on average. Programs send 8 KiB and more in each."""
+"""A body of over CRUMBS chunks must have at least CRUMB_BYTES per chunk on average. Programs send 8 KiB or more."""
 
 
 class AddressTaken(VivavoceError, code="address_taken"):
-    """The portal cannot listen where it was told to."""
+    """The portal cannot listen at the address it was given."""
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """The address of the portal, held before the work of starting begins; the server listens there later.
+    """Reserve the portal's address before the slow work of starting begins. The server listens on the socket later.
 
-    Raises AddressTaken: another program has it, or it is none of this machine's.
+    Raises AddressTaken: another program uses the address, or it is not one of this machine.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # asyncio sends at once (TCP_NODELAY) only on sockets that say that they are TCP. On others the kernel holds the
-        # second part of every answer, and every second message of a session, back for 40 ms.
+        # asyncio sets TCP_NODELAY only on sockets made with IPPROTO_TCP. Without it, the kernel delays the second part
+        # of every answer, and every second message of a session, by 40 ms.
         holder = _Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise AddressTaken(f"There is no address {host!r}: {error.strerror}.", "Correct --host.") from error
     try:
-        if os.name == "posix":  # else a portal could not be started again for a minute
+        if os.name == "posix":  # otherwise a portal could not be restarted for a minute
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((host, port))
-        holder.listen()  # only this shows whether another program does
+        holder.listen()  # because of SO_REUSEADDR, bind() may succeed although another program has the port
     except OSError as error:
         holder.close()
         if error.errno == errno.EADDRINUSE:
@@ -83,14 +86,22 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 class _Listener(socket.socket):
-    """Holds KNOCKING connections, although asyncio asks for no more than it takes in one turn."""
+    """A socket with a backlog of KNOCKING connections.
+
+    asyncio uses one number both for the backlog and for the connections it accepts in one turn. Here the first is
+    large and the second small (ACCEPTED_AT_ONCE).
+    """
 
     def listen(self, _backlog: int = KNOCKING) -> None:
         super().listen(KNOCKING)
 
 
 def server_config(app: ASGIApp, *, most_connections: int, framed_by: Collection[str] = ()) -> uvicorn.Config:
-    """framed_by: as of SafeHeaders, for what is answered here because the application never sees it."""
+    """Return uvicorn's configuration for the portal.
+
+    most_connections: limit on open connections. framed_by: see SafeHeaders; used for the answers that the server gives
+    itself, because the application never sees those requests.
+    """
     malformed = error_response(
         "bad_request",
         "What came is no HTTP request that can be read.",
@@ -103,7 +114,7 @@ def server_config(app: ASGIApp, *, most_connections: int, framed_by: Collection[
     return uvicorn.Config(
         app,
         http=partial(PatientHttp, register=register, malformed=malformed),  # type: ignore[arg-type]
-        log_config=None,  # its lines go where ours go
+        log_config=None,  # its lines go to our own log
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # BehindProxies reads them
@@ -119,9 +130,10 @@ def server_config(app: ASGIApp, *, most_connections: int, framed_by: Collection[
 
 
 class Server(uvicorn.Server):
-    """Told to stop by SIGTERM, it does what it was given first. The second SIGTERM, and Ctrl-C, end it at once.
+    """A server that drains before it stops: on the first SIGTERM it calls `drain` and goes on serving.
 
-    drain: begins that; return at once. end() when it is done.
+    A second SIGTERM, or Ctrl-C, ends it at once. drain: begins to send viewers away and returns at once; whoever does
+    so calls end() when it is done.
     """
 
     def __init__(self, config: uvicorn.Config, drain: Callable[[], object]) -> None:
@@ -131,6 +143,7 @@ class Server(uvicorn.Server):
         self._was_told = False
 
     def end(self) -> None:
+        """Stop the server, in order."""
         super().handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -142,10 +155,11 @@ class Server(uvicorn.Server):
 
 
 class Connections:
-    """Which connections have nothing to do, the longest waiting first; at most `most` are open, sockets counted in.
+    """Keeps track of all connections: which are idle, which do not read their answers, and whose turn it is to be read.
 
-    And whose turn it is to be read: one per turn of the event loop. Reading a request takes 0.3 ms or more. When
-    hundreds came at once, nobody else had a turn until the last of them was read.
+    At most `most` connections are open, WebSockets included. Only one connection is read in each turn of the event
+    loop. Reading a request takes 0.3 ms or more, so when hundreds came at once, nothing else ran until the last of them
+    was read.
     """
 
     def __init__(self, most: int) -> None:
@@ -153,27 +167,30 @@ class Connections:
         self._waiting: dict[PatientHttp, None] = {}
         self._unread: deque[PatientHttp] = deque()
         self._held_up: dict[PatientHttp, float] = {}
-        "whose answers are not read, the longest first, and since when by the clock of their loop"
+        "connections whose answers are not read, the longest first -> since when, by the event loop's clock"
         self._one_is_read = False
-        "in this turn of the event loop"
+        "whether one was read already in this turn of the event loop"
 
     def wait(self, connection: PatientHttp) -> None:
+        """Note that a connection waits for a request."""
         self._waiting[connection] = None
 
     def leave(self, connection: PatientHttp) -> None:
+        """Note that a connection no longer waits for a request."""
         self._waiting.pop(connection, None)
 
     def hold_up(self, connection: PatientHttp) -> None:
-        """What it is sent is not read from now on."""
+        """Note that a connection's client has stopped reading."""
         self._held_up[connection] = connection.loop.time()
 
     def flow_on(self, connection: PatientHttp) -> None:
-        """It is read again, or the connection has ended."""
+        """Note that a connection's client reads again, or that the connection has ended."""
         self._held_up.pop(connection, None)
 
     def make_room(self) -> bool:
-        """End the connection that has waited longest for a request, or else the one whose answer has been unread
-        longest; False if all are at work.
+        """End a connection to make room for another one. Return False if all are in use.
+
+        It ends the one that has waited longest for a request, or else the one whose answer has been unread longest.
         """
         longest = next(iter(self._waiting), None) or self._longest_held_up()
         if longest is None:
@@ -188,7 +205,7 @@ class Connections:
         return longest
 
     def may_read(self, connection: PatientHttp) -> bool:
-        """Whether it may read what has come now. If not, its read_on() is called when its turn has come."""
+        """Whether a connection may read its data now. If not, its read_on() is called when it is its turn."""
         if self._one_is_read:
             self._unread.append(connection)
             return False
@@ -205,11 +222,13 @@ class Connections:
 
 
 class _SoundRequests(h11.Connection):
-    """Refuses a head of very many lines before it is read, and a body in crumbs: parsing a chunk takes 20 us of
-    everybody's time, even if it brings a single byte.
+    """An HTTP/1.1 parser that refuses requests which cost much time or can be read in two ways.
 
-    And a body whose end is told twice, also in the same way: a proxy that believes another one than we do sees other
-    requests than we do.
+    It refuses a head with very many lines before parsing it, and a body in tiny chunks: parsing a chunk takes 20 us of
+    the event loop, even for a single byte.
+
+    It also refuses a body whose length is given twice, even with the same value. A proxy that goes by the other value
+    would see other requests than we do (request smuggling).
     """
 
     _is_chunked = False
@@ -235,7 +254,10 @@ class _SoundRequests(h11.Connection):
 
 
 def _measure_head(coming: bytes) -> None:
-    """Of a request that has come, or is still coming. h11 takes a length that is told twice for one."""
+    """Refuse the head of a request, complete or not, that is too long or gives the body's length twice.
+
+    h11 itself accepts a length that is given twice with the same value. Raises h11.RemoteProtocolError.
+    """
     end = _HEAD_END.search(coming)
     length = end.start() if end else len(coming)
     if length > MOST_HEAD_BYTES or coming.count(b"\n", 0, length) > MOST_HEAD_LINES:
@@ -246,7 +268,10 @@ def _measure_head(coming: bytes) -> None:
 
 
 class PatientHttp(H11Protocol):
-    """One HTTP connection that ends when nothing comes of it. malformed: the answer to what is no request."""
+    """An HTTP connection that is closed if its client is too slow.
+
+    register: shared by all connections. malformed: the answer to data that is no HTTP request.
+    """
 
     def __init__(self, *args: Any, register: Connections, malformed: Response, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -256,9 +281,9 @@ class PatientHttp(H11Protocol):
         self._until: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._handed_over = False
-        "to the protocol of a WebSocket, or closed"
+        "whether a WebSocket's protocol has taken over, or the connection is closed"
         self._come = b""
-        "and not read yet"
+        "data that has arrived and is not parsed yet"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -275,11 +300,11 @@ class PatientHttp(H11Protocol):
             self._read(data)
 
     def read_on(self) -> None:
-        """Read what has come; for the register, when it is this connection's turn."""
+        """Parse the data that has arrived. The register calls this when it is this connection's turn."""
         come, self._come = self._come, b""
         if self.transport.is_closing():
             return
-        if not self.flow.read_paused:  # first, because reading it may pause again
+        if not self.flow.read_paused:  # before parsing, because that may pause reading again
             self.transport.resume_reading()
         self._read(come)
 
@@ -292,8 +317,8 @@ class PatientHttp(H11Protocol):
         super().handle_websocket_upgrade(event)
 
     def send_400_response(self, msg: str) -> None:
-        """As other errors are told; uvicorn's is a plain text without our headers."""
-        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # the answer has begun: it cannot be taken back
+        """Answer 400 in the form of our other errors; uvicorn's answer is plain text without our headers."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # an answer has begun and cannot be taken back
             self.give_up()
             return
         answer = self._malformed
@@ -317,7 +342,7 @@ class PatientHttp(H11Protocol):
         self._flow_on()
 
     def give_up(self) -> None:
-        """End it at once: closing in order would wait for the other end to read."""
+        """End the connection at once. An orderly close would wait for the client to read."""
         self._let_go()
         self.connections.discard(self)
         self.transport.abort()
@@ -327,7 +352,10 @@ class PatientHttp(H11Protocol):
         self._look()
 
     def _look(self) -> None:
-        """Wait for a request, or stop waiting because there is one. What arrives meanwhile gains no time."""
+        """Start the timeout for the next request, or stop it if a request is being answered.
+
+        Partial data does not restart the timeout.
+        """
         if self._handed_over:
             return
         if self.cycle is not None and not self.cycle.response_complete:

@@ -1,8 +1,9 @@
-"""PromptWebSocket: uvicorn's WebSocket protocol, which ends when it should and lets others in between.
+"""PromptWebSocket: uvicorn's WebSocket protocol, with connections that end in time and parsing in small pieces.
 
-It reaches inside uvicorn, as `server.py` does. Written for 0.54; tests/portal/test_http_websockets.py fails on an
-upgrade that breaks it. uvicorn closes a connection only when all that waits to be sent has left, which is never for a
-client that stops reading. It parses all it has received at once: 256 kB are 40,000 empty frames, or half a second.
+It uses internals of uvicorn, as `server.py` does. Written for uvicorn 0.54; tests/portal/test_http_websockets.py fails
+on an upgrade that breaks it. uvicorn itself closes a connection only when everything queued has been sent, which never
+happens if the client stops reading. And it parses everything received at once: 256 kB may be 40,000 empty frames, which
+take half a second of the event loop.
 """
 
 from __future__ import annotations
@@ -29,30 +30,39 @@ logger = logging.getLogger(__name__)
 
 PING_EVERY_S = 4.0
 PONG_WITHIN_S = 8.0
-"""A ping carries a number that only who reads it can send back. So who stops reading is noticed within 12 s."""
+"""How often pings are sent, and how soon each has to be answered. Only a client that reads a ping can answer it with
+the ping's number, so a client that stops reading is noticed within 12 s."""
 ABORT = "vivavoce.abort"
+"Key in the extensions of an ASGI scope; see abort_of()."
 CLOSE_S = 5.0
+"How long a connection may take to close in order."
 PIECE_BYTES = 2048
+"How much is parsed in one turn of the event loop."
 FRAMES_BURST = 600
 FRAMES_PER_S = 60.0
+"Limits on the frames of one connection that are not messages: at once, and per second after that."
 FLOODED = 1008
+"Close code for a client that exceeds them: policy violation (RFC 6455, 7.4.1)."
 
 
 def abort_of(scope: Scope) -> Callable[[], None] | None:
-    """What ends the connection of a WebSocket at once, whatever waits to be sent; None if the server cannot."""
+    """Return a function that ends a WebSocket's connection at once, dropping what waits to be sent.
+
+    None if the server has no such function.
+    """
     abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT, {}).get("abort")
     return abort
 
 
 class PromptWebSocket(WebSocketsSansIOProtocol):
-    """Aborts a connection that does not end by itself within CLOSE_S, and one that answers no pings.
+    """Aborts a connection that does not close within CLOSE_S or does not answer pings, and parses in small pieces.
 
-    What is received is parsed in pieces, with a turn for everybody else after each. Frames that are no messages (pings,
-    pongs, parts of messages) are counted here: the application never sees them, so it cannot limit them.
+    After each piece, other tasks of the event loop get a turn. Frames that are not messages (pings, pongs,
+    continuations) are counted here, because the application never sees them and so cannot limit them.
     """
 
     def __init__(self, *args: Any, malformed: HttpResponse, **kwargs: Any) -> None:
-        """malformed: the answer to a handshake that is none."""
+        """malformed: the answer to an invalid handshake."""
         super().__init__(*args, **kwargs)
         self._malformed = malformed
         self._pieces: deque[bytes] = deque()
@@ -61,7 +71,7 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
         self._counted_s = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        if self.handshake_initiated and not self.handshake_complete:  # nobody who means well speaks before the answer
+        if self.handshake_initiated and not self.handshake_complete:  # a proper client waits for the handshake's answer
             self.transport.abort()
             return
         if not self._pieces and len(data) <= PIECE_BYTES:
@@ -84,7 +94,7 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
             logger.info("A handshake at %s was refused with %d.", self.scope["path"], message["status"])
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
-            self.handshake_complete = True  # uvicorn would log each refusal as a fault of the application
+            self.handshake_complete = True  # otherwise uvicorn would log each refusal as an error of the application
 
     def handle_connect(self, event: Request) -> None:
         if self.conn.accept(event).status_code != 101:
@@ -96,7 +106,8 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
             self.transport.close()
             return
         super().handle_connect(event)
-        if self.response.status_code == 101:  # the application has its scope by reference, and starts a turn later
+        if self.response.status_code == 101:
+            # Adding to the scope works here, because the application has the same object and starts one turn later.
             cast(dict[str, object], self.scope["extensions"])[ABORT] = {"abort": self.transport.abort}
 
     def handle_ping(self) -> None:
