@@ -1,4 +1,4 @@
-"""Who asked for the jobs that wait or run."""
+"""Remembers who asked for the jobs that wait or run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ OWNER_ONLY: Final = 0o600
 
 
 class Askers:
-    """Address by id of job, in a file, so that a restart of the portal gives nobody a fresh turn.
+    """Keeps the asker's address of each job in a file, so that a restart of the portal gives nobody a new first turn.
 
-    Addresses are somebody's: those of jobs that have ended are forgotten with the next job, and the file is readable by
-    the portal's user alone. Not thread-safe.
+    Addresses are personal data. So those of ended jobs are removed when the next job is noted, and only the portal's
+    user can read the file. Not thread-safe.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,11 +28,11 @@ class Askers:
         self._askers = _read(path)
 
     def of(self, job_id: str) -> str:
-        """An address; empty if it is not known, or the job is the portal's own."""
+        """Return the address that asked for a job; empty if it is not known, or the job is the portal's own."""
         return self._askers.get(job_id, "")
 
     def note(self, job_id: str, asker: str, active: Collection[str]) -> None:
-        """asker: an address, empty for nobody. active: ids of all jobs that wait or run."""
+        """Note who asked for a job. asker: an address, "" for nobody. active: ids of all jobs that wait or run."""
         askers = {one: address for one, address in self._askers.items() if one in active}
         if asker:
             askers[job_id] = asker
@@ -47,7 +47,7 @@ class Askers:
             with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY), "w") as file:
                 json.dump(self._askers, file)
             staging.replace(self._path)
-        except OSError as error:  # the job is worth more than its place in the line after a restart
+        except OSError as error:  # the job is accepted all the same; only its place in the line after a restart suffers
             logger.warning("Who asked for which job could not be kept: %s", error)
 
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 APPLICATION = "vivavoce"
 APPLICATION_VERSION = "jobs-1"
-"A constant: DBOS recovers only jobs of its own version, and a newer Vivavoce must finish the jobs of an older one."
+"Never changes: DBOS recovers only jobs of the same version, and a newer Vivavoce must finish the jobs of an older one."
 
 PATIENCE = {
     "connect_timeout": "5",
@@ -32,31 +32,31 @@ PATIENCE = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
-"""With a server that is gone without a word: 5 s for a connection, 15 s (the last is in milliseconds) for an answer.
-What the address itself says about these counts more."""
+"""Connection parameters of libpq, for a server that silently disappears: 5 s to connect, 15 s for an answer (the last
+is in milliseconds). Parameters in the database's URL override them."""
 
 
 class JobDatabase(Protocol):
-    """Where DBOS keeps jobs. Thread-safe."""
+    """The database in which DBOS keeps jobs. Thread-safe."""
 
     @property
     def is_patient(self) -> bool:
-        """Whether DBOS waits for one that is away, for as long as that takes, instead of raising its errors."""
+        """Whether DBOS waits while the database is away, however long, instead of raising errors."""
 
     def open(self) -> str:
-        """Make it or bring it up to date; gives its URL as DBOS takes it. Portal and workers may do so in any order.
+        """Create or migrate the database, and return its URL for DBOS. Portal and workers may do so in any order.
 
         Raises DiskFull, DatabaseUnreachable.
         """
 
     def state(self) -> int | None:
-        """A number that is another one after anybody has written; None where it is not known, as before open()."""
+        """Return a number that changes whenever anybody writes; None if it is not known, for instance before open()."""
 
     def errors_explained(self) -> AbstractContextManager[None]:
-        """A block in which it is asked for something. Raises DatabaseUnreachable where the block cannot reach it."""
+        """Return a context manager that turns the driver's connection errors in its block into DatabaseUnreachable."""
 
     def close(self) -> None:
-        """Let go of it; more than once does no harm."""
+        """Close the connections to the database. Idempotent."""
 
 
 class SqliteDatabase:
@@ -78,12 +78,12 @@ class SqliteDatabase:
 
         if not sqlalchemy.event.contains(sqlalchemy.Engine, "connect", _teach_subseconds):
             sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _teach_subseconds)
-        # At INFO it logs each of its hundred migrations, and that SQLite is for development.
+        # At INFO, DBOS logs each of its hundred migrations, and that SQLite is meant for development.
         logging.getLogger("dbos").setLevel(logging.WARNING)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         path = self._path.resolve()
         connection = sqlite3.connect(path, timeout=30)
-        # WAL: the page reads while the worker writes. The mode is kept in the file.
+        # With WAL, the portal can read while the worker writes. The mode is kept in the file.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
         url = sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
@@ -101,7 +101,7 @@ class SqliteDatabase:
             return int(state)
 
     def errors_explained(self) -> AbstractContextManager[None]:
-        return nullcontext()  # it is a file of ours
+        return nullcontext()  # a local file is always reachable
 
     def close(self) -> None:
         with self._lock:
@@ -113,7 +113,7 @@ class SqliteDatabase:
 class PostgresDatabase:
     """A JobDatabase for many machines. url: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, checked by the settings.
 
-    is_patient: a worker is, for its job goes on when the database does; a portal is not, for somebody waits there.
+    is_patient: true for a worker, whose job goes on when the database is back; false for the portal, where people wait.
     """
 
     def __init__(self, url: str, *, is_patient: bool = False) -> None:
@@ -126,7 +126,7 @@ class PostgresDatabase:
 
     @property
     def address(self) -> str:
-        """The URL as SQLAlchemy takes it, with the password in it."""
+        """The URL for SQLAlchemy, with the password in it."""
         import sqlalchemy
 
         url = sqlalchemy.make_url(self._url)
@@ -135,7 +135,7 @@ class PostgresDatabase:
         )
 
     def version(self) -> str:
-        """Of the server. Changes nothing. Raises DatabaseUnreachable."""
+        """Return the version of the server. Changes nothing. Raises DatabaseUnreachable."""
         import sqlalchemy
 
         engine = sqlalchemy.create_engine(self.address)
@@ -162,26 +162,26 @@ class PostgresDatabase:
         try:
             yield
         except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError) as error:
-            # Viewers need not know where it is: that is for the log. Passwords are in neither.
+            # The database's address goes into the log only, not to viewers. Neither gets the password.
             logger.warning("The database of jobs: %s", _in_one_line(error))
             raise DatabaseUnreachable(
                 "The database of jobs cannot be reached.", "Try again in a minute; the operator's log says more."
             ) from error
 
     def close(self) -> None:
-        """It keeps nothing open."""
+        """Do nothing: no connection stays open."""
 
 
 def _in_one_line(error: Exception) -> str:
-    """What the driver said, without the statement and its values that SQLAlchemy adds."""
+    """Return the driver's message, without the statement and its values that SQLAlchemy adds."""
     return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def _teach_subseconds(connection: object, _record: object) -> None:
-    """Have a connection to SQLite older than 3.42 know unixepoch('subsec'), from which DBOS takes the time of a job.
+    """Give a connection to SQLite before 3.42 the function unixepoch('subsec'), which DBOS uses for a job's time.
 
-    DBOS does so where Python is 3.12 or newer, and believes that SQLite is then as new. Python builds on a system's
-    library, as on Debian 12 (3.40), have an older one: the time would be NULL, and no job could be queued.
+    DBOS uses it with Python 3.12 and newer, and assumes that SQLite is as new. But a Python that uses the system's
+    library may have an older SQLite (3.40 on Debian 12). Then the time would be NULL, and no job could be queued.
     """
     if isinstance(connection, sqlite3.Connection) and sqlite3.sqlite_version_info < (3, 42):
         connection.create_function("unixepoch", -1, lambda *_of: time.time())

@@ -1,4 +1,4 @@
-"""Jobs as DBOS hands them to a worker process. A step that has finished is never run again, whatever dies."""
+"""A JobSource on DBOS. A step that has finished is never run again, whatever process dies."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from portal.jobs.store import TakenJob
 __all__ = ["DbosSource"]
 
 MAX_ATTEMPTS = 5
-"A job that takes the process down with it is not tried for ever; but a stop of the portal counts as an attempt too."
+"How often a job that kills its process is tried. It is not lower, because a stop of the portal counts as a try too."
 POLLING_INTERVAL_S = 0.5
+"How often DBOS looks for waiting jobs."
 POOL_SIZE = 8
-"connections at most; it keeps as many as it has used at one time"
+"Most connections to the database. DBOS keeps as many open as it has used at one time."
 
 _LOST = re.compile(r"Workflow \S+ (is|outcome was not recorded: the workflow is) no longer owned by this execution")
-"What DBOS says when a running job has been cancelled."
+"What DBOS logs when a running job was cancelled."
 
 
 class DbosSource:
-    """A JobSource. DBOS is global to its process, so there is one at most."""
+    """A JobSource on DBOS. DBOS has global state, so a process can have only one."""
 
     def __init__(self, database: JobDatabase, worker: str) -> None:
-        """worker: its name. One that is restarted with the same name takes up what the killed one left."""
+        """worker: name of this worker. A worker that restarts with the same name takes up its own unfinished jobs."""
         self._database = database
         self._worker = worker
 
@@ -35,10 +36,10 @@ class DbosSource:
             self._launch(kinds)
 
     def leave(self) -> None:
-        """Nobody has to be told."""
+        """Do nothing: there are no other workers to tell."""
 
     def workers_with_jobs(self) -> set[str]:
-        """Names of all that have jobs in hand, by the database, whether they live or not."""
+        """Return the names of all workers that have jobs in hand according to the database, alive or not."""
         from dbos import DBOS
 
         with self._database.errors_explained():
@@ -46,15 +47,15 @@ class DbosSource:
         return {row.executor_id for row in rows if row.executor_id}
 
     def take_over_from(self, workers: Collection[str]) -> int:
-        """Let the jobs of these wait again, each to go on at the step in which it was; how many there were.
+        """Queue the jobs of these workers again, each to go on at the step it was in. Return how many there were.
 
-        Who calls makes sure that they are dead. Asked for twice it is done once: a job that another worker has begun
-        since is that one's.
+        The caller makes sure that the workers are dead. Repeating this is harmless: a job that another worker has begun
+        since stays with that worker.
         """
         from dbos import DBOS
 
-        # DBOS has no public function for this: the admin server of its version 2 is gone, and what stands for it is not
-        # free. Resuming a workflow would give it new attempts, and would not look whose it is by then.
+        # DBOS has no public function for this: the admin server of its version 2 is gone, and its replacement is a paid
+        # service. Resuming a workflow would reset its attempts, and would not check which worker has it by then.
         return len(DBOS._recover_pending_workflows([*workers]))
 
     def _launch(self, kinds: Mapping[str, Callable[[TakenJob], object]]) -> None:
@@ -96,6 +97,6 @@ def _workflow_of(perform: Callable[[TakenJob], object]) -> Callable[[JobInputs],
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a record of DBOS is new. Failed and cancelled jobs are not: the worker logs them once, in plain words."""
+    """Logging filter for DBOS: drop its lines about failed and cancelled jobs, which the worker logs in plain words."""
     message = record.getMessage()
     return not message.startswith("Exception encountered in background workflow") and not _LOST.match(message)

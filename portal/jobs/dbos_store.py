@@ -1,4 +1,4 @@
-"""Records of jobs, kept by DBOS in either database (`dbos_database.py`).
+"""A JobStore on DBOS, with either of the two databases (`dbos_database.py`).
 
 Importing DBOS takes 0.6 s, so it is imported at the first use.
 """
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["DbosStore"]
 
 MOST_LISTS = 16
-"that are kept while nothing has been written"
+"Most results of list() that are kept until something is written."
 URGENT, ORDINARY = 1, 10
-"priorities, the lower first"
+"Priorities in DBOS; the lower comes first."
 
 _ACTIVE = ["ENQUEUED", "DELAYED", "PENDING"]
 _STATES = {
@@ -39,16 +39,16 @@ _STATES = {
 
 
 class DbosStore:
-    """A JobStore. What it keeps for us beside DBOS' own columns are the attributes that _attributes_of() makes."""
+    """A JobStore on DBOS. A job is a workflow; what has no column in DBOS is an attribute (see _attributes_of())."""
 
     def __init__(self, database: JobDatabase, worker: str = "") -> None:
-        """worker: name of the one whose store this is; its reports are about jobs that it has in hand."""
+        """worker: name of the worker that uses this store, and reports only on jobs it has; "" for the portal."""
         self._database = database
         self._worker = worker
         self._lock = threading.Lock()
         self._connection: DBOSClient | None = None
         self._lists: dict[tuple[int | None, str | None, bool], tuple[int, Sequence[Job]]] = {}
-        "what list() gave last, by what was asked for, with the state of the database before it was read"
+        "kept results of list(): arguments -> (state of the database before reading, jobs)"
 
     def add(self, job_id: str, order: JobOrder) -> Job:
         with self._client() as client:
@@ -68,7 +68,7 @@ class DbosStore:
         return [*self._read_list(ids=ids)] if ids else []
 
     def list(self, *, limit: int | None = None, kind: str | None = None, active: bool = False) -> list[Job]:
-        # DBOS takes 10 ms for a list, and many ask for the same one while nothing happens.
+        # DBOS takes 10 ms for a list, and many clients ask for the same list while nothing changes.
         asked, state = (limit, kind, active), self._database.state()
         kept = self._lists.get(asked)
         if kept is not None and kept[0] == state:
@@ -99,7 +99,7 @@ class DbosStore:
                 load_input=False,
                 load_output=not active,
             )
-        # DBOS keeps whole seconds. Ids tell of birth more exactly, except those of test clips.
+        # DBOS keeps whole seconds only. Ids contain the time of creation in ms, except those of test clips.
         return sorted(map(_job_of, rows), key=lambda job: (job.created_at, job.id), reverse=True)
 
     def report(self, job_id: str, step: str, progress: float) -> bool:
@@ -111,7 +111,7 @@ class DbosStore:
         return True
 
     def _has(self, row: WorkflowStatus) -> bool:
-        """Whether a job is still with the worker that reports it, and not waiting again or with another one."""
+        """Whether the reporting worker still has the job; it may wait again, or another worker may have it."""
         return not self._worker or (row.status == "PENDING" and row.executor_id == self._worker)
 
     def cancel(self, job_id: str) -> None:
@@ -119,7 +119,7 @@ class DbosStore:
             client.cancel_workflow(job_id)
 
     def fail(self, job_id: str, failure: JobFailure) -> None:
-        # DBOS can end a running workflow from outside in one way only: as cancelled. The attribute says why.
+        # From outside, DBOS can only end a running workflow as cancelled. The attribute makes it a failure for us.
         given_up = {"code": failure.code, "message": failure.message, "hint": failure.hint}
         self._note(job_id, {"given_up": given_up})
         self.cancel(job_id)
@@ -146,7 +146,7 @@ class DbosStore:
 
     @contextmanager
     def _client(self) -> Iterator[DBOSClient]:
-        """The connection, for one call. It is made at the first use."""
+        """Give the connection for one call. It is made at the first use. Raises DatabaseUnreachable."""
         with self._database.errors_explained():
             yield self._connected()
 
@@ -168,7 +168,7 @@ class DbosStore:
 
 
 def _options_of(job_id: str, order: JobOrder) -> EnqueueOptions:
-    """JSON ("portable") all through: nothing in the database is ever unpickled."""
+    """Return DBOS's options for an order. Everything is stored as JSON ("portable"), so nothing is ever unpickled."""
     from dbos import EnqueueOptions, WorkflowSerializationFormat
 
     options = EnqueueOptions(
@@ -250,7 +250,7 @@ def _failure_of(row: WorkflowStatus) -> JobFailure:
             details["message"],
             details["hint"],
             details.get("report"),
-            details.get("cause", ""),  # there was none in earlier versions
+            details.get("cause", ""),  # missing in jobs of earlier versions
         )
     return JobFailure("internal", f"The job failed: {row.error}", "The worker's log has the details.")
 

@@ -1,8 +1,8 @@
-"""The workers that share one Postgres: who of them is alive, and what all have to have in common with the portal.
+"""The workers that share one Postgres: which are alive, and whether they have the portal's data folder and code.
 
-Two tables beside those of DBOS. `vivavoce.portal` has one row: the data folder whose jobs the database keeps, and the
-code of the portal. `vivavoce.workers` has a row for each worker, with the time when it last said that it lives. All
-times are the database's, so the clocks of the machines do not matter.
+There are two tables beside those of DBOS. `vivavoce.portal` has one row: the data folder whose jobs the database keeps,
+and the code of the portal. `vivavoce.workers` has a row for each worker, with the time of its last sign of life. All
+times are by the database's clock, so the clocks of the machines do not matter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from portal.jobs.records import JobFolders
 __all__ = ["SILENT_S", "Fleet", "PortalDatabase", "code_of_this_copy"]
 
 SILENT_S = 30
-"A worker that has not been heard of for so long is dead, and what it had in hand is given to others."
+"A worker without a sign of life for this long counts as dead, and others take over its jobs."
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("avatars", "models", "pipeline", "portal")
@@ -39,7 +39,7 @@ _TABLES = (
 class Fleet:
     """The workers of one database, as one process sees them. Thread-safe; calls block for milliseconds.
 
-    All raise DatabaseUnreachable. folders: of the jobs that this process works on.
+    folders: the files of this process's jobs. All methods but close() raise DatabaseUnreachable.
     """
 
     def __init__(self, database: PostgresDatabase, folders: JobFolders) -> None:
@@ -47,7 +47,7 @@ class Fleet:
         self._folders = folders
 
     def lead(self) -> None:
-        """For the portal: its data folder and its code are from now on what all workers have to have.
+        """Register the portal: from now on, all workers must have its data folder and its code.
 
         Raises DatabaseTaken: the database keeps the jobs of another data folder.
         """
@@ -66,7 +66,7 @@ class Fleet:
                 )
 
     def join(self, worker: str) -> None:
-        """For a worker, before it takes its first job. Raises WorkerLeftOut: it must not take any."""
+        """Register a worker, before its first job. Raises WorkerLeftOut: it must not take any."""
         with self._tables.asked(alone=True) as ask:
             self._check(ask)
             ask(
@@ -77,7 +77,7 @@ class Fleet:
             )
 
     def beat(self, worker: str) -> None:
-        """Say that this worker lives. Raises WorkerLeftOut: others have its jobs, or the portal is a newer one."""
+        """Give a sign of life. Raises WorkerLeftOut: others have taken its jobs, or the portal has other code now."""
         with self._tables.asked() as ask:
             self._check(ask)
             if not ask("UPDATE vivavoce.workers SET seen_at = now() WHERE id = :id", id=worker).rowcount:
@@ -86,25 +86,28 @@ class Fleet:
                 )
 
     def leave(self, worker: str) -> None:
-        """Strike off a worker that ends: what it still has in hand is taken over at once."""
+        """Remove a worker that ends, so that others take over its jobs at once."""
         with self._tables.asked() as ask:
             ask("DELETE FROM vivavoce.workers WHERE id = :id", id=worker)
 
     @contextmanager
     def without_the_dead(self) -> Iterator[set[str]]:
-        """Who is alive, after the silent ones were struck off. Nobody joins, and nobody else comes here, meanwhile."""
+        """Remove the silent workers and give the names of the living ones.
+
+        During the block, no worker can join, and no other process can be in such a block.
+        """
         with self._tables.asked() as ask:
-            # Written down before their jobs are given away: who was only slow finds out by its next beat.
+            # Committed before their jobs are given away: a worker that was only slow finds out at its next beat.
             ask("DELETE FROM vivavoce.workers WHERE seen_at < now() - make_interval(secs => :s)", s=SILENT_S)
         with self._tables.asked(alone=True) as ask:
             yield {row.id for row in ask("SELECT id FROM vivavoce.workers")}
 
     def close(self) -> None:
-        """Let go of the database; more than once does no harm."""
+        """Close the connections to the database. Idempotent."""
         self._tables.close()
 
     def _check(self, ask: Ask) -> None:
-        """Raises WorkerLeftOut: this process has another folder, or other code, than the portal."""
+        """Raise WorkerLeftOut if this process has another data folder, or other code, than the portal."""
         portal = ask("SELECT folder, code FROM vivavoce.portal").one_or_none()
         if portal is None:
             raise WorkerLeftOut(
@@ -123,7 +126,7 @@ class Fleet:
 
 
 class PortalDatabase(PostgresDatabase):
-    """A Postgres as the portal opens it: it leads the fleet there. Raises DatabaseTaken besides."""
+    """The Postgres as the portal opens it: open() also registers the portal, and so also raises DatabaseTaken."""
 
     def __init__(self, url: str, folders: JobFolders) -> None:
         super().__init__(url)
@@ -140,7 +143,7 @@ class PortalDatabase(PostgresDatabase):
 
 @cache
 def code_of_this_copy() -> str:
-    """Eight digits that are others after any change of our Python files. Jobs come out the same with the same code."""
+    """Return eight digits that change with any of our Python files. With the same code, jobs have the same results."""
     digest = hashlib.sha256()
     for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")

@@ -1,4 +1,4 @@
-"""What becomes of jobs, for whoever wants to be told. Another process works on them, so they are looked at."""
+"""Reports changes in the state of jobs. Another process runs them, so the database is polled."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ __all__ = ["JobNews"]
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 2.0
+"""How often the jobs are looked at."""
 LOOKED_AT: Final = 50
-"""Jobs that were ordered last; of older ones, those that wait or run, and those that did at the last look."""
+"""How many of the newest jobs are looked at, in addition to all that wait or run now or did at the last look."""
 
 State = tuple[str, float | None]
+"""State of a job, and when it finished. The time shows that a job was retried and ended again between two looks."""
 
 
 class JobNews:
-    """Calls `told` with each job whose state is another one than at the last look, on the event loop.
+    """Calls `told`, on the event loop, with each job whose state has changed since the last look.
 
-    What happened while nobody looked, before the start, is no news.
+    Changes from before the start are not reported.
     """
 
     def __init__(self, queue: JobQueue, clock: Clock, told: Callable[[Job], None]) -> None:
@@ -38,12 +40,12 @@ class JobNews:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Idempotent."""
+        """Begin to look. Idempotent."""
         if self._task is None:
             self._task = asyncio.create_task(self._look_for_ever(), name="job-news")
 
     async def aclose(self) -> None:
-        """Look once more, then no longer. Idempotent."""
+        """Look one last time and stop. Idempotent."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -69,7 +71,7 @@ class JobNews:
                 self._told(job)
 
     def _jobs(self) -> list[Job]:
-        """The newest first."""
+        """Return the jobs to look at, the newest first."""
         found = {job.id: job for job in (*self._queue.list(limit=LOOKED_AT), *self._queue.active())}
         for job_id, (state, _finished_at) in (self._states or {}).items():
             if job_id not in found and state in ("queued", "running"):

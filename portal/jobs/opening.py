@@ -1,4 +1,4 @@
-"""Which store of jobs this portal uses: the one place that names an implementation."""
+"""Opens the queue and the source of jobs. This is the only place that names their implementations."""
 
 from __future__ import annotations
 
@@ -28,10 +28,13 @@ def open_queue(
     max_waiting: int = 50,
     keep_free_bytes: int = 0,
 ) -> JobQueue:
-    """The queue of a data folder, on Postgres where `database_url` says so; for the other arguments see JobQueue.
+    """Return the queue of a data folder. This is cheap: it connects to the database at its first use.
 
-    folders: where the jobs' files are, if not in the data folder alone.
-    worker: name of the worker process that works with it; empty for the portal. Cheap: it connects at its first use.
+    folders: the jobs' files; by default in the data folder alone.
+    database_url: a Postgres; empty for SQLite in the data folder.
+    worker: name of the worker process that uses the queue; empty for the portal.
+
+    For the other arguments see JobQueue.
     """
     folders = folders or JobFolders(data_dir)
     database: JobDatabase
@@ -53,7 +56,7 @@ def open_queue(
 def open_source(
     folders: JobFolders, database_url: str, worker: str, on_end: Callable[[WorkerLeftOut], None]
 ) -> JobSource:
-    """Where the worker of that name gets its jobs from. on_end: see SharedSource; on SQLite it is never called."""
+    """Return the source of jobs for a worker. on_end: see SharedSource; on SQLite it is never called."""
     if not database_url:
         return DbosSource(SqliteDatabase(folders.data_dir), worker)
     database = PostgresDatabase(database_url, is_patient=True)

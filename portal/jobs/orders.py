@@ -1,4 +1,4 @@
-"""What people may ask for, as orders: checked and named here, then submitted to the queue."""
+"""Makes orders for jobs from what people ask for: checks and names them, for submission to the queue."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = [
 
 MAX_TEXT_CHARACTERS = 5000
 LETTER_S = 0.08
-"in a usual voice"
+"Seconds that a usual voice takes for a letter."
 TEST_WORDS = "Hello! This is how I look when I speak."
 
 
 def title_of(name: str, file_name: str) -> str:
-    """What an avatar is called: by the name that was typed, else by that of its file."""
+    """Return an avatar's name: the one that was typed, or else one made from the file's name."""
     return clean_name(name) or clean_name(Path(clean_file_name(file_name, limit=255)).stem) or "Avatar"
 
 
@@ -47,11 +47,12 @@ def order_of_avatar(
     cutout: bool = False,
     owner: str = "",
 ) -> JobOrder:
-    """The preparation of `upload` as the avatar of the fresh id `avatar`.
+    """Return the order to prepare `upload` as an avatar with the new id `avatar`.
 
-    owner: of the job and of the avatar, as of every order here; empty for everybody's.
-    framing: x, y, width, height of what is used of it, in parts of the picture.
-    cutout: the person is cut out of a clip, as of every photo.
+    owner: of the job and of the avatar, as in all orders here; empty if they belong to everybody.
+    framing: x, y, width, height of the part to use, as fractions of the picture.
+    cutout: whether to cut the person out of a clip, as is always done with photos.
+
     Raises BadRequest (no consent).
     """
     _require_consent(consent)
@@ -71,8 +72,10 @@ def order_of_avatar(
 def order_of_gesture(
     upload: Path, bundle: AvatarBundle, gesture: str, *, sound: bool, idle: bool, consent: bool, file_name: str = ""
 ) -> JobOrder:
-    """The preparation of the clip `upload` as a gesture of an avatar. sound: its own is to be heard. idle: the avatar
-    shows it by itself, and then without its sound.
+    """Return the order to prepare the clip `upload` as a gesture of an avatar.
+
+    sound: whether the clip's own sound is heard. idle: whether the avatar shows it by itself while idle; then it is
+    shown without sound.
 
     Raises BadRequest (no consent).
     """
@@ -91,9 +94,11 @@ def order_of_gesture(
 def order_of_voice_sample(
     upload: Path, bundle: AvatarBundle, transcript: str, *, consent: bool, file_name: str = ""
 ) -> JobOrder:
-    """The recording `upload` becomes the voice sample of an avatar. transcript: what is said in it, if that is known.
+    """Return the order to make the recording `upload` the voice sample of an avatar.
 
-    Raises BadRequest (no consent, the transcript is too long).
+    transcript: what is said in it, if known; else "".
+
+    Raises BadRequest (no consent, or the transcript is too long).
     """
     if not consent:
         raise BadRequest(
@@ -123,7 +128,7 @@ def _require_consent(given: bool) -> None:
 
 
 def order_of_preset(preset: str, name: str) -> JobOrder:
-    """The preparation of one of our own characters. Urgent: without one there is nobody to talk to."""
+    """Return the order to prepare one of our own characters. It is urgent: without one there is nobody to talk to."""
     inputs: JobInputs = {"avatar": preset, "name": name, "preset": preset}
     return JobOrder(PREPARE, name, preset, inputs, urgent=True, joins=Joins.ANY)
 
@@ -140,11 +145,11 @@ def order_of_clip(
     owner: str = "",
     clip_format: str = MP4,
 ) -> JobOrder:
-    """A clip of `avatar`, called `speaker`, speaking `text` or the recording `audio` of `audio_s` seconds.
+    """Return the order to make a clip in which `avatar`, called `speaker`, says `text` or the recording `audio`.
 
-    clip_format: one of CLIP_TYPES.
+    audio_s: length of the recording in seconds. clip_format: one of CLIP_TYPES.
 
-    Raises BadRequest (neither or both, empty or too long).
+    Raises BadRequest (neither text nor recording, or both; the text is too long).
     """
     words = (text or "").strip()
     if bool(words) == (audio is not None):
@@ -164,12 +169,12 @@ def order_of_clip(
 
 
 def id_of_test_clip(avatar: str) -> str:
-    """Id of the one job that shows how an avatar speaks."""
+    """Return the id of an avatar's test clip. There is only one, which shows how the avatar speaks."""
     return f"test-{avatar}"
 
 
 def order_of_test_clip(avatar: str, name: str, owner: str = "") -> JobOrder:
-    """A few spoken words of an avatar called `name`."""
+    """Return the order to make the test clip of an avatar called `name`."""
     inputs: JobInputs = {"avatar": avatar, "text": TEST_WORDS, "voice": None}
     return JobOrder(
         CLIP, f"{name}: {TEST_WORDS}", avatar, inputs, speaker=name, id=id_of_test_clip(avatar), owner=owner
@@ -179,10 +184,11 @@ def order_of_test_clip(avatar: str, name: str, owner: str = "") -> JobOrder:
 def order_of_parts(
     avatar: str, name: str, backend: str, parameters: Mapping[str, object], *, join: bool = False, owner: str = ""
 ) -> JobOrder:
-    """The preparation of an avatar called `name` for a lip-sync backend; `parameters` as JSON.
+    """Return the order to prepare an avatar called `name` for a lip-sync backend. parameters: JSON.
 
-    The last wish counts: such jobs run one after another, and each replaces what the one before has made. The same wish
-    as the last one is that one's job while it is under way. With `join`, whatever is under way will do.
+    Such jobs run one after another, and each replaces what the one before has made, so the last order counts. An order
+    with the same parameters as the newest job under way joins that job. With `join`, it joins it whatever the
+    parameters.
     """
     inputs: JobInputs = {"avatar": avatar, "backend": backend, "parameters": dict(parameters)}
     joins = Joins.ANY if join else Joins.SAME

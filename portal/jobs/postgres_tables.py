@@ -1,4 +1,4 @@
-"""Tables of ours in the Postgres of the operator, beside those of DBOS: made at the first use."""
+"""Our own tables in the operator's Postgres, beside those of DBOS. They are created at the first use."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["LOCK_PATIENCE_S", "Ask", "PostgresTables"]
 
 LOCK_PATIENCE_S = 10
-"for whoever is before us; after that the database counts as away"
+"How long we wait for the advisory lock; after that the database counts as away."
 _LOCK = 7_146_022_801
-"Of Postgres: whoever makes tables, joins, or takes over from the dead has it, so that these happen one by one."
+"Key of the advisory lock. Creating tables, joining, and taking over jobs hold it, so that these happen one by one."
 
 
 class Ask(Protocol):
@@ -29,9 +29,12 @@ class Ask(Protocol):
 
 
 class PostgresTables:
-    """Thread-safe; calls block for milliseconds, and for some seconds where the database is away.
+    """Creates tables and runs statements. Thread-safe.
 
-    statements: make what is missing; harmless where it is there. patience_s: of a statement; 0: as the server has it.
+    Calls block for milliseconds, or for some seconds if the database is away.
+
+    statements: create what is missing; they must be harmless if it exists. patience_s: time limit for a statement; 0
+    for the server's own limit.
     """
 
     def __init__(self, database: PostgresDatabase, statements: tuple[str, ...], patience_s: float = 0.0) -> None:
@@ -43,7 +46,10 @@ class PostgresTables:
 
     @contextmanager
     def asked(self, *, alone: bool = False) -> Iterator[Ask]:
-        """A transaction; alone: while nobody else is in such a one. Raises DatabaseUnreachable."""
+        """Run the block in a transaction. alone: hold the advisory lock, so that no other process does the same.
+
+        Raises DatabaseUnreachable.
+        """
         import sqlalchemy
 
         with self._database.errors_explained(), self._connected().begin() as connection:
@@ -59,7 +65,7 @@ class PostgresTables:
             yield ask
 
     def close(self) -> None:
-        """Let go of the database; more than once does no harm."""
+        """Close the connections to the database. Idempotent."""
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()

@@ -1,12 +1,12 @@
-"""The durable job queue: submit, look, cancel, run again. The portal never runs a job.
+"""The durable job queue: submit, list, cancel and retry jobs. The portal never runs a job itself.
 
-Jobs are run, one step after another, by the worker process of `portal/worker`. All that the portal and the worker share
-is the store of jobs (`store.py`) and the files below the data folder, which are looked after here:
+The worker process (`portal/worker`) runs jobs, one step after another. The portal and the worker share only the store
+of jobs (`store.py`) and the files below the data folder, which are managed here:
 
-    jobs/<id>/upload         what was uploaded; kept, while it is small, after a failure, and a recording also after its
-                             clip was cancelled, so that the job can be run again
-    jobs/<id>/work/          what the steps hand on to each other; removed at the end
-    clips/<id>.mp4           results of clip jobs, or .webm or .mov
+    jobs/<id>/upload         the uploaded file. A small one is kept for a retry after a failure; a recording also after
+                             its clip was cancelled
+    jobs/<id>/work/          files that one step hands on to the next; removed at the end
+    clips/<id>.mp4           results of clip jobs; also .webm or .mov
 
 Methods block for milliseconds: call them from a thread, not on the event loop.
 """
@@ -34,54 +34,55 @@ from portal.jobs.store import JobStore
 __all__ = ["MAX_SPEECH_EACH_S", "JobQueue", "may_do_better"]
 
 MAX_SPEECH_EACH_S = 1800.0
-"""Of the clips that one address has waiting or running, about. A first clip is taken however long it is."""
+"""Approximate limit on the total length of the clips one address may have queued or running. The first clip is always
+accepted, however long."""
 
 _REMEDIES = {
     "avatar": "Its avatar was deleted: choose another one.",
     "upload": "Upload the file once more.",
     "": "Only jobs that have failed or were cancelled can.",
 }
-"What helps where a job cannot be run again, by what is gone."
+"Hint shown when a job cannot be retried, keyed by the missing part; see JobQueue.gone()."
 
 _WITHOUT_A_CLASS = frozenset({"nothing_spoken", "upload_gone"})
-"Codes that only jobs fail with, because of what went in."
+"Codes of failures that are due to the input and have no error class, because only jobs use them."
 
 
 def may_do_better(job: Job) -> bool:
-    """Whether it ended without a result, and not because of what went in."""
+    """True if the job failed or was cancelled for a reason other than its input, so a retry may succeed."""
     return job.state in ("failed", "cancelled") and not (job.error and _fails_the_same_way_again(job.error.code))
 
 
 def _fails_the_same_way_again(code: str) -> bool:
-    """By its code, because the error itself ended with the worker process."""
+    """Whether a retry cannot help, judged by the failure's code; the error object was in the worker process."""
     return code in _WITHOUT_A_CLASS or any(kind.code == code and not kind.retryable for kind in kinds_of_errors())
 
 
 @dataclass(eq=False)
 class JobQueue:
-    """Decides which jobs are taken, which may be run again, and what becomes of their files. The rest is the store's.
+    """Decides which jobs are accepted, which may be retried, and what becomes of their files.
 
-    Thread-safe.
+    The store keeps the records. Thread-safe.
     """
 
     store: JobStore
     folders: JobFolders
     avatars: Container[str]
-    "ids of those that are there"
+    "ids of the existing avatars"
     _: KW_ONLY
     max_waiting: int = 50
     keep_free_bytes: int = 0
-    "of the disk, below which no job is taken"
+    "free space on the disk below which no job is accepted"
     _listeners: Sequence[Callable[[], object]] = field(default=(), init=False)
     _askers: Askers = field(init=False)
     _admitting: threading.Lock = field(default_factory=threading.Lock, init=False)
-    "held from the look whether there is room until the job is in the store, so that a place is given once"
+    "held from the capacity check until the job is stored, so that two submissions cannot take the same place"
 
     def __post_init__(self) -> None:
         self._askers = Askers(self.folders.data_dir / "askers.json")
 
     def on_submit(self, listener: Callable[[], object]) -> None:
-        """Have `listener` called, in the submitting thread, each time there is new work."""
+        """Call `listener`, in the submitting thread, each time there is new work."""
         self._listeners = (*self._listeners, listener)
 
     def close(self) -> None:
@@ -90,31 +91,32 @@ class JobQueue:
     # -- looking
 
     def get(self, job_id: str) -> Job:
-        """Raises JobNotFound."""
+        """Return a job. Raises JobNotFound."""
         return self.store.get(job_id)
 
     def list(self, *, limit: int | None = 100, kind: str | None = None) -> list[Job]:
-        """Jobs, the newest first."""
+        """Return jobs, the newest first. limit: at most this many; None for all."""
         return self.store.list(limit=limit, kind=kind)
 
     def active(self, avatar: str | None = None, kind: str | None = None) -> Sequence[Job]:
-        """Jobs that wait or run, the newest first; all of them, or those for an avatar, or of a kind."""
+        """Return the jobs that wait or run, the newest first; optionally only those for an avatar, or of a kind."""
         jobs = self.store.list(kind=kind, active=True)
         return [job for job in jobs if avatar is None or job.avatar == avatar]
 
     def active_askers(self) -> Sequence[str]:
-        """Who asked for the jobs that wait or run: for each job that somebody asked for an address, and its owner as
-        person_key() has them.
+        """Return who asked for the jobs that wait or run, with one entry per job and asker.
+
+        Each job that somebody asked for adds their address and, if the job has an owner, the owner's person_key().
         """
         asked = [(asker, job.owner) for job in self.active() if (asker := self._askers.of(job.id))]
         return [address for address, _owner in asked] + [person_key(owner) for _address, owner in asked if owner]
 
     def retryable(self, job: Job) -> bool:
-        """Whether retry() may help: it ended without a result, nothing that it needs is gone, and it may do better."""
+        """Whether retry() may help: a retry may succeed, and nothing that the job needs is gone."""
         return may_do_better(job) and not self.gone(job)
 
     def gone(self, job: Job) -> str:
-        """What keeps a job that ended without a result from being run again: "avatar", "upload", or nothing ("")."""
+        """Return what a job that ended without a result lacks for a retry: "avatar", "upload", or "" for nothing."""
         if job.active or job.state == "done":
             return ""
         if job.kind != PREPARE and job.avatar not in self.avatars:
@@ -122,34 +124,35 @@ class JobQueue:
         return "upload" if job.uploaded and not self.folders.has_upload(job.id) else ""
 
     def job_of_report(self, avatar: str) -> Job | None:
-        """The job that made the face report of an avatar, or of an upload of that id that was refused."""
+        """Return the job that made the face report of an avatar, or of a refused upload that was to have this id."""
         job_id = self.folders.reports.job_of(avatar)
         if job_id is None:
             return None
         jobs = [job for job in self.list(limit=None, kind=PREPARE) if job.avatar == avatar]
-        # Earlier versions did not write down which it was. The oldest was there before others could take the id.
+        # Earlier versions did not note the job's id. Then it is the oldest job, because the id was free for it.
         return next((job for job in jobs if job.id == job_id), None) if job_id else next(iter(jobs[::-1]), None)
 
     def may_go_on(self, kind: str, avatar: str) -> bool:
-        """Whether the upload of a cancelled job is kept, so that the job can be run again after all.
+        """Whether the upload of a cancelled job is kept, so that the job can still be retried.
 
-        A recording for a clip is: it costs work to make. A photo is not: people who take one back do not expect us to
-        keep it.
+        The recording for a clip is kept, because it takes work to make. A photo is not, because people who cancel do
+        not expect us to keep their picture.
         """
         return kind == CLIP and avatar in self.avatars
 
     # -- changing
 
     def submit(self, order: JobOrder, asker: str = "", check: Callable[[], None] = lambda: None) -> Job:
-        """Let a job wait for the worker, or give back the one that the order joins. The order's upload is moved.
+        """Queue a job for the worker, or return the job under way that the order joins. The order's upload is moved.
 
-        asker: an address. Jobs of several askers are taken in turn: a first job of somebody never waits for the many of
-        somebody else. Empty for the portal's own, which have their turn as a newcomer's.
-        check: called while nobody else submits; raises what keeps the job from being taken.
+        asker: the client's address. Askers take turns, so somebody's first job does not wait for another's many jobs.
+            Empty for the portal's own jobs, which are treated like those of a newcomer.
+        check: called while no other job can be submitted; raises an error to refuse the job.
 
-        Joining takes no place, so it works in a full queue. Raises QueueFull, TooMany (the asker has ordered very long
-        clips), BadRequest (there is a job of that id already), DiskFull, and what `check` raises; nothing is left of
-        the upload.
+        Joining needs no place, so it works even if the queue is full.
+
+        Raises QueueFull, TooMany (the asker has ordered very long clips), BadRequest (there is a job with this id
+        already), DiskFull, and what `check` raises. If any is raised, nothing is left of the upload.
         """
         with self._admitting, disk_full_explained("the job was not taken"):
             under_way = self._joined_by(order)
@@ -169,9 +172,9 @@ class JobQueue:
 
     @disk_full_explained("the job was not cancelled")
     def cancel(self, job_id: str) -> Job:
-        """Stop a job that waits or runs (a running step notices within a second); others are left as they are.
+        """Cancel a job that waits or runs; a running step notices it within a second. No effect on an ended job.
 
-        Raises JobNotFound.
+        Raises JobNotFound, DiskFull.
         """
         job = self.get(job_id)
         if job.active:
@@ -181,7 +184,7 @@ class JobQueue:
         return self.get(job_id)
 
     def cancel_all_of(self, avatar: str) -> None:
-        """Stop all jobs that wait or run for an avatar: it is gone. Raises DiskFull."""
+        """Cancel all jobs that wait or run for an avatar that was deleted. Raises DiskFull."""
         for job in self.active(avatar):
             with suppress(JobNotFound):
                 self.cancel(job.id)
@@ -190,9 +193,9 @@ class JobQueue:
     def retry(self, job_id: str, asker: str = "") -> Job:
         """Run a failed or cancelled job again from its first step. asker: see submit().
 
-        Raises JobNotFound, BadRequest (it cannot be retried), QueueFull.
+        Raises JobNotFound, BadRequest (it cannot be retried), QueueFull, DiskFull.
         """
-        with self._admitting:  # if two people ask at once, the second one finds the job waiting
+        with self._admitting:  # if two people ask at once, the second finds the job waiting already
             job = self.get(job_id)
             if not self.retryable(job):
                 remedy = job.error.hint if job.error is not None and not self.gone(job) else _REMEDIES[self.gone(job)]
@@ -206,11 +209,11 @@ class JobQueue:
 
     @disk_full_explained("the job was not removed")
     def delete(self, job_id: str) -> None:
-        """Forget a job; one that waits or runs is cancelled first. Its clip goes too, its avatar stays.
+        """Delete a job and its clip; one that waits or runs is cancelled first. The avatar it made stays.
 
-        Raises JobNotFound.
+        Raises JobNotFound, DiskFull.
         """
-        with self._admitting:  # nobody runs it again meanwhile
+        with self._admitting:  # so that nobody retries it meanwhile
             was_running = self.get(job_id).state == "running"
             job = self.cancel(job_id)
             if job.state != "done" and (of_report := self.job_of_report(job.avatar)) and of_report.id == job_id:
@@ -226,9 +229,10 @@ class JobQueue:
     # -- for the owner of the worker
 
     def in_hand(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, Job | None]]:
-        """What workers have begun and not left yet, or of these `ids`; None for a job that was removed meanwhile.
+        """Yield the ids of jobs in hand (begun by a worker and not finished), each with its record.
 
-        Cancelled ones are among them until the worker has noticed; so are those that a killed worker had in hand.
+        ids: yield these instead. The record is None if the job was removed meanwhile. Cancelled jobs are included until
+        their worker has noticed; so are the jobs of a killed worker.
         """
         ids = self.folders.in_hand() if ids is None else ids
         jobs = {job.id: job for job in self.store.those(ids)}
@@ -236,7 +240,7 @@ class JobQueue:
 
     @disk_full_explained("the job was not given up")
     def give_up(self, job_id: str, failure: JobFailure) -> None:
-        """Let a job whose worker is gone end as failed; one that was cancelled or removed stays so."""
+        """End a job whose worker is gone as failed; one that was cancelled or removed stays so. Raises DiskFull."""
         with suppress(JobNotFound):
             job = self.get(job_id)
             if job.active:
@@ -246,10 +250,10 @@ class JobQueue:
         self.leave(job_id)
 
     def leave(self, job_id: str, *, keep_upload: bool = False) -> None:
-        """Remove what a job that a worker had in hand left behind; with `keep_upload` all but a small upload.
+        """Remove the files of a job that a worker had in hand; with `keep_upload`, all but a small upload.
 
-        A clip may have been completed after somebody cancelled or removed the job. It goes, too, or nobody could ever
-        see or remove it.
+        The clip may have been completed after somebody cancelled or removed the job. Then it is removed too, because
+        nobody could ever see or remove it otherwise.
         """
         with suppress(JobNotFound):
             if self.get(job_id).state != "cancelled":
@@ -275,9 +279,9 @@ class JobQueue:
         return False
 
     def _rank_of_next(self, kind: str, asker: str) -> int:
-        """One behind the last job of the same asker, and no better than that of the first in the line.
+        """Return the rank of an asker's next job: one above their last job's, and at least the lowest rank in the line.
 
-        So somebody new has the next turn, and nobody who waits is passed by newcomers for ever.
+        So a newcomer gets the next turn, yet newcomers cannot overtake a waiting job for ever.
         """
         line = self.active(kind=kind)
         own = [job.rank + 1 for job in line if asker and self._askers.of(job.id) == asker]
@@ -305,11 +309,11 @@ class JobQueue:
 
     @contextmanager
     def _taken_over(self, job_id: str, upload: Path) -> Iterator[None]:
-        """The upload is the job's while the block runs, and after it ended well; else nothing is left of it."""
-        self.folders.take_upload(job_id, upload)  # raises where there is one already, which is another job's and stays
+        """Move the upload to the job while the block runs. If the block raises, remove the upload."""
+        self.folders.take_upload(job_id, upload)  # outside the try: if it raises, the files there are another job's
         try:
             yield
-        except BaseException:  # whatever ended the block, an upload without a job is nobody's
+        except BaseException:  # whatever ended the block, nobody would ever remove an upload without a job
             self.folders.clear(job_id)
             raise
 
@@ -319,5 +323,5 @@ class JobQueue:
 
 
 def _new_id() -> str:
-    """Ids sort by time of birth."""
+    """Return a new job id. Ids sort by the time of creation."""
     return f"{int(time.time() * 1000):012x}{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""What is known of a job: the order it was made from, its record, and the files it keeps."""
+"""The data types of jobs: the order that a job is made from, its record, and its files."""
 
 from __future__ import annotations
 
@@ -41,180 +41,188 @@ KINDS = (PREPARE, CLIP, PARTS, GESTURE, VOICE_SAMPLE)
 
 MP4 = "mp4"
 CLIP_TYPES: Final[Mapping[str, str]] = {MP4: "video/mp4", "webm": "video/webm", "mov": "video/quicktime"}
-"""Formats of clips, by how their files' names end, and their media types. All but MP4 show the person alone."""
+"""Formats of clips, as file name ending -> media type. All but MP4 show the person alone, without a background."""
 
 LONG_CLIPS = "long-clip"
-"The line of clips that take minutes to make."
+"Name of the line for clips that take minutes to make."
 LONG_CLIP_S = 60.0
-"Seconds of speech from which a clip counts as long."
+"A clip with more than this many seconds of speech counts as long."
 ALPHA_WORK = 10.0
-"How many times the work of an MP4 a clip with alpha counts as. Once it was seen to take 13 times as long."
+"A second of a clip with alpha counts as this many of an MP4. In one measurement it took 13 times as long."
 
 MAX_KEPT_UPLOAD_BYTES = 64 * 1024 * 1024
-"A larger upload is not kept for a retry."
+"Largest upload that is kept for a retry."
 MAX_KEPT_BYTES = 1024**3
-"Of all uploads that are kept for a retry; beyond it the oldest go."
+"Largest total size of the uploads kept for a retry; beyond it the oldest are removed."
 FOLDER_MARK = "jobs-folder.id"
-"File in the data folder by which every process knows it again, wherever it is mounted."
+"File in the data folder with a random id, by which a process recognises the folder wherever it is mounted."
 KEPT = "kept"
-"Beside an upload whose job has ended: it is there for a retry."
+"Empty file beside an upload whose job has ended; it says that the upload is kept for a retry."
 
 
 class Joins(Enum):
-    """Whether a job under way will do instead of a new one: the newest of the same kind, avatar and backend."""
+    """Whether an order joins a job under way instead of making a new one.
+
+    Only the newest job of the same kind, avatar and backend can be joined.
+    """
 
     NOTHING = "nothing"
     SAME = "same"
-    "it will, if it has the same parameters"
+    "it joins that job if the parameters are the same"
     ANY = "any"
+    "it joins that job whatever its parameters"
 
 
 class JobInputs(TypedDict, total=False):
-    """What the worker works with, as JSON; each kind of job has some of it, written by `orders.py`."""
+    """The input of a job for the worker, as JSON. `orders.py` writes it; each kind of job uses some of the fields."""
 
     avatar: Required[str]
     name: str
-    "of the avatar"
+    "name of the avatar"
     owner: str
-    "of the avatar that is made; jobs of earlier versions have none"
+    "owner of the avatar that is made; missing in jobs of earlier versions"
     file_name: str
     consent: bool
     framing: Sequence[float] | None
     cutout: bool
-    "whether the person is cut out of a clip; jobs of earlier versions have none, and leave the background"
+    "whether the person is cut out of a clip; missing in jobs of earlier versions, which keep the background"
     preset: str
     text: str | None
     voice: str | None
     backend: str
     parameters: Mapping[str, object]
     gesture: str
-    "its name"
+    "name of the gesture"
     sound: bool
     "whether the gesture's own sound is to be heard"
     idle: bool
     "whether the avatar shows the gesture by itself"
     transcript: str
-    "what is said in a voice sample; empty: it is recognised"
+    "what is said in a voice sample; if empty, speech recognition finds out"
     format: str
-    "of a clip, one of CLIP_TYPES; jobs of earlier versions have none, and are MP4"
+    "format of a clip, one of CLIP_TYPES; missing in jobs of earlier versions, which make MP4"
 
 
 @dataclass(frozen=True, slots=True)
 class JobOrder:
-    """A wish for a job, checked (`orders.py`)."""
+    """A checked order for a job (`orders.py`)."""
 
     kind: str
     "one of KINDS"
     name: str
-    "what people see it called"
+    "the job's name for people"
     avatar: str
-    "id of the avatar to be made, or that speaks, or is prepared"
+    "id of the avatar that is made, prepared or changed, or that speaks"
     inputs: JobInputs
-    "JSON; what the worker works with"
+    "input for the worker, as JSON"
     upload: Path | None = None
-    "a file that becomes the job's own"
+    "uploaded file, which is moved to the job's folder"
     speaker: str = ""
     "name of the avatar that speaks in a clip"
     owner: str = ""
-    "name of the person whose job it is; empty for everybody's"
+    "name of the person who owns the job; empty if it belongs to everybody"
     id: str = ""
-    "where it is always the same job; empty for a fresh one"
+    "id of the job, if it has to have a certain one; empty for a new id"
     urgent: bool = False
+    "whether the job comes before all that are not urgent"
     rank: int = 0
-    "jobs of a lower rank come first, whenever they were ordered; given by the queue"
+    "jobs of a lower rank come first, whenever they were ordered; set by the queue"
     notify: str = ""
-    "address that is told of each change of its state; empty for none"
+    "address that is told of each change of the job's state; empty for none"
     joins: Joins = Joins.NOTHING
     speech_s: float = 0.0
-    "of a clip, about; 0 for other kinds of job"
+    "approximate seconds of speech in a clip; 0 for other kinds of job"
 
     @property
     def backend(self) -> str:
-        """Lip-sync backend that the avatar is prepared for; empty for other kinds of job."""
+        """The lip-sync backend that the avatar is prepared for; empty for other kinds of job."""
         return str(self.inputs.get("backend", ""))
 
     @property
     def format(self) -> str:
-        """Of a clip, one of CLIP_TYPES."""
+        """The format of a clip, one of CLIP_TYPES."""
         return self.inputs.get("format", MP4)
 
     @property
     def parameters(self) -> Mapping[str, object]:
-        """With which it is prepared."""
+        """The parameters of that preparation."""
         return self.inputs.get("parameters", {})
 
 
 @dataclass(frozen=True, slots=True)
 class JobFailure:
-    """Why a job failed, fit to be shown to a person."""
+    """Why a job failed, in words for people."""
 
     code: str
     message: str
     hint: str = ""
     report: Mapping[str, object] | None = None
-    "the face report, when it was the face"
+    "the face report, if the face was the reason"
     cause: str = ""
-    "which of several things the code stands for"
+    "tells apart the several things that a code may stand for"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """The record of a job."""
+
     id: str
     kind: str
     "prepare, clip, parts, gesture or voice"
     name: str
-    "what the person called it"
+    "the job's name for people"
     state: str
     "queued, running, done, failed or cancelled"
     step: str
-    "name of the step it is in; empty before the first"
+    "name of the current step; empty before the first"
     progress: float
     "0..1 over all steps"
     avatar: str
-    "id of the avatar being made or speaking"
+    "id of the avatar that is made, prepared or changed, or that speaks"
     backend: str
-    "lip-sync backend that the avatar is prepared for; empty for other kinds of job, as the parameters"
+    "lip-sync backend that the avatar is prepared for; empty for other kinds of job"
     parameters: Mapping[str, object]
-    "with which it is prepared"
+    "parameters of that preparation; empty for other kinds of job"
     speaker: str
     "name of the avatar that speaks, as it was when a clip was asked for; empty for other kinds of job"
     uploaded: bool
-    "whether it works on a file somebody uploaded"
+    "whether it needs an uploaded file"
     error: JobFailure | None
     result: Mapping[str, object] | None
     created_at: float
-    "seconds since the epoch, as the two below"
+    "in seconds since the epoch, like the three times below"
     started_at: float | None
     finished_at: float | None
     reported_at: float = 0.0
-    "when its worker last reported how far it is"
+    "when its worker last reported progress"
     rank: int = 0
-    "as in its order"
+    "see JobOrder"
     speech_s: float = 0.0
-    "as in its order; 0 for clips of earlier versions"
+    "see JobOrder; 0 for clips of earlier versions"
     owner: str = ""
-    "as in its order; empty for jobs of earlier versions, as the next"
+    "see JobOrder; empty for jobs of earlier versions"
     notify: str = ""
-    "as in its order"
+    "see JobOrder; empty for jobs of earlier versions"
     format: str = MP4
-    "of a clip, as in its order; means nothing for other kinds of job"
+    "format of a clip; without meaning for other kinds of job"
 
     @property
     def file_name(self) -> str:
-        """What its clip is called when it is downloaded; empty for other kinds of job."""
+        """The file name for a download of its clip; empty for other kinds of job."""
         if self.kind != CLIP:
             return ""
         return clip_file_name(self.speaker, self.name.removeprefix(f"{self.speaker}: "), self.format)
 
     @property
     def active(self) -> bool:
+        """Whether it waits or runs."""
         return self.state in ("queued", "running")
 
 
 def line_of(job: Job | JobOrder) -> str:
-    """The line in which a job waits. One job of each line is worked on at a time.
+    """Return the name of the line in which a job waits. A worker runs one job of each line at a time.
 
-    Long clips have a line of their own: whoever orders one must not keep everybody's few words waiting for it.
+    Long clips have a line of their own, so that short clips of other people do not wait for them.
     """
     work_s = job.speech_s * (1.0 if job.format == MP4 else ALPHA_WORK)
     return LONG_CLIPS if job.kind == CLIP and work_s > LONG_CLIP_S else job.kind
@@ -222,24 +230,25 @@ def line_of(job: Job | JobOrder) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobFolders:
-    """Where jobs keep their files."""
+    """The files of jobs, in the data folder."""
 
     data_dir: Path
 
     @property
     def reports(self) -> FaceReports:
+        """The pictures of face reports."""
         return FaceReports(self.data_dir)
 
     @property
     def mark(self) -> str:
-        """By which every process knows again where the files of these jobs are; empty where nobody has made it yet."""
+        """The random id by which a process recognises the place of these files; empty if it was not made yet."""
         try:
             return (self.data_dir / FOLDER_MARK).read_text(encoding="ascii").strip()
         except OSError:
             return ""
 
     def make_mark(self) -> str:
-        """The mark, which is made where there is none."""
+        """Return the mark; make it if there is none."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), (self.data_dir / FOLDER_MARK).open("x", encoding="ascii") as file:
             file.write(secrets.token_hex(16))
@@ -247,68 +256,72 @@ class JobFolders:
 
     @property
     def hands_on_work(self) -> bool:
-        """Whether a worker finds what another one has left in work()."""
+        """Whether a worker can see the files that another worker has left in work()."""
         return True
 
     def home(self, job_id: str) -> Path:
+        """Return the job's folder."""
         return self.data_dir / "jobs" / job_id
 
     def work(self, job_id: str) -> Path:
+        """Return the folder in which the job's steps work. It exists while a worker has the job in hand."""
         return self.home(job_id) / "work"
 
     def upload(self, job_id: str) -> Path | None:
+        """Return the path of the job's upload; None if there is none."""
         return next(iter(sorted(self.home(job_id).glob("upload*"))), None)
 
     def has_upload(self, job_id: str) -> bool:
-        """Whether upload() gives a file; for lists."""
+        """Whether the job has an upload. This is cheap, for lists of jobs."""
         return self.upload(job_id) is not None
 
     def take_upload(self, job_id: str, upload: Path) -> None:
-        """Make a stored file the upload of a new job. Raises FileExistsError: there is a job of that id."""
+        """Move a stored file into the folder of a new job. Raises FileExistsError: a job with this id has a folder."""
         home = self.home(job_id)
         home.mkdir(parents=True)
         try:
             shutil.move(upload, home / "upload")
-        except BaseException:  # whatever it was: there will be no job
+        except BaseException:  # whatever went wrong, there will be no job to own the folder
             shutil.rmtree(home, ignore_errors=True)
             raise
 
     def clip(self, job_id: str, ending: str = MP4) -> Path:
-        """Where the job's clip is made. ending: one of CLIP_TYPES."""
+        """Return the path at which the job's clip is made. ending: one of CLIP_TYPES."""
         return self.data_dir / "clips" / f"{job_id}.{ending}"
 
     def keep_clip(self, job_id: str, ending: str) -> None:
-        """Its clip is complete, and is to be seen from now on. ending: one of CLIP_TYPES."""
+        """Publish the job's clip, which is complete. ending: one of CLIP_TYPES."""
 
     def find_clip(self, job_id: str, ending: str) -> Path | None:
-        """The job's clip of that format; None if there is none."""
+        """Return the path of the job's clip in a format; None if there is none."""
         path = self.clip(job_id, ending)
         return path if path.is_file() else None
 
     def has_clip(self, job_id: str) -> bool:
-        """Whether made_clip() gives a file; for lists."""
+        """Whether the job has a clip. This is cheap, for lists of jobs."""
         return self.made_clip(job_id) is not None
 
     def made_clip(self, job_id: str) -> Path | None:
-        """The job's clip, whatever its format; None if there is none."""
+        """Return the path of the job's clip, whatever its format; None if there is none."""
         return next((path for ending in CLIP_TYPES if (path := self.find_clip(job_id, ending))), None)
 
     def remove_clip(self, job_id: str) -> None:
+        """Remove the job's clip, whatever its format."""
         for ending in CLIP_TYPES:
             self.clip(job_id, ending).unlink(missing_ok=True)
 
     def in_hand(self) -> list[str]:
-        """Ids of the jobs that a worker has begun and not left yet: their `work` is there."""
+        """Return the ids of jobs that a worker has begun and not finished, sorted. Their `work` folders exist."""
         return sorted(path.parent.name for path in (self.data_dir / "jobs").glob("*/work"))
 
     def abandon(self, job_id: str) -> None:
-        """Remove the upload of a job that a worker has still in hand; the worker removes the rest when it leaves it."""
+        """Remove the upload of a job that a worker still has in hand. The worker removes the rest when it finishes."""
         upload = self.upload(job_id)
         if upload is not None:
             upload.unlink(missing_ok=True)
 
     def clear(self, job_id: str, *, keep_upload: bool = False) -> None:
-        """Remove what the job left behind, but for its clip; with `keep_upload` also but for a small upload."""
+        """Remove the job's files except its clip and, with `keep_upload`, a small upload."""
         upload = self.upload(job_id)
         if keep_upload and upload is not None and upload.stat().st_size <= MAX_KEPT_UPLOAD_BYTES:
             shutil.rmtree(self.work(job_id), ignore_errors=True)
@@ -318,17 +331,20 @@ class JobFolders:
             shutil.rmtree(self.home(job_id), ignore_errors=True)
 
     def sweep(self, owned: Collection[str]) -> None:
-        """Remove what of an ended job could not be removed where it is shared. owned: ids of jobs that there are."""
+        """Remove shared files of ended jobs that could not be removed before. owned: ids of all existing jobs.
+
+        There are none here; see SharedJobFolders.
+        """
 
     def take_back(self, job_id: str) -> None:
-        """The job is run again: its upload is no longer one of those that may be forgotten."""
+        """Unmark the upload of a job that is retried, so that it is not removed as one of the oldest kept uploads."""
         (self.home(job_id) / KEPT).unlink(missing_ok=True)
 
     def _forget_oldest(self) -> None:
-        """Whoever cancels again and again must not fill the disk."""
+        """Remove the oldest kept uploads beyond MAX_KEPT_BYTES, so that cancelling again and again fills no disk."""
         kept: list[tuple[float, int, Path]] = []
         for mark in (self.data_dir / "jobs").glob(f"*/{KEPT}"):
-            with suppress(OSError):  # somebody else removes it just now
+            with suppress(OSError):  # somebody else has just removed it
                 uploads_bytes = sum(path.stat().st_size for path in mark.parent.glob("upload*"))
                 kept.append((mark.stat().st_mtime, uploads_bytes, mark.parent))
         total_bytes = sum(size for _, size, _ in kept)

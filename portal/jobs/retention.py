@@ -1,4 +1,4 @@
-"""Removes clips by themselves, where the operator has set how long they may be kept."""
+"""Removes old clips automatically, if the operator has set how long they are kept."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ __all__ = ["ClipRetention"]
 logger = logging.getLogger(__name__)
 
 LOOK_S = 600.0
+"How often old clips are looked for."
 
 
 class ClipRetention:
-    """Between start() and aclose(), looks every ten minutes for clips that were made longer ago than `keep_s` seconds.
+    """Between start() and aclose(), removes clips that were made more than `keep_s` seconds ago, every ten minutes.
 
-    now_unix_s: the time of day, as jobs note it.
+    now_unix_s: returns seconds since the epoch, in which jobs note their times.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class ClipRetention:
             self._looking = asyncio.create_task(self._look_for_ever(), name="clip-retention")
 
     async def aclose(self) -> None:
-        """Idempotent."""
+        """Stop looking. Idempotent."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
@@ -52,15 +53,15 @@ class ClipRetention:
         while True:
             try:
                 await asyncio.to_thread(self.remove_old)
-            except DiskFull as error:  # the next look may find room
+            except DiskFull as error:  # there may be space at the next look
                 logger.warning("Old clips could not be removed: %s", error)
             await self._clock.sleep_until(self._clock.now_s() + LOOK_S)
 
     def remove_old(self) -> None:
-        """An avatar's test clip is a part of the avatar, and stays. Raises DiskFull."""
+        """Remove old clips, except test clips, which belong to their avatars. Raises DiskFull."""
         before_unix_s = self._now_unix_s() - self._keep_s
         for job in self._queue.list(limit=None, kind=CLIP):
             is_old = job.state == "done" and (job.finished_at or job.created_at) < before_unix_s
             if is_old and job.id != id_of_test_clip(job.avatar):
-                with suppress(JobNotFound):  # somebody removes it just now
+                with suppress(JobNotFound):  # somebody has just removed it
                     self._queue.delete(job.id)

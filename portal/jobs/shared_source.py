@@ -1,10 +1,11 @@
-"""Jobs for one of several workers: it says that it lives, and takes over from those that do not any more.
+"""A JobSource for one of several workers: it gives signs of life, and takes over the jobs of dead workers.
 
-How long that takes: a worker that is killed was last heard of up to BEAT_S ago, is dead after SILENT_S, and is missed
-by the others within another BEAT_S. So its jobs go on after 25 to 35 s, at the step in which they were.
+A killed worker's last sign of life is up to BEAT_S old. The worker counts as dead after SILENT_S, and the others notice
+within another BEAT_S. So its jobs go on after 25 to 35 s, at the step they were in.
 
-A worker that is only cut off from the database, or was stopped for a while, must not go on with jobs that others have
-by then. It ends itself after OWN_END_S, long before that; one that was asleep finds out by its first beat.
+A worker that is only cut off from the database, or was suspended for a while, must not go on with jobs that others have
+taken over. So it ends itself after OWN_END_S, long before others take its jobs. If the machine was asleep, the worker
+finds out at its first beat.
 """
 
 from __future__ import annotations
@@ -26,32 +27,34 @@ __all__ = ["BEAT_S", "OWN_END_S", "SharedSource"]
 logger = logging.getLogger(__name__)
 
 BEAT_S = 5.0
+"How often a worker gives a sign of life, and looks for dead workers."
 OWN_END_S = 20.0
+"A worker whose last successful beat is this long ago ends itself."
 GUARD_S = 1.0
-"between two looks at whether the last beat is too long ago"
+"How often a worker checks that."
 assert OWN_END_S + 2 * GUARD_S < SILENT_S
 
 
 def awake_or_asleep_s() -> float:
-    """Seconds that go on while the machine sleeps, where the system counts them so."""
+    """Return a clock in seconds that goes on while the machine sleeps, if the system has such a clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 @dataclass(eq=False)
 class SharedSource:
-    """A JobSource."""
+    """A JobSource for one of several workers."""
 
     source: DbosSource
     fleet: Fleet
     worker: str
-    "its name, which no other has"
+    "unique name of this worker"
     on_end: Callable[[WorkerLeftOut], None]
-    "called once, from a thread, when it must have no jobs"
+    "called once, from a thread, when this worker may no longer have jobs"
     clock_s: Callable[[], float] = awake_or_asleep_s
-    "seconds that go on while the machine sleeps"
+    "clock in seconds that goes on while the machine sleeps"
     _is_serving: threading.Event = field(default_factory=threading.Event, init=False)
     _heard_s: float = field(init=False)
-    "when the last beat that reached the database was begun"
+    "when the last successful beat began"
 
     def __post_init__(self) -> None:
         self._heard_s = self.clock_s()
@@ -67,11 +70,11 @@ class SharedSource:
     def leave(self) -> None:
         try:
             self.fleet.leave(self.worker)
-        except DatabaseUnreachable:  # then the others find out by its silence
+        except DatabaseUnreachable:  # then the others find out after SILENT_S
             return
 
     def beat(self) -> None:
-        """Say that this worker lives, and take over from the dead. Raises WorkerLeftOut, DatabaseUnreachable."""
+        """Give a sign of life, and take over jobs of dead workers. Raises WorkerLeftOut, DatabaseUnreachable."""
         began_s = self.clock_s()
         self.fleet.beat(self.worker)
         self._heard_s = began_s
@@ -84,6 +87,7 @@ class SharedSource:
 
     @property
     def is_cut_off(self) -> bool:
+        """Whether the last successful beat is so long ago that this worker has to end."""
         return self.clock_s() - self._heard_s > OWN_END_S
 
     def _beat_on(self) -> None:

@@ -1,4 +1,4 @@
-"""How many jobs an address or a person may have waiting or running, so that nobody fills the queue for all others."""
+"""Limits how many jobs an address or a person may have waiting or running, so that nobody can fill the queue."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["JobShares", "person_key"]
 
 
 def person_key(name: str) -> str:
-    """A person among addresses."""
+    """Return the key that stands for a person among keys that are addresses."""
     return f"person {name}"
 
 
 class JobShares:
-    """Thread-safe.
+    """Limits the jobs of each address, person and IPv6 network. Thread-safe.
 
-    askers: of each job that waits or runs the address of who asked for it, and person_key() of its owner if it has one.
-    most_each: how many one address, and one person, may have. A network of IPv6 has WIDER times as many.
+    askers: returns the asker's address for each job that waits or runs, and the owner's person_key() if it has one.
+    most_each: most jobs of one address, and of one person. An IPv6 network (/48) may have WIDER times as many.
     """
 
     def __init__(self, askers: Callable[[], Collection[str]], most_each: int) -> None:
@@ -33,10 +33,10 @@ class JobShares:
         self._most_each = most_each
         self._lock = threading.Lock()
         self._asking: Counter[str] = Counter()
-        "requests of each address and person whose job is not queued yet"
+        "requests whose job is not queued yet, by address and person"
 
     def asked_by(self, scope: Scope, submit: Callable[[], Job]) -> Job:
-        """Call submit() on behalf of whoever sent this request. Raises TooMany, and what submit() raises."""
+        """Call submit() if the sender of a request may have another job. Raises TooMany, and what submit() raises."""
         address, name = address_of(scope), person_of(scope).name
         taken = (address, person_key(name)) if name else (address,)
         self._take_places(address, taken)
@@ -45,7 +45,7 @@ class JobShares:
         finally:
             with self._lock:
                 self._asking.subtract(taken)
-                self._asking += Counter()  # forgets those at zero
+                self._asking += Counter()  # drops the entries that are zero
 
     def _take_places(self, address: str, taken: Sequence[str]) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Which jobs hold their worker up: cancelled but still in hand after a while, or without any progress for long."""
+"""Finds jobs that block their worker: cancelled ones that do not stop, and ones without progress for a long time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from portal.jobs.records import Job, JobFailure
 __all__ = ["CANCEL_GRACE_S", "JobWatch"]
 
 CANCEL_GRACE_S = 5.0
-"A running step notices that it is cancelled within a second, unless it hangs."
+"How long a cancelled job may stay in hand. A running step notices within a second, unless it hangs."
 
 
 class JobWatch:
-    """Looks at the jobs of one worker process. Its methods block for milliseconds.
+    """Watches the jobs of one worker process. Its methods block for milliseconds.
 
-    in_hand: the jobs that this worker has, as JobQueue.in_hand() gives them; without it, all that anybody has.
+    silence_s: how long a job may go without progress. in_hand: returns the worker's jobs in the form of
+    JobQueue.in_hand(); by default, all jobs that any worker has.
     """
 
     def __init__(
@@ -29,17 +30,17 @@ class JobWatch:
         self._in_hand = in_hand or queue.in_hand
         self._silence_s = silence_s
         self._seen: dict[str, tuple[object, float]] = {}
-        "the last report of each job in hand, and when it was first seen; None for a job that nobody wants any more"
+        "job id -> (its last report, when that was first seen); the report is None if the job is no longer wanted"
         self._overdue: set[str] = set()
 
     def begin(self) -> None:
-        """Tidy up after a worker that is gone, before there is another one."""
+        """Clean up after a worker that is gone, before the next one starts."""
         self._seen.clear()
         self._overdue = {job_id for job_id, job in self._in_hand() if job is None or not job.active}
         self.end()
 
     def overdue(self, now_s: float) -> bool:
-        """Whether the worker has to be ended for one of its jobs."""
+        """Whether the worker has to be ended because of one of its jobs. now_s: by any monotonic clock."""
         seen: dict[str, tuple[object, float]] = {}
         for job_id, job in self._in_hand():
             report = (job.reported_at, job.step) if job is not None and job.active else None
@@ -52,7 +53,7 @@ class JobWatch:
         return bool(self._overdue)
 
     def end(self) -> None:
-        """Now that their worker is gone, end the jobs that were overdue: as failed, or as cancelled if they were."""
+        """End the overdue jobs, after their worker is gone: as failed, or as cancelled if they were cancelled."""
         for job_id in self._overdue:
             self._queue.give_up(
                 job_id,
