@@ -1,4 +1,4 @@
-"""Forms that are handed in, with at most one file: limited while they are read, their files in the data folder."""
+"""Reads forms with at most one file, within limits. While a file comes in, it is kept in the data folder."""
 
 from __future__ import annotations
 
@@ -23,29 +23,30 @@ from portal.http.bodies import UploadPlaces, allow_body
 __all__ = ["NOT_STORED", "Spool", "limited_form"]
 
 FORM_OVERHEAD_BYTES = 64 * 1024
-"Fields, boundaries and part headers beside the file itself."
+"Largest size of everything in a form but its file: fields, boundaries and headers of parts."
 PLAIN_FORM_BYTES = 64 * 1024
-"Of a form without a file, and of each field: a text in Chinese, percent-encoded, has 45 kB at most."
+"Largest form without a file, and largest field. A text in Chinese, percent-encoded, has at most 45 kB."
 MOST_FIELDS = 16
 MOST_BOUNDARIES = 64
-"""Of a form. Its parts need fewer, and in data there is none. For each one that is there all the same, python_multipart
-goes on byte by byte."""
+"""Most boundaries in a form. Its parts need fewer, and honest data contains none. After each boundary inside data,
+python_multipart goes on byte by byte, which is slow."""
 UTF_8 = (b"utf-8", b"utf8")
 ROOM_EVERY_BYTES = 4 * 2**20
-"Of a file that comes in: so often it is looked whether the disk has room."
+"After this many bytes of an incoming file, the free space on the disk is checked again."
 NOT_STORED = "the upload was not stored"
+"What a full disk means for an upload, for the error's text."
 
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """Where files lie while they come in, without a name, so that nothing is left of them whatever happens."""
+    """The folder in which incoming files are kept, without a name, so that nothing is left of them after a crash."""
 
     folder: Path
     keep_free_bytes: int
-    "of the disk, which no upload may take"
+    "free space on the disk that uploads must leave"
 
     def require_room(self, further_bytes: int) -> None:
-        """Raises DiskFull."""
+        """Raise DiskFull if the disk has no room for this many more bytes."""
         require_room(self.folder, self.keep_free_bytes + further_bytes, NOT_STORED)
 
 
@@ -57,15 +58,17 @@ async def limited_form(
     spool: Spool,
     look: Callable[[str, str], object] | None = None,
 ) -> AsyncIterator[FormData]:
-    """The form of a request with at most one file; its temporary files are gone at the end.
+    """Read a request's form with at most one file. Its temporary files are removed at the end of the block.
 
-    A larger one is refused as soon as that is known: by its declared length, or in the middle of reading.
-    look(name, text) is called for each field as it comes; what it raises ends the reading.
+    max_bytes: largest size of the file. A larger form is refused as soon as that is known: by its declared length, or
+        while it is read.
+    look: called as look(name, text) for each field as it comes; whatever it raises ends the reading.
 
-    Raises BadRequest, TooMany, DiskFull, and what look() raises.
+    Raises BadRequest, TooMany, DiskFull, and what look() raises. A form that is too large looks like a disconnect
+    here; portal/http/bodies.py answers it.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
-    if options.get(b"charset", b"utf-8").lower() not in UTF_8:  # some codecs take minutes, in everybody's thread
+    if options.get(b"charset", b"utf-8").lower() not in UTF_8:  # some codecs would block the event loop for minutes
         raise BadRequest("The form is not in UTF-8.", "Send it as multipart/form-data in UTF-8.")
     too_large = UploadTooLarge(
         f"The upload is larger than {max_bytes // 2**20} MB.",
@@ -102,12 +105,13 @@ class _Parser(MultiPartParser):
         self._spool = spool
         self._look = look
         self._data_bytes = 0
-        "of all parts until now"
+        "size of the data of all parts so far"
 
     async def _bounded(self, stream: AsyncGenerator[bytes], delimiter: bytes) -> AsyncGenerator[bytes]:
-        """The stream, as long as reading it is quick: what is no data of a part is gone through byte by byte.
+        """Pass the stream on as long as it can be parsed quickly.
 
-        Raises MultiPartException.
+        The parser goes byte by byte through everything that is not data of a part, so both the number of boundaries and
+        the bytes outside of data are limited. Raises MultiPartException.
         """
         boundaries, came_bytes, end = 0, 0, b""
         async for chunk in stream:
@@ -128,9 +132,11 @@ class _Parser(MultiPartParser):
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
         part = self._current_part
-        if part.file is not None:  # Starlette's would go to the system's folder, which may be in memory
+        if part.file is not None:  # Starlette would use the system's temporary folder, which may be in memory
             self._spool.folder.mkdir(parents=True, exist_ok=True)
-            file = SpooledTemporaryFile(max_size=self.spool_max_size, dir=str(self._spool.folder))  # noqa: SIM115 - closed with the form
+            file = SpooledTemporaryFile(  # noqa: SIM115 - closed with the form
+                max_size=self.spool_max_size, dir=str(self._spool.folder)
+            )
             self._files_to_close_on_error.append(file)
             part.file = _Spooled(file, part.file, self._spool)
 

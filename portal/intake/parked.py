@@ -1,4 +1,4 @@
-"""Uploads that come in one request and are used by another: they wait here for a while, within bounds."""
+"""Uploads that come in one request and are used by a later one. They wait here for a limited time and number."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from portal.http.limits import TooMany
 __all__ = ["PARKED", "PARKED_EACH", "PARKED_S", "ParkedUploads"]
 
 PARKED_S = 600.0
-"An upload that nothing has used for so long is removed."
+"An upload that has waited this long is removed."
 PARKED_EACH = 4
-"Of one address; with one more, its oldest goes."
+"Most waiting uploads of one address; another one removes its oldest."
 PARKED = 48
-"Of all addresses; further ones are refused."
+"Most waiting uploads of all addresses; further ones are refused."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +27,21 @@ class _Upload:
     file_name: str
     address: str
     removal: asyncio.Task[None]
-    "removes it when its time has come"
+    "task that removes the upload after PARKED_S"
 
 
 class ParkedUploads:
-    """Owns the files until take(). Used on one event loop."""
+    """Keeps uploads, and owns their files until take(). Used on one event loop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._uploads: dict[str, _Upload] = {}
-        "by handle, the oldest first"
+        "keyed by handle, the oldest first"
 
     def put(self, path: Path, file_name: str, address: str) -> str:
-        """Keep a stored file; gives the handle by which take() finds it.
+        """Keep a stored file, and return the handle by which take() finds it. file_name: its name at the sender.
 
-        file_name: as its sender calls it. Raises TooMany: too many wait; the file is removed.
+        Raises TooMany: too many uploads wait. The file is removed then.
         """
         own = [handle for handle, upload in self._uploads.items() if upload.address == address]
         if len(own) >= PARKED_EACH:
@@ -57,7 +57,7 @@ class ParkedUploads:
         return handle
 
     def take(self, handle: str) -> tuple[Path, str]:
-        """The file and what its sender calls it; the caller owns it now. Raises BadRequest: there is none."""
+        """Return a file and its name at the sender. The caller owns the file now. Raises BadRequest: there is none."""
         upload = self._uploads.pop(handle, None)
         if upload is None:
             raise BadRequest(
@@ -69,7 +69,7 @@ class ParkedUploads:
         return upload.path, upload.file_name
 
     async def aclose(self) -> None:
-        """Remove all of them. Idempotent."""
+        """Remove all uploads. Idempotent."""
         removals = [upload.removal for upload in self._uploads.values()]
         for handle in list(self._uploads):
             self._remove(handle)

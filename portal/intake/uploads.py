@@ -1,4 +1,4 @@
-"""Files that come in over HTTP: limited while they are read, stored whole or not at all, named by us alone."""
+"""Files that come in over HTTP: limited while they are read, stored completely or not at all, under our own names."""
 
 from __future__ import annotations
 
@@ -34,59 +34,60 @@ __all__ = ["MAX_SPEECH_S", "YES", "HandedIn", "Uploads", "check_media", "check_s
 T = TypeVar("T")
 
 MAX_SPEECH_S = 600.0
+"Longest recording for a clip."
 LOOKED_AT = 2
-"At a time, each for as long as an honest file takes, of the families that are not doubted."
+"Files examined at a time in the quick lane."
 DOUBTED_S = 600.0
-"For so long after a file that took too long, its family is doubted."
+"How long a family of formats is doubted after a file of it took too long; see Uploads."
 MAX_WAITING = 50
-"Uploads that wait to be looked at; further ones are refused."
+"Most uploads that wait to be examined; further ones are refused."
 MAX_SLOW = 8
-"Files in the slow lane, where one is looked at at a time; further ones are refused."
+"Most files in the slow lane, which examines one at a time; further ones are refused."
 WASTED_S, WASTED_PER_S = 16.0, 0.05
-"""Of a processor, on looks at files of one address that came to nothing: two files at once, then one in three
-minutes."""
+"""Processor time that one address may waste on files that take too long, at once and per second: two such files at
+once, then about one every three minutes."""
 YES = frozenset({"1", "true", "yes", "on"})
-"How a form says that a box was ticked, in small letters."
+"Values by which a form says that a box was ticked, in lower case."
 
 
 @dataclass(frozen=True, slots=True)
 class HandedIn:
-    """A form with a file, after it has been read."""
+    """A form with a file that has been read and stored."""
 
     path: Path
-    "where its file is kept"
+    "path of the stored file"
     file_name: str
-    "what the file was called"
+    "name of the file at its sender"
     texts: Mapping[str, str]
-    "its other fields"
+    "the form's other fields"
 
     @contextmanager
     def or_removed(self) -> Iterator[None]:
-        """The file goes when the block raises."""
+        """Remove the file if the block raises."""
         try:
             yield
-        except BaseException:  # whatever it was: nobody else knows of the file
+        except BaseException:  # whatever went wrong, nobody else knows of the file
             self.path.unlink(missing_ok=True)
             raise
 
     def is_on(self, name: str) -> bool:
-        """Whether a field says yes; one that is left out does not."""
+        """Whether a field says yes. A missing field does not."""
         return self.texts.get(name, "").lower() in YES
 
 
 class Uploads:
-    """Keeps incoming files under `<data_dir>/uploads` until a job takes them over.
+    """Keeps incoming files in `<data_dir>/uploads` until a job takes them over, and has them examined.
 
-    They are looked at a few at a time, apart from the threads that answer everybody else.
+    Files are examined a few at a time, in threads of their own, so that other requests are not delayed.
 
-    A file that keeps its reader busy up to the limit holds up files of its own family only. So a way to make such files
-    in one format, which nobody knows yet, does no harm to those who use another one. A family is doubted for some time
-    after such a file, and files of doubted families are looked at one at a time, beside all others. Families whose
-    pieces are not counted (see avatars.pieces) are always doubted.
+    A file may be made to keep its reader busy up to the time limit. Such a file delays only files of the same family of
+    formats: the family is then doubted for a while, and files of doubted families are examined one at a time, in a lane
+    of their own. So an attack by one format, however new, does no harm to users of other formats. Families whose pieces
+    are not counted (see avatars.pieces) are always doubted.
     """
 
     def __init__(self, data_dir: Path, keep_free_bytes: int = 0, clock: Clock | None = None) -> None:
-        """keep_free_bytes: of the disk, which no upload may take."""
+        """keep_free_bytes: free space on the disk that uploads must leave."""
         self._clock = clock or SystemClock()
         self.places = UploadPlaces(self._clock)
         self._folder = data_dir / "uploads"
@@ -94,23 +95,25 @@ class Uploads:
         self._quick_lane = anyio.CapacityLimiter(LOOKED_AT)
         self._doubtful_lane, self._slow_lane = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
         self._threads = anyio.CapacityLimiter(LOOKED_AT + 2)
-        "one for each place in a lane"
+        "one thread for each place in a lane"
         self._doubted_until_s: dict[str, float] = {}
-        "families of which a file took too long"
+        "families of which a file took too long -> until when they are doubted"
         self._slow = 0
-        "files in the slow lane"
+        "number of files in the slow lane"
         self._turns = Turns()
-        "of addresses whose uploads wait or are looked at"
+        "turns of the addresses whose uploads wait or are being examined"
         self._wasted = AddressAllowance(self._clock, burst=WASTED_S, per_s=WASTED_PER_S)
 
     def form(
         self, request: Request, max_bytes: int, look: Callable[[str, str], object] | None = None
     ) -> AbstractAsyncContextManager[FormData]:
-        """As limited_form()."""
+        """Read a form; see limited_form()."""
         return limited_form(request, max_bytes, self.places, self._spool, look)
 
     async def handed_in(self, request: Request, max_bytes: int, what: str) -> HandedIn:
-        """Read a form, and store what is in its field `file`. what: that, for the hint to who sends none.
+        """Read a form, and store the file in its field `file`.
+
+        what: what that file is, in words for the hint if it is missing.
 
         Raises BadRequest (cause no_file), and what form() and store() raise.
         """
@@ -122,9 +125,9 @@ class Uploads:
             return HandedIn(await self.store(file), file.filename or "", texts)
 
     async def store(self, upload: UploadFile) -> Path:
-        """Write an upload to a file of our own naming.
+        """Write an upload to a file with a name of our own.
 
-        Raises QueueFull (too many wait to be looked at), DiskFull, with nothing left behind.
+        Raises QueueFull (too many uploads wait to be examined), DiskFull; then no file is left behind.
         """
         waiting = len(self._turns) - LOOKED_AT
         if waiting >= MAX_WAITING:
@@ -132,14 +135,14 @@ class Uploads:
         return await run_in_threadpool(self._copy, upload)
 
     async def submit(self, submit: Callable[[Limits], T], path: Path, address: str = "") -> T:
-        """Call what looks at a stored file within its limits, and takes it in. What is refused is removed.
+        """Call `submit`, which examines a stored file within given limits and accepts it. A refused file is removed.
 
-        It is called in a thread, when there is a place.
+        It is called in a thread, once a lane has a place. If it takes longer than an ordinary file needs, it is broken
+        off and started again in the slow lane, which has one place. Files of one address are examined one after
+        another.
 
-        A look that takes longer than an honest file needs is broken off and begun again in the slow lane, which has one
-        place. Files of one address are looked at one after another.
-
-        Raises QueueFull (too many hard files wait), TooOften (this address has sent many), and what submit() raises.
+        Raises QueueFull (the slow lane is full), TooOften (this address has sent several files that took too long), and
+        what submit() raises.
         """
         with _removed_if_refused(path):
             async with self._turns.of(address):
@@ -157,7 +160,7 @@ class Uploads:
         while True:
             lane = self._lane_of(family)
             async with lane:
-                if lane is not self._lane_of(family):  # it came to be doubted, or no longer is, while this one waited
+                if lane is not self._lane_of(family):  # whether the family is doubted changed while this file waited
                     continue
                 try:
                     return await self._look(submit, QUICK_LOOK, address)
@@ -202,7 +205,7 @@ class Uploads:
             self._slow -= 1
 
     def _copy(self, upload: UploadFile) -> Path:
-        # A suffix of the client's would have a say in how the file is read: the bytes alone tell what it is.
+        # No suffix, because a suffix from the client would influence how the file is read. Only its bytes count.
         path = self._folder / secrets.token_hex(8)
         self._spool.require_room(upload.size or 0)
         with disk_full_explained(NOT_STORED):
@@ -210,7 +213,7 @@ class Uploads:
             try:
                 with path.open("wb") as file:
                     shutil.copyfileobj(upload.file, file)
-            except BaseException:  # whatever it was: half a file is of no use
+            except BaseException:  # whatever went wrong, half a file is of no use
                 path.unlink(missing_ok=True)
                 raise
         return path
@@ -220,13 +223,13 @@ class Uploads:
 def _removed_if_refused(path: Path) -> Iterator[None]:
     try:
         yield
-    except BaseException:  # a client that hangs up too: no job will remove the file
+    except BaseException:  # including a client that hangs up; no job will remove the file
         path.unlink(missing_ok=True)
         raise
 
 
 def _family_of(path: Path) -> str:
-    """Of a file that cannot be read none: whoever looks at it says why."""
+    """Return the family of a file's format; "" if it cannot be read, and then whoever examines it raises an error."""
     try:
         return family_of(path)
     except BadMedia:
@@ -234,7 +237,7 @@ def _family_of(path: Path) -> str:
 
 
 def check_media(path: Path, limits: Limits = LONG_LOOK) -> None:
-    """Look at the header of a photo or clip, or at the names in a zipped foreign avatar; nothing is decoded.
+    """Check the header of a photo or clip, or the names in a zipped foreign avatar, without decoding anything.
 
     Raises AvatarError (BadMedia, BadImport) with its cause and remedy.
     """
@@ -244,7 +247,7 @@ def check_media(path: Path, limits: Limits = LONG_LOOK) -> None:
 
 
 def check_speech(path: Path, limits: Limits = LONG_LOOK) -> float:
-    """The seconds of a recording by its packets, of which little is decoded. Raises UnsupportedMedia."""
+    """Return the length of a recording in seconds, from its packets; little is decoded. Raises UnsupportedMedia."""
     from avatars.sound import check_sound
 
     try:
@@ -254,4 +257,4 @@ def check_speech(path: Path, limits: Limits = LONG_LOOK) -> float:
 
 
 def _ignored(_item: object) -> None:
-    """Looking at a file emits nothing."""
+    """Ignore an item; examining a file emits none."""

@@ -16,14 +16,14 @@ __all__ = ["main"]
 
 
 def _leash() -> None:
-    """End the process when the one that started it is gone: its end of our standard input closes."""
+    """End the process when its parent is gone: then its end of our standard input closes."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
     os._exit(0)
 
 
 def main() -> NoReturn:
-    """Child of a portal: one line of settings on standard input, which then stays open as a leash."""
+    """Run a worker with the settings in the first line of standard input, which then stays open as a leash."""
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     begin_logging(settings.log_level, "worker: %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_leash, name="leash", daemon=True).start()

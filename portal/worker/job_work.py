@@ -1,4 +1,4 @@
-"""What a kind of job is made of: a recipe, its steps, and the work that they are given."""
+"""The parts that make up a kind of job: a recipe, its steps, and the work that steps are given."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["JobCancelled", "JobFailed", "JobWork", "Recipe", "Step"]
 
 
 class JobFailed(Exception):
-    """A step's failure. Its `data` is kept as JSON and becomes a JobFailure in the portal."""
+    """The failure of a step. `data` is stored as JSON and becomes a JobFailure in the portal."""
 
     def __init__(
         self, code: str, message: str, hint: str, report: Mapping[str, object] | None = None, cause: str = ""
@@ -29,12 +29,12 @@ class JobFailed(Exception):
 
 
 class JobCancelled(Exception):
-    """Raised through a running step by its progress callback."""
+    """The job was cancelled. The progress callback raises this inside a running step."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobWork:
-    """What a step is given."""
+    """What a step works with."""
 
     id: str
     inputs: JobInputs
@@ -42,11 +42,11 @@ class JobWork:
     folders: JobFolders
     library: AvatarLibrary
     progress: Callable[[float], None]
-    "takes 0..1 of this step; raises when the job was cancelled, so call it often"
+    "takes the step's progress, 0..1; raises JobCancelled if the job was cancelled, so call it often"
 
     @property
     def upload(self) -> Path:
-        """The uploaded file. Raises JobFailed when it is gone."""
+        """The uploaded file. Raises JobFailed if it is gone."""
         path = self.folders.upload(self.id)
         if path is None:
             raise JobFailed("upload_gone", "The uploaded file is gone.", "Upload it again.")
@@ -54,7 +54,10 @@ class JobWork:
 
     @property
     def folder(self) -> Path:
-        """Where steps hand files on. What a step puts there it puts there whole, by renaming."""
+        """The folder for files that one step hands on to the next.
+
+        A step writes under another name and then renames, so that whatever is there is complete.
+        """
         path = self.folders.work(self.id)
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -62,20 +65,20 @@ class JobWork:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A part of a job: safe to run twice, never run again once it has returned."""
+    """A part of a job. It must be safe to run twice, because it is run again unless it has finished."""
 
     name: str
     weight: float
-    "its share of the whole time"
+    "its share of the job's time, relative to the other steps"
     run: Callable[[JobWork], object]
-    "gives JSON; that of the last step is the result of the job"
+    "returns JSON; the last step's is the result of the job"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a kind of job is done."""
+    """The steps of a kind of job."""
 
     kind: str
     steps: Sequence[Step]
     then: Callable[[JobWork, JobQueue], None] = lambda work, queue: None
-    "what to submit after success; may be called twice"
+    "called after success, to submit follow-up jobs; may be called twice"

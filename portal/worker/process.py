@@ -1,6 +1,6 @@
-"""Owner of the worker process: starts it while there are jobs, starts it again if it dies, ends it with the portal.
+"""Owns the worker process: starts it when there are jobs, restarts it if it dies, and ends it with the portal.
 
-While there is no work there is no process, so it costs neither memory nor CPU.
+Without jobs there is no process, so it costs neither memory nor CPU time.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
+"Pauses before a failed worker is started again: the first, doubled each time, up to the longest."
 TERMINATION_S = 2.0
+"How long the process may take to end before it is killed."
 LOOK_S = 1.5
-"between two looks at whether a job holds the worker up"
+"How often we check whether a job blocks the worker."
 
 
 class WorkerProcess:
@@ -42,29 +44,29 @@ class WorkerProcess:
         self._command = tuple(command) or (sys.executable, "-m", "portal.worker.child")
         self._settings = settings
         self._queue = queue
-        # Of several workers each watches itself: what is in hand may be another one's.
+        # With several workers, each watches its own jobs, because those in hand may be another worker's.
         is_one_of_many = bool(settings.database_url.get_secret_value())
         self._watch = JobWatch(queue, settings.job_silence_s, tuple if is_one_of_many else None)
         self._wanted = asyncio.Event()
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self.trouble = ""
-        "why the last try to have jobs done went wrong; empty when it did not"
+        "why the last attempt to run jobs failed; empty if it did not"
 
     @property
     def pid(self) -> int | None:
-        """Of the running worker; None while there is none."""
+        """Process id of the running worker; None if there is none."""
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Watch the queue from now on: jobs left from before are taken up at once."""
+        """Begin to watch the queue. Jobs left from before are taken up at once."""
         if self._task is None:
             loop = asyncio.get_running_loop()
             self._queue.on_submit(lambda: loop.call_soon_threadsafe(self._wanted.set))
             self._task = asyncio.create_task(self._supervise(), name="worker process")
 
     async def aclose(self) -> None:
-        """End the worker, whatever it is doing: its job goes on at the next start."""
+        """End the worker, whatever it is doing. Its job goes on at the next start."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -82,14 +84,14 @@ class WorkerProcess:
             backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
 
     async def _served(self) -> bool:
-        """Wait for work and have it done; False if that went wrong and should be tried again later."""
+        """Wait for jobs and have them done. Return False if that failed and should be tried again later."""
         try:
             self._wanted.clear()
             if not await asyncio.to_thread(self._queue.active):
                 await self._wanted.wait()
             status = await self._run_once()
         except Exception as error:  # noqa: BLE001 - a full disk, a locked database, no room for a process: all pass
-            # Strangers read it in /healthz, and the text of a database's error may have values of the statement in it.
+            # Anybody can read this in /healthz, and a database's error text may contain values of the statement.
             self.trouble = f"No worker process can be started ({type(error).__name__}); see the server's log."
             logger.warning("no worker process can be started: %s: %s", type(error).__name__, error)
             return False
@@ -100,7 +102,7 @@ class WorkerProcess:
 
     async def _run_once(self) -> int:
         await asyncio.to_thread(self._watch.begin)
-        # A session of its own, so that Ctrl-C in the terminal reaches the portal alone, which then ends the worker.
+        # A session of its own, so that Ctrl-C in the terminal reaches only the portal, which then ends the worker.
         process = await asyncio.create_subprocess_exec(
             *self._command, stdin=PIPE, start_new_session=True, env=child_environment()
         )
@@ -116,7 +118,10 @@ class WorkerProcess:
             await _end(process)
 
     async def _watched(self, process: Process) -> int:
-        """The exit status of the worker, which is killed when a job holds it up: the others then go on in a new one."""
+        """Wait for the worker to end, and return its exit status.
+
+        If a job blocks the worker, kill it and return 0, so that the other jobs go on in a new process.
+        """
         ended = asyncio.create_task(process.wait())
         try:
             while not ended.done():

@@ -1,7 +1,4 @@
-"""What jobs do: preparing an avatar, also for a neural backend, a gesture or a voice sample of it, and making a clip.
-
-Runs in the worker process only.
-"""
+"""The recipes of all kinds of jobs: what each step does. This runs in the worker process only."""
 
 from __future__ import annotations
 
@@ -34,7 +31,10 @@ logger = logging.getLogger(__name__)
 
 
 def recipes() -> tuple[Recipe, ...]:
-    """All kinds of job. Weights are shares of the CPU time of a typical photo; that of `cut_out`, of a clip."""
+    """Return the recipes of all kinds of jobs.
+
+    Weights are the steps' relative CPU times for a typical photo, or for a typical clip in the case of `cut_out`.
+    """
     return (
         Recipe(
             PREPARE,
@@ -78,7 +78,7 @@ def _upload_of(work: JobWork) -> Upload:
         path=work.upload,
         avatar_id=work.inputs["avatar"],
         name=work.inputs["name"],
-        framing=work.inputs.get("framing"),  # jobs of an older Vivavoce have none
+        framing=work.inputs.get("framing"),  # missing in jobs of earlier versions
         cutout=work.inputs.get("cutout", False),
         source=source,
     )
@@ -117,9 +117,9 @@ def _write(work: JobWork) -> dict[str, object]:
 
 
 def _go_on(work: JobWork, queue: JobQueue) -> None:
-    """What the new avatar's own network needs, and two seconds of it speaking, for its page.
+    """Queue what follows the making of an avatar: parts for its own networks, and a test clip for its page.
 
-    Nobody misses them when the queue is full or weights are missing: the page asks again for what is needed.
+    If that fails because the queue is full or weights are missing, it does not matter: the page asks for what it needs.
     """
     if "preset" in work.inputs:
         return
@@ -135,6 +135,7 @@ def _go_on(work: JobWork, queue: JobQueue) -> None:
 
 @contextmanager
 def _passed_over(avatar: str) -> Iterator[None]:
+    """Log errors of ours in the block instead of raising them."""
     try:
         yield
     except VivavoceError as error:
@@ -142,7 +143,7 @@ def _passed_over(avatar: str) -> Iterator[None]:
 
 
 def _render(work: JobWork) -> dict[str, object]:
-    """One step, as _prepare_parts, with which it begins where an avatar lacks what the lip-sync needs."""
+    """Make a clip, in one step. If the avatar lacks parts for the lip-sync, they are prepared first."""
     ending = work.inputs.get("format", MP4)
     clip = work.folders.clip(work.id, ending)
 
@@ -166,7 +167,7 @@ def _render(work: JobWork) -> dict[str, object]:
 
 
 def _prepare_parts(work: JobWork) -> dict[str, object]:
-    """One step: finished batches lie in the job's folder, so a killed one goes on where it was."""
+    """Prepare an avatar for a backend, in one step. Finished batches stay in the job's folder, so it can be resumed."""
     avatar, backend = work.inputs["avatar"], work.inputs["backend"]
     with work.library.changing(avatar) as folder:
         notices = prepare_for_backend(
@@ -214,7 +215,7 @@ def _write_voice(work: JobWork) -> dict[str, object]:
 
 
 def _in_words(notices: Sequence[NoticeEvent]) -> dict[str, list[str]]:
-    """In English, with their codes: the page has words for these in its own language."""
+    """Return notices in English and their codes, for which the page has texts in its own language."""
     return {
         "notices": [f"{notice.message} {notice.hint}".strip() for notice in notices],
         "notice_codes": [notice.code for notice in notices],

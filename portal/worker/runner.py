@@ -1,10 +1,10 @@
-"""The worker: a process of low priority that runs jobs; the portal never runs a job itself.
+"""The worker: a process of low priority that runs jobs. The portal never runs a job itself.
 
-A data folder has one. Where jobs are in Postgres it may have many, on any machine that sees the folder.
+A data folder has one worker. If jobs are in Postgres, there may be many, on any machine that can see the folder.
 
-It is crash-only. Nothing is done at the end of the process that its next start does not do as well, so ending it with a
-signal, by pulling the plug or by `kill -9` is the ordinary way: each finished step is recorded, the rest is run again.
-`portal.worker.process` starts it as a child of the portal; `python launch.py worker` runs one by hand.
+The worker is crash-only: its start does everything that an orderly end would do. So ending it with a signal, with
+`kill -9` or by a power failure is normal: finished steps are recorded, and the rest is run again.
+`portal.worker.process` starts the worker as a child of the portal; `python launch.py worker` runs one by hand.
 """
 
 from __future__ import annotations
@@ -55,23 +55,23 @@ logger = logging.getLogger(__name__)
 
 NICENESS = 10
 LOCK_TIMEOUT_S = 10.0
-"A worker orphaned by a killed portal ends within milliseconds; one that still runs after this is somebody else's."
+"How long to wait for another worker to end. An orphan of a killed portal ends within milliseconds; others do not."
 REPORT_INTERVAL_S = 0.5
-"Progress is written, and a cancellation noticed, this often."
+"How often progress is written and a cancellation can be noticed."
 STALE_S = 3600.0
-"A file of an upload or a job whose request died before its job was queued."
+"Files without a job that are older than this are removed: their request died before its job was queued."
 CLEARED_S = 60.0
-"After the end of a job no worker that lives has its files in hand any more."
+"This long after the end of a job, no living worker uses its files any more."
 LOOK_S = 1.5
-"between two looks at whether a job holds this worker up"
+"How often a worker checks whether a job blocks it."
 ONLY_WORKER = "worker"
-"Name of the one worker of a data folder: when it starts again, it takes up what it left when it was killed."
+"Name of the only worker of a data folder. It is always the same, so that a restarted worker takes up its own jobs."
 KEPT_JOBS = 500
-"Finished ones, besides those whose clips are there: only a person deletes what was made."
+"Most ended jobs without a clip that are kept. Jobs with a clip are kept until a person deletes them."
 
 
 class Occupation:
-    """Knows the jobs in hand, so that the process can tell when it has been idle, and which of them hangs."""
+    """Keeps the list of jobs in hand, so that the process knows how long it was idle and which jobs to watch."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -85,6 +85,7 @@ class Occupation:
 
     @contextmanager
     def occupied(self, job_id: str) -> Iterator[None]:
+        """Count a job as in hand while the block runs."""
         with self._changed:
             self._jobs.append(job_id)
             self._changed.notify_all()
@@ -96,7 +97,7 @@ class Occupation:
                 self._changed.notify_all()
 
     def wait_idle(self, seconds: float) -> None:
-        """Return once nothing has been in hand for so long."""
+        """Return once no job has been in hand for this long."""
         with self._changed:
             while self._changed.wait_for(lambda: self._jobs, timeout=seconds):
                 self._changed.wait_for(lambda: not self._jobs)
@@ -105,13 +106,14 @@ class Occupation:
 def run_worker(
     settings: Settings, recipes: Sequence[Recipe], *, idle_exit_s: float | None = None, is_one_of_many: bool = False
 ) -> int:
-    """Run jobs until the process is ended, or for `idle_exit_s` there was none. Gives the exit status.
+    """Run jobs until the process is ended, or there was no job for `idle_exit_s`. Return the exit status.
 
-    is_one_of_many: it shares the data folder with other workers, if jobs are in Postgres.
+    is_one_of_many: whether other workers may share the data folder, if jobs are in Postgres.
 
-    Status 75 ("try again later"): another worker has this data folder, its disk is full, the database is away, or this
-    worker must not have jobs from it. Status 78 ("configuration"): its code is not the portal's, so starting it again
-    does not help.
+    Besides 0 and 130 (Ctrl-C), the status may be (as in sysexits.h):
+    75, try again later: another worker has this data folder, its disk is full, the database or the store is away, or
+        this worker must not take jobs from the database.
+    78, configuration: the worker's code differs from the portal's, so restarting it does not help.
     """
     lower_priority()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -140,7 +142,7 @@ def run_worker(
         if idle_exit_s is None:
             threading.Event().wait()
         else:
-            # A job may be left unfinished: one whose end could not be written. The next start takes it up.
+            # A job whose end could not be written is left unfinished; the next start takes it up.
             occupation.wait_idle(idle_exit_s)
     except (DiskFull, DatabaseUnreachable, StoreUnreachable, WorkerLeftOut) as error:
         logger.error("%s", error)
@@ -154,7 +156,7 @@ def run_worker(
 
 
 def _is_taken(lock: FileLock) -> bool:
-    """Whether the lock is ours now. It is given back with its object."""
+    """Try to take the lock; return whether we have it now. It is released when the object goes."""
     try:
         lock.acquire(timeout=LOCK_TIMEOUT_S)
     except Timeout:
@@ -163,13 +165,13 @@ def _is_taken(lock: FileLock) -> bool:
 
 
 def _look_after_others(queue: JobQueue, watch: JobWatch, source: JobSource) -> None:
-    """Where there may be several workers: tidy up after those that died, and leave when a job holds this one up."""
+    """With several workers: begin to clean up after dead ones, and to watch whether a job blocks this one."""
     threading.Thread(target=_keep_clear, args=(queue,), name="clear", daemon=True).start()
     threading.Thread(target=_end_when_held_up, args=(watch, source), name="watch", daemon=True).start()
 
 
 def leave(status: int) -> NoReturn:
-    """End the process at once: an ordinary exit would wait for the threads of jobs, and so for the job in hand."""
+    """End the process at once. An ordinary exit would wait for the threads of jobs, and so for the jobs in hand."""
     logging.shutdown()
     os._exit(status)
 
@@ -184,7 +186,7 @@ def _status_of(reason: VivavoceError) -> int:
 
 
 def _end_when_held_up(watch: JobWatch, source: JobSource) -> None:
-    """Look at our own jobs, as the portal does it with its one worker where jobs are in SQLite."""
+    """End this worker if one of its jobs blocks it. With SQLite, the portal does this for its only worker."""
     while not _is_held_up(watch):
         time.sleep(LOOK_S)
     logger.warning("A job holds this worker up: it ends, and its other jobs go on elsewhere.")
@@ -202,13 +204,13 @@ def _is_held_up(watch: JobWatch) -> bool:
 
 
 def lower_priority() -> None:
-    """Live sessions come first: the system gives this process what they leave."""
+    """Lower the process's priority, because live sessions come first."""
     if sys.platform != "win32":
         os.nice(NICENESS)
 
 
 class JobRunner:
-    """Runs the jobs of this process by their recipes, wherever they come from."""
+    """Runs the jobs of this process by their recipes, whatever source they come from."""
 
     def __init__(self, settings: Settings, queue: JobQueue, library: AvatarLibrary, occupation: Occupation) -> None:
         self._settings = settings
@@ -217,7 +219,7 @@ class JobRunner:
         self._occupation = occupation
 
     def run(self, recipe: Recipe, job: TakenJob) -> object:
-        """Do all steps of a job; gives what the last one gives. Its files are tidied up, however it ends.
+        """Run all steps of a job and return the last one's result. However the job ends, its files are cleaned up.
 
         Raises JobFailed, JobCancelled.
         """
@@ -227,7 +229,7 @@ class JobRunner:
         before = 0.0
         result: object = None
         with self._occupation.occupied(job.id), _tidied(self._queue, job.id, kept_when_cancelled):
-            # While this folder exists, the owner of this process knows that the job is in hand.
+            # This folder tells the owner of this process that the job is in hand (JobFolders.in_hand).
             folders.work(job.id).mkdir(parents=True, exist_ok=True)
             for step in recipe.steps:
                 report = _Reporter(self._queue, job.id, step.name, before / whole, step.weight / whole)
@@ -235,14 +237,15 @@ class JobRunner:
                 with _recorded_or_left():
                     result = job.once(step.name, partial(_perform, step, work, report))
                     if not folders.hands_on_work and step is not recipe.steps[-1] and not _mark(step, work).exists():
-                        _perform(step, work, report)  # a worker of another machine did it, and has what it made
+                        # Another machine's worker finished this step, and its files are there: do it again here.
+                        _perform(step, work, report)
                 before += step.weight
         recipe.then(work, self._queue)
         return result
 
 
 def _perform(step: Step, work: JobWork, report: _Reporter) -> object:
-    """Run one step; whatever goes wrong in it comes out as JobFailed."""
+    """Run one step. Any error in it is raised as JobFailed. Raises JobCancelled too."""
     try:
         report.begin()
         result = step.run(work)
@@ -261,31 +264,31 @@ def _perform(step: Step, work: JobWork, report: _Reporter) -> object:
         raise JobFailed(error.code, error.message, error.hint, report_of_face, error.cause) from error
     except MemoryError as error:
         raise JobFailed("out_of_memory", "There is too little memory.", "Use a smaller picture or clip.") from error
-    except Exception as error:  # the border of a job: whatever goes wrong in it, its page has to show something
+    except Exception as error:  # the outermost handler of a job: whatever went wrong, people must be told something
         if is_disk_full(error):
             raise JobFailed(DiskFull.code, "The disk is full.", REMEDY) from error
         if isinstance(error, OSError) and error.errno == errno.EROFS:
             remedy = "The operator has to make it writable again; then try again."
             raise JobFailed("disk_read_only", "The data folder cannot be written to.", remedy) from error
         logger.exception("job %s failed in %s", work.id, step.name)
-        # The page has its own words for this code. These are for people who read the API or the log.
+        # The page has its own text for this code; this one is for people who read the API or the log.
         message = f"The step '{step.name}' failed unexpectedly: {type(error).__name__}: {error}"
         raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error
 
 
 def _mark(step: Step, work: JobWork) -> Path:
-    """The file that is there once the step has ended on this machine."""
+    """Return the path of the file that marks a step as finished on this machine."""
     return work.folder / f".{step.name}.done"
 
 
 @contextmanager
 def _recorded_or_left() -> Iterator[None]:
-    """End the process when the disk is too full even to write down how a step ended: the next one runs it again."""
+    """End the process if the disk is too full to record how a step ended. The next process runs the step again."""
     try:
         yield
     except JobFailed:
         raise
-    except Exception as error:  # a full disk hides in errors of several libraries; all others are raised again
+    except Exception as error:  # several libraries wrap a full disk in errors of their own; others are raised again
         if is_disk_full(error):
             logger.error("The disk is full: jobs wait. Free some space; they then go on by themselves.")
             leave(75)
@@ -294,15 +297,18 @@ def _recorded_or_left() -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Reporter:
-    """Progress callback of one step: throttled; raises JobCancelled once the job is no longer wanted."""
+    """The progress callback of one step. It writes at most every REPORT_INTERVAL_S.
+
+    Raises JobCancelled if the job is no longer wanted.
+    """
 
     queue: JobQueue
     job_id: str
     step: str
     start: float
-    "how much of the job is done before the step, 0..1"
+    "progress of the job before the step, 0..1"
     share: float
-    "of the job that the step is"
+    "the step's share of the job, 0..1"
     _due: float = field(default=0.0, init=False)
 
     def begin(self) -> None:
@@ -321,16 +327,16 @@ class _Reporter:
 
 @contextmanager
 def _tidied(queue: JobQueue, job_id: str, kept_when_cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Remove a job's files at its end: all after success, all but a small upload where it may be run again."""
+    """Remove a job's files at its end: all after success, all but a small upload if the job may be retried."""
     try:
         yield
-    except Exception as error:  # whatever it was, the job is over; it is raised again
+    except Exception as error:  # whatever went wrong, the job is over; raised again
         if not isinstance(error, JobCancelled):
             queue.leave(job_id, keep_upload=True)
         elif not _is_wanted(queue, job_id):
             queue.leave(job_id, keep_upload=kept_when_cancelled())
         raise
-    except BaseException:  # DBOS says in this way that a job was cancelled, or is somebody else's by now
+    except BaseException:  # DBOS raises one of these if the job was cancelled, or another worker has it now
         if not _is_wanted(queue, job_id):
             queue.leave(job_id, keep_upload=kept_when_cancelled())
         raise
@@ -338,7 +344,7 @@ def _tidied(queue: JobQueue, job_id: str, kept_when_cancelled: Callable[[], bool
 
 
 def _is_wanted(queue: JobQueue, job_id: str) -> bool:
-    """Whether a job that is no longer ours is to be done all the same: it waits again, or another worker has it."""
+    """Whether a job that this worker lost is still to be done: it waits again, or another worker has it."""
     try:
         return queue.get(job_id).active
     except JobNotFound:
@@ -355,7 +361,7 @@ def _keep_clear(queue: JobQueue) -> NoReturn:
 
 
 def clear_after_the_dead(queue: JobQueue) -> None:
-    """Remove what workers that are gone had in hand of jobs that nobody wants; a living one takes a second for that."""
+    """Remove the files of ended jobs that dead workers had in hand. A living worker would have done so at once."""
     for job_id, job in queue.in_hand():
         if job is not None and job.finished_at is not None and time.time() - job.finished_at > CLEARED_S:
             kept = job.state == "failed" or queue.may_go_on(job.kind, job.avatar)
@@ -363,7 +369,7 @@ def clear_after_the_dead(queue: JobQueue) -> None:
 
 
 def _sweep(queue: JobQueue) -> None:
-    """Remove files that no job owns, and the oldest of very many finished jobs that left no clip behind."""
+    """Remove files that no job owns, and the oldest ended jobs without a clip, beyond KEPT_JOBS."""
     jobs = queue.list(limit=None)
     without_result = [job for job in jobs if not job.active and not queue.folders.has_clip(job.id)]
     for job in without_result[KEPT_JOBS:]:
