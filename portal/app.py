@@ -95,6 +95,7 @@ class Portal:
 
     @classmethod
     def build(cls, settings: Settings) -> Portal:
+        """Build both halves, without starting anything. Raises what Desk.build() and Talk.build() raise."""
         desk = Desk.build(settings)
         talk = Talk.build(settings, desk.library, desk.prepare_for, desk.storage.recordings)
         desk.storage.keep_copies_of(talk.sessions.shown)
@@ -123,14 +124,14 @@ class Portal:
             await asyncio.to_thread(ensure_presets, self.desk.library, self.desk.queue)
             bundle = await self._first_avatar()
             await self._warm_up_engine(bundle)
-            await asyncio.to_thread(registry.backend_class, "transport", "webrtc")  # imports aiortc off the loop
+            await asyncio.to_thread(registry.backend_class, "transport", "webrtc")  # imports aiortc, outside the loop
             # Encoding the idle loops takes two cores about two seconds. If it ran beside the first turn, that turn
             # would be half a second late.
             await self.talk.loops.wait(bundle, LoopCoding.of("H264"))
             await self.talk.loops.wait(bundle, LoopCoding("JPEG", self.settings.jpeg_quality))
             leave_settled_objects_alone()
         except (VivavoceError, OSError) as error:
-            self.troubles.append(str(error))  # printed for the person who started the portal: see _announce
+            self.troubles.append(str(error))  # _announce() prints it for the person who started the portal
         except Exception as error:  # viewers would meet this error when they start; the operator should know now
             logger.exception("warming up failed")
             self.troubles.append(f"{type(error).__name__}: {error}")

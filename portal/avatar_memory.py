@@ -31,6 +31,7 @@ class AvatarMemory:
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        """Begin to look. Idempotent."""
         self._looking = self._looking or asyncio.create_task(self._look(), name="avatar-memory")
 
     def forget(self, avatar: Path) -> None:

@@ -56,6 +56,7 @@ class BackendChoice:
 
     @property
     def ready(self) -> bool:
+        """Whether it can run here."""
         return self.lacking is None
 
 

@@ -67,6 +67,7 @@ class Desk:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
+        """Start everything; at the end of the block, close in reverse order."""
         async with AsyncExitStack() as stack:
             stack.callback(self.queue.close)
             stack.callback(self.storage.close)

@@ -28,6 +28,7 @@ FILES = ("mp4", "vtt", "json")
 OWNER = "owner.txt"
 "File beside them with the name of the recording's owner. It is missing if nobody had logged in."
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{10,40}")
+"Form of a recording's id. Nothing else may become part of a path."
 STANDS_STILL_S = 300.0
 """An unfinished recording that has not grown for this long is taken for the remains of a crash."""
 UNWRITTEN = "the recording ends here"
@@ -148,6 +149,7 @@ class SharedRecordings(KeptRecordings):
 
 
 def no_such_recording(_recording_id: str) -> RecordingNotFound:
+    """Return the error for an id that leads to no recording."""
     return RecordingNotFound(
         "There is no such recording.", "It may still be running, or its time is over. Record again."
     )

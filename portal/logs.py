@@ -17,6 +17,7 @@ __all__ = ["FloodFilter", "SafeFormatter", "begin_logging"]
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LONGEST_CHARACTERS = 4000
+"Longest line; the rest is cut off."
 BURST = 60
 PER_S = 1.0
 "Limits on the lines that one place in the code may log: at once, and per second after that."

@@ -14,6 +14,7 @@ _RECORDING = re.compile(r"\.(wav|mp3|m4a|aac|flac|ogg|opus|webm|mp4|mov|mkv|weba
 
 
 MAX_FILE_NAME_BYTES = 240
+"Longest file name without its ending, in bytes of UTF-8. File systems allow 255 with the ending."
 
 
 def clean_name(raw: str, *, limit: int = 60) -> str:

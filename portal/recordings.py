@@ -52,6 +52,7 @@ BEGUN_EACH, BEGUN_EACH_PER_S = 20.0, 0.1
 """How many recordings one address, and one person, may begin in all their sessions: 20 at once, then one every 10 s. A
 new session does not reset this."""
 UNNAMEABLE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
+"Characters that file names cannot contain on every system."
 
 
 class RecordableSession(Protocol):
@@ -117,11 +118,12 @@ class Recordings:
             burst=BEGUN_EACH,
             per_s=BEGUN_EACH_PER_S,
         )
-        self._running: dict[str, Recording] = {}  # by session
+        self._running: dict[str, Recording] = {}  # keyed by the session's id
         self._keeping: dict[Recording, asyncio.Task[None]] = {}
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        """Begin to remove old recordings. Idempotent."""
         if self._sweeping is None:
             self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="recordings-sweep")
 

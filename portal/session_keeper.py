@@ -193,6 +193,7 @@ class SessionKeeper:
     async def write_now(self, session_ids: Iterable[str]) -> None:
         wanted = self._kept.keys() & set(session_ids)
         self._changed |= wanted
+        # Several writes may be needed, since each writes MOST_TOGETHER sessions at most. A failed one ends the wait.
         while self._changed & wanted and await self._write():
             pass
 
@@ -243,6 +244,8 @@ class SessionKeeper:
 
     async def _write(self) -> bool:
         """Write what waits, at most MOST_TOGETHER sessions of it. Return whether that succeeded."""
+        # The ids are removed before the states are read. A session that changes during the write is then noted again,
+        # and its new state is written next time.
         ids = list(self._changed)[:MOST_TOGETHER]
         self._changed.difference_update(ids)
         back, erased = tuple(self._back.values()), tuple(self._erased)

@@ -1,4 +1,4 @@
-"""SessionManager: opens, finds and ends sessions, and knows which avatar they show."""
+"""SessionManager: opens, finds, changes and ends sessions, and knows which avatars they show."""
 
 from __future__ import annotations
 
@@ -72,6 +72,7 @@ class SessionManager:
     _reapers: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def start(self) -> None:
+        """Begin to close idle sessions and those whose login was revoked. Idempotent."""
         if not self._reapers:
             self._reapers.append(asyncio.create_task(self._reap_departed(), name="reaper-of-departed"))
             if self.idle_timeout_s:

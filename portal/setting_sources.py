@@ -13,6 +13,7 @@ __all__ = ["FILE_NAME", "SettingsError", "did_you_mean", "has_turn", "is_in_cont
 
 FILE_NAME = "vivavoce.toml"
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+"Files that Docker and Podman create in each container."
 CONTAINER_NETWORKS = ("127.0.0.0/8", "::1", "172.16.0.0/12", "10.88.0.0/16")
 "Loopback, and the networks that Docker and Podman create. A proxy there is in a neighbouring container or on the host."
 

@@ -344,6 +344,8 @@ class Settings(ReachSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources of settings, the strongest first (called by pydantic-settings). Raises SettingsError."""
+        # VIVAVOCE_DATA is another name of VIVAVOCE_DATA_DIR, which overrides it.
         renamed = {"data_dir": os.environ["VIVAVOCE_DATA"]} if os.environ.get("VIVAVOCE_DATA") else {}
         above = {**renamed, **env_settings(), **init_settings()}
         file = read_file(_file_for(above), settings_cls.model_fields)

@@ -22,6 +22,7 @@ class Stopping:
 
     @property
     def has_begun(self) -> bool:
+        """Whether the portal is stopping."""
         return self._leaving is not None
 
     def begin(self) -> None:

@@ -190,7 +190,9 @@ class WebhookLine:
         self._changed.set()
 
     async def run(self) -> None:
-        """Send requests until close(). After that, send what still waits once, without pauses between tries."""
+        """Send requests until close(). Then try the remaining ones once more, without waiting until they are due."""
+        # After close(), the first loop ends as soon as nothing is due. The second one sends requests that wait for
+        # their next try, without waiting for it.
         while (name := self._next()) is not None or not self._closed:
             if name is None:
                 await self._pause()
@@ -202,6 +204,7 @@ class WebhookLine:
             await self._send_one(name)
 
     def close(self) -> None:
+        """Accept no more requests, and let run() end once it has sent the rest."""
         self._closed = True
         self._changed.set()
 

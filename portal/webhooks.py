@@ -69,6 +69,7 @@ class Webhooks:
         return bool(self._told or self._allowed)
 
     async def start(self) -> None:
+        """Begin to send. Idempotent."""
         if not self._tasks:
             lines = (*self._told.values(), *self._allowed.values())
             self._tasks = [asyncio.create_task(line.run(), name="webhook") for line in lines]

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+"""A plain path; see is_path()."""
 HOST = re.compile(
     r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*)\.?)(?::(?P<port>[0-9]{0,5}))?",
     re.IGNORECASE | re.ASCII,
@@ -39,6 +40,7 @@ OWN_DOMAINS = ("local", "localhost", "lan", "home", "internal", "intranet", "cor
 """Domains for use inside a house or a company; nobody on the internet can own a name below them. The same is true of
 names without a dot: only the owners of a top-level domain could, and they must not give it an address."""
 LEADS_UP = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+"""A path with a segment "." or "..", also percent-encoded."""
 
 
 def parse_origin(text: str) -> str:
@@ -158,10 +160,12 @@ class Network:
 
     @classmethod
     def of(cls, text: str) -> Network:
+        """Parse a network or a single address. Raises ValueError."""
         network = ip_network(text, strict=False)
         return cls(network.version, int(network.network_address), int(network.netmask))
 
     def holds(self, address: IPv4Address | IPv6Address) -> bool:
+        """Whether an address is in the network."""
         return address.version == self.version and int(address) & self.mask == self.first
 
 

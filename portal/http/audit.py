@@ -26,11 +26,14 @@ AUDIT_FILE, TRIED_FILE = "audit.jsonl", "audit_tried.jsonl"
 """Files in the data folder. The first has what was done; the second what was refused, and who logged in or out or tried
 to."""
 FILE_BYTES = 10_000_000
+"Size at which a file is rotated."
 OLDER_FILES = 5
 DOORS = ("/login", "/logout")
+"Addresses that the Gate answers itself, so they have no route."
 NAMED = ("avatar_id", "job_id", "name", "backend")
 "Parameters of addresses that are logged. Others are secrets (of sessions, watch links, recordings) and are left out."
 LONGEST = 80
+"Longest value of a parameter that is logged, in characters."
 Now = Callable[[], datetime]
 
 

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 CHANGES_BURST = 120
 CHANGES_PER_S = 2.0
+"""Limit on changes by one address: at once, and per second after that."""
 DEAR_BURST = 420
 DEAR_PER_S = 30.0
 """Limit on costly reads of one address. A class of thirty may reload its pages twice at the same moment, and look at

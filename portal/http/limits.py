@@ -36,6 +36,7 @@ __all__ = [
 Result = TypeVar("Result")
 
 MOST_KEYS = 4096
+"Most keys in a table of an Allowance."
 WIDER = 4
 "How many times as much a /48 network of IPv6 addresses may have as one address."
 STRANGERS = "?"
@@ -172,6 +173,7 @@ class Shares:
         return len(self._taken)
 
     def has(self, key: str) -> bool:
+        """Whether the key has any."""
         return key in self._taken
 
     def has_all(self, key: str) -> bool:

@@ -60,6 +60,7 @@ __all__ = ["COOKIE", "Gate", "WrongPassword"]
 logger = logging.getLogger(__name__)
 
 COOKIE = "vivavoce"
+"Name of our cookie."
 LOGGED_IN_S = 30 * 86_400
 "How long a browser stays logged in."
 ALGORITHM = "HS256"
@@ -71,9 +72,11 @@ TRIED_AT_A_TIME = 2
 MOST_WAITING, MOST_WAITING_EACH = 16, 2
 "Most logins that wait to be checked, in all and for one address. So a login waits at most 5 s, whoever else tries."
 KEPT_LOGINS = 256
+"Most correct passwords that are remembered; the oldest goes first."
 KEPT_LOGIN_S = 300.0
 "Programs send the password with each request. After a correct one, it is not hashed again for this long."
 LONGEST_FORM_BYTES = 4096
+"Largest form of a login."
 
 
 class WrongPassword(VivavoceError, code="wrong_password", http_status=401):
@@ -200,6 +203,7 @@ class Gate:
         return self._by_cookie(cookie) if cookie else None
 
     async def _by_basic(self, scope: Scope, given: str) -> Person:
+        # Only a keyed digest of the password is kept in memory.
         digest = hmac.digest(self._secret, given.encode(), "sha256")
         login = self._logins.get(digest)
         if login is not None and self._clock.now_s() < login.until_s and login.key == self._key_of(login.name):
@@ -255,6 +259,7 @@ class Gate:
         try:
             claims = jwt.decode(token, self._keys.token_secret, [ALGORITHM], options={"require": ["exp", "sub"]})
             name, role = given_name(str(claims["sub"])), Role.named(str(claims.get("role", "viewer")))
+            # The end by our own clock, so that setting the wall clock during a session makes no difference.
             ends_s = self._clock.now_s() + float(claims["exp"]) - time.time()
             return Person(name, role, login_state=lambda: self._login_until(ends_s))
         except (jwt.InvalidTokenError, ValueError, OverflowError) as error:
@@ -344,7 +349,7 @@ class Gate:
             person = await self._by_password(scope, name, password, request.is_disconnected)
         except (WrongPassword, TooOften) as error:
             return self._page(scope, error, after)
-        scope[PERSON] = person  # for the audit log
+        scope[PERSON] = person  # the audit log reads it
         claims = {"name": person.name, "key": self._key_of(person.name), "exp": time.time() + LOGGED_IN_S}
         answer = RedirectResponse(after, 303)
         answer.headers["set-cookie"] = _cookie(scope, jwt.encode(claims, self._secret, ALGORITHM), LOGGED_IN_S)

@@ -28,12 +28,14 @@ from portal.http.proxies import asked_hosts, path_below
 __all__ = ["HARMLESS", "OriginGuard"]
 
 HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+"Methods of requests that change nothing."
 SHARED = ("/api", "/static", "/healthz")
 "Addresses that pages of allowed websites may read."
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = "Authorization, Content-Type, Range, If-None-Match, If-Modified-Since"
 RESPONSE_HEADERS = "Accept-Ranges, Content-Length, Content-Range, ETag, Location, Retry-After"
 REMEMBERED_S = 600
+"How long browsers may remember our answer to a preflight."
 NO_NAME = ""
 "Stands for a Host header that is not even a valid name."
 

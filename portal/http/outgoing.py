@@ -58,6 +58,7 @@ class Poster:
             raise NotPosted(str(error) or type(error).__name__) from error
 
     async def aclose(self) -> None:
+        """Close all connections. Idempotent."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()

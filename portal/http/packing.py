@@ -17,6 +17,7 @@ from portal.http.proxies import path_below
 __all__ = ["PackedOnce", "Packing", "is_worth_packing", "takes_gzip"]
 
 WORTH_PACKING_BYTES = 1000
+"Smallest body that is compressed."
 PACKING = 6
 "Compression level of gzip, 1 to 9. Higher levels take more time and save hardly anything."
 OWN_FILES, FILES = "/static/", "/assets/"

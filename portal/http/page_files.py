@@ -24,6 +24,7 @@ from portal.http.page_bundle import bundled
 __all__ = ["PageFiles", "as_served"]
 
 MARK = "v-"
+"Beginning of a version in an address."
 KEPT = "public, max-age=31536000, immutable"
 ASKED_ANEW = "no-cache"
 VENDORED = "vendor/"

@@ -212,6 +212,7 @@ class UsersFile:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             unfinished.unlink(missing_ok=True)
+            # Readable by this user only, and renamed when complete, so that nobody ever reads half a file.
             with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 json.dump(told, file, indent=1)
             unfinished.replace(self._path)

@@ -134,7 +134,8 @@ class BehindProxies:
         headers = Headers(scope=scope)
         root_path = self._root_path
         asked = {**scope, ASKED_HOSTS: tuple(filter(None, headers.getlist("host")))}
-        asked["headers"] = [header for header in scope["headers"] if header[0] not in FORWARDED]  # read once, here
+        # The headers of proxies are read here only. Without them, nothing further in can believe them by mistake.
+        asked["headers"] = [header for header in scope["headers"] if header[0] not in FORWARDED]
         asked[FORWARDED_HERE] = any(name in WRITTEN_BY_PROXIES for name, _ in scope["headers"])
         client = scope.get("client")
         if client and self._trusts(client[0]):

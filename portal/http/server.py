@@ -42,7 +42,9 @@ player asks for the rest again."""
 UNREAD_FULL_S = 5.0
 "The same while all connections are in use and another client wants one."
 SOCKET_MESSAGE_BYTES = 1 << 20
+"Largest message of a WebSocket."
 SHUTDOWN_S = 1
+"How long requests may still be answered when the server ends."
 ACCEPTED_AT_ONCE, KNOCKING = 16, 2048
 "Connections accepted in one turn of the event loop, 1 ms each; connections that the system holds until then."
 MOST_HEAD_BYTES, MOST_HEAD_LINES = 16 * 1024, 100
@@ -214,6 +216,7 @@ class Connections:
         return True
 
     def _next_turn(self) -> None:
+        """Let the next waiting connection read, if there is one. Runs once per turn of the event loop."""
         self._one_is_read = bool(self._unread)
         if self._unread:
             connection = self._unread.popleft()
@@ -293,6 +296,7 @@ class PatientHttp(H11Protocol):
             self._look()
 
     def data_received(self, data: bytes) -> None:
+        """Parse data, or keep it until it is this connection's turn; see Connections."""
         if self._come or not self._register.may_read(self):
             self._come += data
             self.transport.pause_reading()
@@ -332,6 +336,7 @@ class PatientHttp(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
+        """Start the timeout for a client that does not read; asyncio calls this when its buffer is full."""
         super().pause_writing()
         if self._unread is None:
             self._unread = self.loop.call_later(UNREAD_S, self.give_up)

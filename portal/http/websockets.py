@@ -71,6 +71,7 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
         self._counted_s = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        """Parse a small amount of data at once. Cut a large one into pieces, and parse one in each turn of the loop."""
         if self.handshake_initiated and not self.handshake_complete:  # a proper client waits for the handshake's answer
             self.transport.abort()
             return
@@ -83,6 +84,7 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
         self.transport.pause_reading()
 
     async def receive(self) -> ASGIReceiveEvent:
+        """Give the application its next message. Like uvicorn's, but reading also waits until all pieces are parsed."""
         message = await self.queue.get()
         if self.read_paused and self.queue.empty():
             self.read_paused = False
@@ -127,7 +129,7 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
-        super().on_task_complete(task)
+        super().on_task_complete(task)  # the application has ended, so the connection should close soon
         self._ending = self.loop.call_later(CLOSE_S, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -157,10 +157,11 @@ class Uploads:
                         return await self._look(submit, LONG_LOOK, address)
 
     async def _look_quickly(self, submit: Callable[[Limits], T], family: str, address: str) -> T:
+        # While a file waits for a place in a lane, its family may move to the other lane. Then it waits there instead.
         while True:
             lane = self._lane_of(family)
             async with lane:
-                if lane is not self._lane_of(family):  # whether the family is doubted changed while this file waited
+                if lane is not self._lane_of(family):
                     continue
                 try:
                     return await self._look(submit, QUICK_LOOK, address)
@@ -182,6 +183,7 @@ class Uploads:
             raise
 
     def _refuse_debtor(self, address: str) -> None:
+        """Raise TooOften if an address has wasted too much processor time."""
         wait_s = self._wasted.take(address, 0.0)
         if wait_s > 0:
             raise TooOften(

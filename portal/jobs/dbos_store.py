@@ -27,6 +27,7 @@ URGENT, ORDINARY = 1, 10
 "Priorities in DBOS; the lower comes first."
 
 _ACTIVE = ["ENQUEUED", "DELAYED", "PENDING"]
+"States in DBOS of jobs that wait or run."
 _STATES = {
     "DELAYED": "queued",
     "ENQUEUED": "queued",
@@ -68,6 +69,8 @@ class DbosStore:
         return [*self._read_list(ids=ids)] if ids else []
 
     def list(self, *, limit: int | None = None, kind: str | None = None, active: bool = False) -> list[Job]:
+        # The state is read before the list. If somebody writes in between, the kept list has the older state and is
+        # read again next time.
         # DBOS takes 10 ms for a list, and many clients ask for the same list while nothing changes.
         asked, state = (limit, kind, active), self._database.state()
         kept = self._lists.get(asked)

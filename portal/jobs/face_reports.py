@@ -12,6 +12,7 @@ from avatars.library import VALID_ID
 __all__ = ["FaceReports"]
 
 JOB = "job.txt"
+"File in a report's folder with the id of its job."
 
 
 class FaceReports:

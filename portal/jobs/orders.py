@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 MAX_TEXT_CHARACTERS = 5000
+"Longest text of a clip."
 LETTER_S = 0.08
 "Seconds that a usual voice takes for a letter."
 TEST_WORDS = "Hello! This is how I look when I speak."

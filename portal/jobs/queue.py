@@ -86,6 +86,7 @@ class JobQueue:
         self._listeners = (*self._listeners, listener)
 
     def close(self) -> None:
+        """Close the store. Idempotent."""
         self.store.close()
 
     # -- looking
@@ -162,6 +163,7 @@ class JobQueue:
             self._check_speech(order, asker)
             check()
             job_id = order.id or _new_id()
+            # Without an upload, store.add() returns an existing job with this id, which is what such orders want.
             if order.id and order.upload is not None and self._is_taken(order.id):
                 raise BadRequest(f"There is a job {order.id!r} already.", "Choose another id, or leave it out.")
             with nullcontext() if order.upload is None else self._taken_over(job_id, order.upload):

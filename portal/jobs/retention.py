@@ -39,6 +39,7 @@ class ClipRetention:
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        """Begin to look. Idempotent."""
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_for_ever(), name="clip-retention")
 

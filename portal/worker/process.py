@@ -74,6 +74,7 @@ class WorkerProcess:
             self._task = None
 
     async def _supervise(self) -> None:
+        """Run the worker whenever there are jobs. After a failure, wait twice as long each time."""
         backoff_s = FIRST_BACKOFF_S
         while True:
             if await self._served():

@@ -54,6 +54,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 NICENESS = 10
+"Added to the process's niceness on POSIX systems."
 LOCK_TIMEOUT_S = 10.0
 "How long to wait for another worker to end. An orphan of a killed portal ends within milliseconds; others do not."
 REPORT_INTERVAL_S = 0.5
@@ -312,6 +313,7 @@ class _Reporter:
     _due: float = field(default=0.0, init=False)
 
     def begin(self) -> None:
+        """Report the beginning of the step at once."""
         self._write(0.0)
 
     def __call__(self, fraction: float) -> None:
@@ -333,7 +335,7 @@ def _tidied(queue: JobQueue, job_id: str, kept_when_cancelled: Callable[[], bool
     except Exception as error:  # whatever went wrong, the job is over; raised again
         if not isinstance(error, JobCancelled):
             queue.leave(job_id, keep_upload=True)
-        elif not _is_wanted(queue, job_id):
+        elif not _is_wanted(queue, job_id):  # if it is wanted again, its files belong to whoever runs it next
             queue.leave(job_id, keep_upload=kept_when_cancelled())
         raise
     except BaseException:  # DBOS raises one of these if the job was cancelled, or another worker has it now
