@@ -41,10 +41,10 @@ PRESSED_S = 120.0
 UPLOADS_EACH = 4
 "Most uploads of one address at a time."
 UPLOADS = 16
-"Most uploads at a time that are not the only one of their address."
+"Most uploads at a time that began while their address had another one."
 FIRST_UPLOADS = 48
-"""Most uploads at a time that are the only one of their address. They have places of their own, so that a few addresses
-with endless uploads cannot keep everybody else out."""
+"""Most uploads at a time that began while their address had no other one. They have places of their own, so that a few
+addresses with endless uploads cannot keep everybody else out."""
 
 
 class BodyStopped(VivavoceError, code="request_timeout", http_status=408):

@@ -107,11 +107,12 @@ class Occupation:
 def run_worker(
     settings: Settings, recipes: Sequence[Recipe], *, idle_exit_s: float | None = None, is_one_of_many: bool = False
 ) -> int:
-    """Run jobs until the process is ended, or there was no job for `idle_exit_s`. Return the exit status.
+    """Run jobs until the process is ended, or there was no job for `idle_exit_s` seconds; return 0 then.
 
     is_one_of_many: whether other workers may share the data folder, if jobs are in Postgres.
 
-    Besides 0 and 130 (Ctrl-C), the status may be (as in sysexits.h):
+    After Ctrl-C the process ends with status 130. On a failure, this returns or ends the process with a status of
+    sysexits.h:
     75, try again later: another worker has this data folder, its disk is full, the database or the store is away, or
         this worker must not take jobs from the database.
     78, configuration: the worker's code differs from the portal's, so restarting it does not help.
