@@ -33,7 +33,7 @@ LAST_S: Final = 2.0
 
 
 def tell_nobody(_event: str, _facts: Mapping[str, object]) -> None:
-    """A Tell that tells nobody."""
+    """A Tell that does nothing."""
 
 
 class Webhooks:
