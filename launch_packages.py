@@ -1,6 +1,6 @@
-"""What `launch.py` installs: the lists of packages in pyproject.toml, which command needs which, and what is unmet.
+"""The packages that `launch.py` installs: the lists in pyproject.toml, which command needs which, and what is missing.
 
-Standard library only, and in words that Python 3.8 can parse, as launch.py itself.
+Like launch.py, this file uses only the standard library and syntax that Python 3.8 can parse.
 """
 
 from __future__ import annotations
@@ -19,34 +19,37 @@ if TYPE_CHECKING:
 LOCK_FILE = "requirements-lock.txt"
 UNFINISHED = "unfinished"
 STAND_INS = {"opencv-contrib-python": "opencv-contrib-python-headless"}
-"""Package -> what the launcher installs in its place, in the same version: this cv2 needs no libGL on the machine. The
-package itself will do where it is installed."""
+"""Package -> the package of the same version that the launcher installs in its place. This build of cv2 needs no libGL
+on the machine. Where the original package is already installed, it is used."""
 
 
 @dataclass(frozen=True)
 class PackageList:
-    """One list of pyproject.toml: an extra, or under the name of "core" the dependencies proper."""
+    """A list of packages in pyproject.toml: an extra, or for the name "core" the project's own dependencies."""
 
     name: str
     disk_bytes: int
-    "What it takes: the packages and pip's downloads, with room to unpack."
+    "Disk space that it takes: the packages and pip's downloads, with room to unpack."
     terms: str = ""
-    "said before it is installed"
+    "Licence terms that are shown before it is installed."
 
     def pins(self, root: Path) -> dict[str, str]:
-        """Package name -> version."""
+        """Return the pinned version of each package."""
         project = _pyproject(root)["project"]
         extras = project.get("optional-dependencies", {})
         lines = project["dependencies"] if self.name == CORE.name else extras[self.name]
         return dict(line.split("==") for line in lines)
 
     def fingerprint(self, root: Path) -> str:
-        """Changes with the pins, and with the versions of what they bring along."""
+        """Return a hash that changes with the pins and with the versions of their dependencies."""
         content = json.dumps([self.pins(root), _without_dependencies(root)]).encode()
         return hashlib.sha256(content + (root / LOCK_FILE).read_bytes()).hexdigest()
 
     def pip_arguments(self, root: Path) -> list[list[str]]:
-        """What each `pip install` gets: first the packages with what they declare, then those without."""
+        """Return the arguments of each `pip install`.
+
+        The first installs packages with their declared dependencies, the second those that must come without them.
+        """
         alone = _without_dependencies(root)
         pins = self.pins(root)
         declaring = [f"{name}=={version}" for name, version in pins.items() if name not in alone]
@@ -101,14 +104,14 @@ STORE = PackageList(
 )
 RAY = PackageList("ray", disk_bytes=400_000_000)
 WHEN_ASKED_FOR = (*VOICES, EARS, C2PA, CAMERA, STORE, RAY)
-"What `fetch` installs by name."
+"Lists that `fetch` installs by name."
 STUDIO = PackageList("studio", disk_bytes=500_000_000)
 NOTEBOOKS = PackageList("notebooks", disk_bytes=400_000_000)
 DOCS = PackageList("docs", disk_bytes=150_000_000)
 TEST = PackageList("test", disk_bytes=900_000_000)
 LISTS = (CORE, NEURAL, *WHEN_ASKED_FOR, STUDIO, NOTEBOOKS, DOCS, TEST)
 FORMER_NAMES = {f"requirements-{one.name}.txt": one.name for one in LISTS}
-"How stamps of Vivavoce 0.1 name these lists."
+"Name of a list in stamps of Vivavoce 0.1 -> its name now."
 
 
 def _pyproject(root: Path) -> dict[str, Any]:
@@ -124,14 +127,14 @@ def _without_dependencies(root: Path) -> list[str]:
 
 
 def lists_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[PackageList, ...]:
-    """What a command line needs; what was once installed is kept up to date."""
+    """Return the lists that a command line needs, and those installed before, so that they stay up to date."""
     command = arguments[0] if arguments else ""
     if command in ("test", "bench"):
-        return tuple(one for one in LISTS if one is not C2PA or sys.platform != "win32")  # it has no build for Windows
+        return tuple(one for one in LISTS if one is not C2PA or sys.platform != "win32")  # c2pa: no build for Windows
     asked = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments[1:]))
     fetched = set(asked if command == "fetch" else ())
     extras = {one.name for one in WHEN_ASKED_FOR}
-    # Whatever else is fetched is a network; `fetch` alone says which there are.
+    # Any other name to fetch is a neural network. `fetch` without a name shows which networks there are.
     wanted = fetched & extras | ({NEURAL.name} if command == "fetch" and (fetched - extras or not fetched) else set())
     if command in (DOCS.name, RAY.name):
         wanted = {command}
@@ -142,7 +145,7 @@ def lists_for(arguments: Sequence[str], stamps: Mapping[str, str]) -> tuple[Pack
 
 
 def installed_version(package: str) -> str | None:
-    """Version of a package in this interpreter's environment, None if it is not there."""
+    """Return the version of a package in this interpreter's environment; None if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -157,12 +160,15 @@ def unmet(
     installed: Callable[[str], str | None] = installed_version,
     any_version: bool = False,
 ) -> list[str]:
-    """The pins that this interpreter's environment does not satisfy, as `name==version`."""
+    """Return the pins that this interpreter's environment does not satisfy, as `name==version`.
+
+    any_version: whether any version of a package will do.
+    """
     missing = []
     for packages in lists:
         for name, wanted in packages.pins(root).items():
             found = installed(name) or installed(STAND_INS.get(name, name))
-            # torch 2.13.0+cpu and 2.13.0+cu130 are builds of 2.13.0.
+            # A local version is ignored: torch 2.13.0+cpu and 2.13.0+cu130 are builds of 2.13.0.
             if found is None or (wanted not in (found, found.partition("+")[0]) and not any_version):
                 missing.append(f"{name}=={wanted}")
     return missing

@@ -1,4 +1,4 @@
-"""How often an address may connect, offer WebRTC, and have a session sent elsewhere."""
+"""Rate limits of an address: how often it may connect, offer WebRTC, change a session, and send it elsewhere."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from portal.http.limits import AddressAllowance, Allowance, SessionAllowance, To
 __all__ = ["GREETINGS", "OFFERS_EACH", "REFUSALS", "SocketAllowances"]
 
 GREETINGS, GREETINGS_PER_S = 120.0, 4.0
-"""New sockets and new sessions of one address: a class of thirty may reload its pages twice at the same moment."""
+"""New sockets and new sessions of one address. A class of thirty must be able to reload all pages twice at once."""
 REFUSALS, REFUSALS_PER_S = 30.0, 1.0
-"""Refusals that are explained on an opened socket, which the page shows; after these the handshake is refused (429)."""
+"""Refusals that are explained on an opened socket, so that the page can show the reason. Beyond these the handshake
+itself is refused (429)."""
 OFFERS, OFFERS_PER_S = 3.0, 0.2
-"""WebRTC offers of one session. The page sends one as it starts, and one on each network that it changes to."""
+"""WebRTC offers of one session. The page sends one when it starts, and one each time it changes to another network."""
 OFFERS_EACH = 12
 PUSHES_EACH, PUSHES_EACH_PER_S = 12.0, 0.1
-"""Streams to streaming servers that one address, and one person, may begin: each starts a process."""
+"""Pushes to streaming servers that one address, or one person, may begin. Each starts a process."""
 CHANGES, CHANGES_PER_S = 10.0, 0.5
-"""Of one session: another avatar may take 0.2 s of work on the thread that draws for all."""
+"""Changes of one session. Another avatar may take 0.2 s on the device thread, which draws for all sessions."""
 CHANGES_EACH, CHANGES_EACH_PER_S = 20.0, 1.0
-"""The same in all sessions of one address, and of one person."""
+"""Changes of all sessions of one address, or of one person."""
 OFFERS_REFILL_S = 10.0
-"""An offer keeps the event loop busy for some 10 ms, in which no other viewer gets a picture."""
+"""Time in which an address gets back its full allowance of offers. An offer keeps the event loop busy for about 10 ms,
+and meanwhile no other viewer gets a picture."""
 
 
 class SocketAllowances:
-    """offers_each: most WebRTC offers from one address at once; as many more come in every OFFERS_REFILL_S."""
+    """Counts what addresses, persons and sessions do on session sockets.
+
+    offers_each: most WebRTC offers from one address at once. The same number comes back in OFFERS_REFILL_S.
+    """
 
     def __init__(self, clock: Clock, offers_each: int = OFFERS_EACH) -> None:
         self._greetings = AddressAllowance(clock, burst=GREETINGS, per_s=GREETINGS_PER_S)
@@ -53,17 +58,17 @@ class SocketAllowances:
             raise TooOften("This address connects too often.", "Wait a minute, then try again.", retry_s)
 
     def explains_refusal(self, address: str) -> bool:
-        """Whether a refusal is explained on an opened socket. That costs more than a refused handshake."""
+        """Return whether to explain a refusal on an opened socket, which costs more than refusing the handshake."""
         return not self._refusals.take(address)
 
     def charge_change(self, session_id: str, address: str, person: str) -> None:
-        """Count a change of a session that may load files. Raises TooOften."""
+        """Count a change of a session, if it may load files. Raises TooOften."""
         self._changes.charge(session_id, address, person)
 
     def charge_offer(self, session_id: str, address: str) -> None:
-        """Count a WebRTC offer of a session and its address, or what costs as much. Raises TooOften."""
+        """Count a WebRTC offer, or something equally costly, for a session and an address. Raises TooOften."""
         self._offers.charge(session_id, address)
 
     def charge_push(self, session_id: str, address: str, person: str) -> None:
-        """Count a stream to a streaming server that a session begins. Raises TooOften."""
+        """Count a push to a streaming server that a session begins. Raises TooOften."""
         self._pushes.charge(f"{session_id} push", address, person)

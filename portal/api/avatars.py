@@ -1,4 +1,4 @@
-"""Avatars: list, upload, look at, prepare for backends, delete."""
+"""HTTP routes for avatars: list, upload, show, prepare for backends, delete."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ __all__ = ["avatar_views", "avatars_router"]
 
 PREVIEWS_WAITING = 20
 CUTOUTS_WAITING = 200
-"A class of thirty may open its pages at the same moment. The first of them has it made."
+"""Requests for a cutout that may wait at once: a class of thirty may open its pages at the same moment. The first
+request makes the cutout."""
 
 
 class PartsRequest(BaseModel):
@@ -71,7 +72,7 @@ class AvatarChange(BaseModel):
 
 
 def avatar_views(person: Person, library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> list[AvatarView]:
-    """Avatars that they may see, as the page and the API show them."""
+    """Return the avatars that the person may see, as the page and the API show them."""
     return [
         _view(person, avatar, library, queue, reports) for avatar in library.list() if sees(person, avatar.ownership)
     ]
@@ -139,7 +140,7 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
         Clips made with it stay, and go by its id. So the id stays its owner's.
         """
         FormerIds(queue.folders.data_dir).retire(library, avatar_id)
-        reports.delete(avatar_id)  # before what a full disk may prevent: they show a person
+        reports.delete(avatar_id)  # first, because its pictures show a person, and a full disk may stop the steps below
         queue.cancel_all_of(avatar_id)
         with suppress(JobNotFound):
             queue.delete(id_of_test_clip(avatar_id))
@@ -147,9 +148,9 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
 
 
 def _share(library: AvatarLibrary, queue: JobQueue, avatar_id: str, *, shared: bool) -> None:
-    """Share it, or take it back: clips of it that others wait for are then not made.
+    """Share an avatar with everybody, or stop sharing it. Stopping cancels the clips of it that others wait for.
 
-    Raises AvatarNotFound, and BadRequest: it belongs to nobody who could share it.
+    Raises AvatarNotFound, and BadRequest if the avatar has no owner who could share it.
     """
     if not library.summary(avatar_id).ownership.owner:
         raise BadRequest(
@@ -215,7 +216,7 @@ def _add_pictures(router: APIRouter, library: AvatarLibrary, reports: FaceReport
     @router.get("/{avatar_id}/cutout.webp")
     async def cutout(avatar_id: str) -> FileResponse:
         """The person without the background, if it is known what that is."""
-        if await run_in_threadpool(_lacks_cutout, library, avatar_id):  # an older version has made the avatar
+        if await run_in_threadpool(_lacks_cutout, library, avatar_id):  # an older version made the avatar
             await cutouts.run(partial(_keep_cutout, library, avatar_id))
         return await run_in_threadpool(_file, library, avatar_id, "cutout.webp", "image/webp")
 
@@ -262,7 +263,7 @@ def _lacks_cutout(library: AvatarLibrary, avatar_id: str) -> bool:
 
 
 def _keep_cutout(library: AvatarLibrary, avatar_id: str) -> None:
-    if _lacks_cutout(library, avatar_id):  # else somebody before us in the line has made it
+    if _lacks_cutout(library, avatar_id):  # checked again: an earlier request in the line may have made it
         with library.changing(avatar_id) as folder:
             keep_cutout(AvatarBundle.open(folder))
 

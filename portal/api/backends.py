@@ -1,4 +1,4 @@
-"""Backends: what there is to choose from, and what is missing where one cannot run."""
+"""HTTP route for backends: which ones can be chosen, and what is missing for those that cannot run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Callers: those who have a session without a session socket, and speak for it by requests.
+"""Callers: they drive a session by HTTP requests, without a session socket.
 
-A caller has a seat as a viewer has one, and the same limits. Its events go to those who follow them. LiveTalking's
-clients (`portal/livetalking`) and programs (`programs.py`) are callers; they differ in who may speak for a session, in
-what the events look like, and in when the session ends.
+A caller has a seat like a viewer's, and the same limits. Its events go to its followers. LiveTalking's clients
+(`portal/livetalking`) and programs (`programs.py`) are callers. They differ in who may drive a session, in the form of
+the events, and in when the session ends.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ ENDED = "session_closed"
 
 
 class Caller:
-    """One session that is driven by requests."""
+    """A session that is driven by requests."""
 
     def __init__(self, caller_id: str, seat: Seat) -> None:
         self.id = caller_id
         self.seat = seat
         self.followers = Followers()
-        self._ended = asyncio.Event()  # the session has ended by itself, e.g. because nobody had said anything
+        self._ended = asyncio.Event()  # the session has ended by itself, e.g. because it was idle for too long
         self._delivery = asyncio.create_task(seat.outbox.deliver(self._take), name=f"events-of-{caller_id}")
 
     @property
@@ -36,15 +36,15 @@ class Caller:
         return self.seat.session
 
     def events_of(self, message: ServerMessage) -> Iterable[Event]:
-        """What is told of a message of the session."""
+        """Return the events that followers are sent for a message of the session."""
         return (message,)
 
     async def until_over(self) -> None:
-        """Return when the session should be closed."""
+        """Wait until the session should be closed."""
         await self._ended.wait()
 
     async def aclose(self) -> None:
-        """Forget what belongs to the caller; its seat is closed already. Idempotent."""
+        """Release what belongs to the caller, whose seat is already closed. Idempotent."""
         self._delivery.cancel()
         await asyncio.gather(self._delivery, return_exceptions=True)
         self.followers.close()
@@ -61,7 +61,7 @@ Kind = TypeVar("Kind", bound=Caller)
 
 
 class Callers(Generic[Kind]):
-    """Callers of one kind, by their ids. Each is closed when its session is over."""
+    """All callers of one kind, by id. Each is closed when its session is over."""
 
     def __init__(self, seats: Seats) -> None:
         self._seats = seats
@@ -73,7 +73,7 @@ class Callers(Generic[Kind]):
         self._ending[caller.id] = asyncio.create_task(self._close_when_over(caller), name=f"end-of-{caller.id}")
 
     def get(self, caller_id: str) -> Kind | None:
-        """None: its session has ended, or never was."""
+        """Return the caller with this id; None if its session has ended or never existed."""
         return self._callers.get(caller_id)
 
     def all(self) -> tuple[Kind, ...]:
@@ -99,7 +99,7 @@ class Callers(Generic[Kind]):
 
 
 async def first_of(*waits: Coroutine[object, object, object]) -> None:
-    """Return when the first of them does; the others are cancelled."""
+    """Wait until the first of `waits` returns, then cancel the others."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

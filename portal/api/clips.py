@@ -1,4 +1,4 @@
-"""Clips: ask for one, fetch it."""
+"""HTTP routes for clips: ask for one, fetch it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VALID_ID = re.compile(r"[a-z0-9-]{1,80}")
 def clips_router(
     library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
 ) -> APIRouter:
-    """Ask for a clip and fetch it. What becomes of it meanwhile is told of its job (`/api/jobs`)."""
+    """Return the routes to ask for a clip and to fetch it. Its job (`/api/jobs`) shows its progress."""
     router = APIRouter(prefix="/api/clips", tags=["clips"], route_class=ErrorRoute)
     orders = Orders(library, queue, uploads, shares)
 
@@ -63,7 +63,7 @@ def clips_router(
     def called(job_id: str) -> str:
         try:
             return queue.get(job_id).file_name
-        except JobNotFound:  # its file outlived the queue's database
+        except JobNotFound:  # the clip's file outlived its record in the database
             return ""
 
     return router

@@ -1,8 +1,8 @@
 """Connection: one session socket, from its first message to its last.
 
-It is always reading. A command that may take long waits in a lane, and what is answered waits in an outbox. So a ping
-is answered, an interrupt stops the avatar and a bye ends the session while a network loads, or while the viewer takes
-nothing.
+The socket is read all the time. Commands that may take long wait in a lane, and answers wait in an outbox. So even
+while a network loads, or while the viewer reads nothing, a ping is answered, an interrupt stops the avatar, and a bye
+ends the session.
 """
 
 from __future__ import annotations
@@ -37,34 +37,36 @@ __all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "Connection", "Shared"]
 logger = logging.getLogger(__name__)
 
 GREETED_WITHIN_S = 12.0
-"""So long a new socket may be without a hello."""
+"""How long a new socket may stay open without sending a hello."""
 EXPIRES_S = 600.0
-"""So long a socket may be without a session after a hello that was refused, a bye, or the session's own end."""
+"""How long a socket may stay open without a session after its hello was refused, after a bye, or after its session
+ended by itself."""
 SPEECH_AHEAD_S, SPEECH_PER_S = 60.0, 2.0
-"""Sound to be spoken that costs nothing: at once, and a second. What an interrupt has thrown away was sent as well."""
+"""Seconds of sound for the avatar to speak that a client may send free of charge: in one burst, and per second of time.
+The rate is above 1 because a client also sends sound that an interrupt then throws away."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all connections of a server use."""
+    """Objects and settings that all connections of a server share."""
 
     seating: Seating
     recordings: Recordings
     clock: Clock
     ice_servers: Callable[[], list[dict[str, object]]]
-    "as RTCPeerConnection takes them"
+    "Returns the ICE servers in the form that RTCPeerConnection expects."
     watch_links: bool
-    "viewers are told how others may watch their session"
+    "True: viewers are sent a token with which others may watch their session."
 
 
 class Connection:
-    """Serves one socket with run().
+    """Serves one session socket: call run().
 
-    address: who connects, as limits count; "" if that is not known. person: who has logged in. local: the viewer is on
-    this machine.
+    address: the client's address, which limits count by; "" if it is not known. person: the person who has logged in.
+    local: whether the viewer is on this machine.
 
-    Media has a lane of its own, or a viewer would be without pictures while an avatar loads. Within a lane commands
-    keep their order.
+    Media commands have a lane of their own. Otherwise a viewer would get no pictures while an avatar loads. Commands in
+    the same lane keep their order.
     """
 
     def __init__(self, shared: Shared, socket: ViewerSocket, address: str, person: Person, *, local: bool) -> None:
@@ -85,7 +87,7 @@ class Connection:
         self._expect_hello(GREETED_WITHIN_S)
 
     async def run(self) -> None:
-        """Until the viewer or the server closes the socket."""
+        """Serve the socket until the viewer or the server closes it."""
         deadlines = asyncio.create_task(self._socket.keep_deadlines(), name="deadlines of a session socket")
         answering = asyncio.create_task(
             self._answers.deliver(self._socket.send_json), name="answers of a session socket"
@@ -102,11 +104,11 @@ class Connection:
 
     @property
     def has_seat(self) -> bool:
-        """Whether there is a session, which decides how long the socket is there."""
+        """Whether this socket has a session. A socket without one is closed sooner."""
         return self._seat is not None
 
     async def dismiss(self, code: int, reason: str, error: ServerMessage | None = None) -> None:
-        """See Occupant. The other end may be dead, and then the telling takes until that is noticed."""
+        """See Occupant. If the other end is dead, sending `error` takes until that is noticed."""
         if error is not None:
             await self._socket.send_json(error)
         self._socket.abandon(code, reason)
@@ -125,7 +127,7 @@ class Connection:
                 await self._route(message)
 
     async def _take_sound(self, raw: bytes) -> None:
-        """Hand on a piece of sound. It costs nothing unless it comes faster than it can be spoken."""
+        """Pass on a piece of sound. It is free of charge unless it arrives faster than it can be spoken."""
         is_free = False
         with self._faults_answered():
             sound = parse_sound(raw)
@@ -133,13 +135,14 @@ class Connection:
         if not is_free:
             await self._socket.pay(messages.cost_of(raw, None))
             return
-        await asyncio.sleep(0)  # messages that have come already are read without waiting; others get their turn here
+        # Messages that have already arrived are read without waiting, so other tasks would get no turn without this.
+        await asyncio.sleep(0)
 
     def _hear(self, sound: Sound) -> bool:
         samples = self._microphone.take(sound.position, sound.samples)
         if samples is None:
             return False
-        if self._seat is not None and self._seat.occupant is self:  # sound on its way to a session that is over is lost
+        if self._seat is not None and self._seat.occupant is self:  # sound for a session that is over is dropped
             self._seat.session.hear(samples)
         return True
 
@@ -148,7 +151,7 @@ class Connection:
         return weight_s is not None and not self._free_speech.take("", weight_s)
 
     async def _route(self, message: messages.ClientMessage) -> None:
-        """Serve what is quick; put what may take long into its lane."""
+        """Serve a quick message at once; put one that may take long into its lane."""
         match message:
             case messages.Ping(t=t):
                 self._answers.post({"type": "pong", "t": t, "media": self._media_s()})
@@ -182,19 +185,19 @@ class Connection:
                 self._greeting = True
                 self._socket.expires_s = None
             case _ if self._in_line:
-                self._seated()  # raises: who waits in line has no session yet
+                self._seated()  # always raises: a viewer who waits in line has no session yet
             case messages.Offer() | messages.Candidate() | messages.MediaUse() if not self._greeting:
                 self._media_lane.put(message)
             case _:
                 self._lane.put(message)
 
     def _interrupt(self) -> None:
-        """Stop at once, also what was said before and still waits behind a slow command."""
+        """Stop all speech at once, also texts that were sent earlier and still wait behind a slow command."""
         said: list[messages.Say | messages.Speak] = self._lane.take_back((messages.Say, messages.Speak))
         if self._greeting:
             return
         seat = self._seated()
-        for message in said:  # so that each of these turns is reported, as queued and as interrupted
+        for message in said:  # they become turns first, so that each is reported as queued and then as interrupted
             with self._faults_answered():
                 _speak(seat, message)
         seat.session.interrupt()
@@ -224,7 +227,7 @@ class Connection:
             case messages.Candidate(candidate=candidate, sdpMid=mid, sdpMLineIndex=index):
                 await seat.add_candidate(candidate, mid, index)
             case messages.MediaUse(use=use, reason=reason):
-                # Quoted, so that nobody writes lines of their own into the log.
+                # The reason is quoted, so that a client cannot write lines of its own into the log.
                 logger.info("session %s: media over %s%s", seat.session.id, use, f" ({reason!r})" if reason else "")
                 if use == "websocket":
                     await seat.use_websocket(self._socket.send_bytes)
@@ -252,7 +255,7 @@ class Connection:
                 await self._change(seat, messages.given(message))
 
     async def _change(self, seat: Seat, given: Change) -> None:
-        if given.keys() & {"avatar", "lipsync"}:  # what else changes costs no more than its message
+        if given.keys() & {"avatar", "lipsync"}:  # these may load files; other changes are charged as messages only
             self._shared.seating.allowances.charge_change(seat.session.id, self._address, self._person.name)
         await self._shared.seating.change(seat, given, self._person)
 
@@ -269,7 +272,7 @@ class Connection:
                 self._expect_hello(EXPIRES_S)
 
     async def _come_back(self, hello: messages.Hello, token: str) -> None:
-        """To the seat that the token leads to, or with what another node has left of it."""
+        """Resume the session that the token leads to, or restore it from what another node has stored of it."""
         try:
             seat = await self._resume(token)
         except UnknownToken:
@@ -281,7 +284,7 @@ class Connection:
             await self._sit(seat, resumed=True)
 
     async def _new_seat(self, hello: messages.Hello) -> Seat:
-        """A seat with a new session. Raises what Seating.new_seat() raises."""
+        """Return a seat with a new session. Raises the same errors as Seating.new_seat()."""
         return await self._shared.seating.new_seat(hello, self._address, self._person, self._report_of(hello))
 
     def _report_of(self, hello: messages.Hello) -> Callable[[int], Awaitable[None]] | None:
@@ -294,21 +297,22 @@ class Connection:
     async def _resume(self, token: str) -> Seat:
         seat = self._seat = self._shared.seating.seats.redeem(token, self._person.name)
         stale, seat.occupant = seat.occupant, self
-        if stale is not None:  # its other end is dead, which the server has not noticed yet
+        if stale is not None:  # the old socket's other end is dead, and the server has not noticed that yet
             await stale.dismiss(SUPERSEDED, "The session goes on elsewhere.")
             await seat.leave_websocket()
         return seat
 
     async def _sit(self, seat: Seat, *, resumed: bool, restored: ServerMessage | None = None) -> None:
-        """Welcome the viewer; from then on the seat's events are delivered here. restored: of a session that goes on
-        where one of another node broke off, what was lost.
+        """Welcome the viewer. From then on the seat's events are delivered to this socket.
+
+        restored: for a session that continues one that another node lost, what was cut off. None: for any other.
         """
         seat.occupant = self
         self._seat = seat
         self._in_line = False
         if await self._socket.send_json(self._welcome(seat, resumed=resumed, restored=restored)):
             self._delivery = asyncio.create_task(seat.outbox.deliver(self._send), name=f"deliver-{seat.session.id}")
-        else:  # nobody holds the token, so nobody can come back
+        else:  # the welcome with the token did not arrive, so nobody could come back to this session
             await self._shared.seating.seats.close(seat)
 
     def _welcome(self, seat: Seat, *, resumed: bool, restored: ServerMessage | None) -> ServerMessage:
@@ -327,18 +331,18 @@ class Connection:
 
     @contextmanager
     def _faults_answered(self) -> Iterator[None]:
-        """A fault of one message is answered with `error`, and the session goes on."""
+        """Answer an error in one message with an `error` message, and let the session continue."""
         try:
             yield
         except VivavoceError as error:
             self._answers.post(error_message(error))
-        except Exception:  # the border of a message: whatever it is, the viewer has to learn of it
+        except Exception:  # whatever went wrong with this message, the viewer has to learn of it
             logger.exception("session socket: a message could not be served")
             fault = VivavoceError("Something went wrong in the server.", "The server's log has the details.")
             self._answers.post(error_message(fault))
 
     async def _send(self, event: ServerMessage) -> bool:
-        """An event of the seat. Whoever has the last ones of a session that has ended must leave after a while."""
+        """Send an event of the seat. Once the session has ended, the socket gets a deadline to say hello again."""
         if self._seat is not None and self._seat.session.closed and self._socket.expires_s is None:
             self._expect_hello(EXPIRES_S)
         return await self._socket.send_json(event)
@@ -349,7 +353,7 @@ class Connection:
         return self._seat
 
     def _media_s(self) -> float | None:
-        """Where the media clock is, in seconds: what is released now."""
+        """Return the current time of the media clock in seconds, or None without a session."""
         return None if self._seat is None else self._seat.session.stats()["pts"] / FPS
 
     def _expect_hello(self, within_s: float) -> None:
@@ -371,7 +375,7 @@ def _speak(seat: Seat, message: messages.Say | messages.Speak) -> None:
 
 
 def _recording_facts(recording: Recording) -> ServerMessage:
-    """What a viewer is told of a recording that has ended."""
+    """Return the message that tells a viewer about a recording that has ended."""
     facts: ServerMessage = {"type": "recording", "id": recording.id, "name": recording.name}
     state = "done" if recording.trouble is None else "failed"
     told = recording.trouble or recording.unsigned

@@ -1,4 +1,4 @@
-"""Draining: how sessions leave a portal that is about to stop, without an answer being cut off."""
+"""Draining: sends sessions away from a portal that is about to stop, without cutting off an answer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ __all__ = ["LOOK_S", "RESTART", "RESTART_REASON", "drain"]
 
 LOOK_S = 0.1
 RESTART = 1012
-"""Close code: Service Restart, of the registry that RFC 6455 began."""
+"""Close code "Service Restart" in IANA's registry of WebSocket close codes (RFC 6455, section 11.7)."""
 RESTART_REASON = "This portal stops. Come back with your token."
 
 
 async def drain(seats: Seats, clock: Clock, within_s: float) -> None:
-    """Return when all viewers have been sent away with RESTART, and what callers have asked for has been said.
+    """Send all viewers away with RESTART, and wait until callers' sessions have said what they were asked to say.
 
-    Whoever says nothing and hears nothing is sent to another node at once; where there is none, all are sent away
-    together, so that nobody is without the portal for longer than it takes. After within_s nobody is waited for.
+    If other nodes can take the sessions over, each viewer is sent away as soon as their session is not in a turn.
+    Otherwise all viewers are sent away together, after the last turn, so that each is without the portal for as short
+    as possible. After within_s seconds, turns are no longer waited for.
     """
     until_s = clock.now_s() + within_s
     while True:
@@ -34,7 +35,10 @@ async def drain(seats: Seats, clock: Clock, within_s: float) -> None:
 
 
 async def _send_away(seats: Seats, leaving: Collection[Seat], *, is_late: bool) -> None:
-    """Those who have begun to talk while their state was being written stay until they are heard."""
+    """Write the state of these sessions, then dismiss their sockets.
+
+    A session in which a turn began while its state was being written stays until that turn is over.
+    """
     await seats.keeper.write_now([seat.session.id for seat in leaving])
     quiet = [seat for seat in leaving if is_late or not seat.session.is_mid_turn]
     await asyncio.gather(*(seats.part(seat, RESTART, RESTART_REASON) for seat in quiet))

@@ -1,4 +1,4 @@
-"""One call that erases an avatar with everything made from it."""
+"""HTTP route that erases an avatar with everything made from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ErasedView(BaseModel):
 
 
 def erasure_router(erasure: Erasure) -> APIRouter:
-    """See `portal/erasure.py`."""
+    """Return the route that erases an avatar; see `portal/erasure.py`."""
     router = APIRouter(prefix="/api/avatars", tags=["avatars"], route_class=ErrorRoute)
 
     @router.delete("/{avatar_id}/everything")

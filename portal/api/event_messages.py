@@ -1,4 +1,4 @@
-"""What a client of the session socket is told: events and errors as messages. `server_messages` describes them.
+"""Events and errors as messages to a client of the session socket. `server_messages` describes their fields.
 
 docs/protocol.md is the reference.
 """
@@ -27,11 +27,11 @@ from portal.errors import AvatarBeingPrepared
 __all__ = ["ServerMessage", "error_message", "event_message"]
 
 ServerMessage: TypeAlias = dict[str, object]
-"""What is sent to a client, before it becomes JSON."""
+"""A message to a client, before it is encoded as JSON."""
 
 
 def event_message(event: SessionEvent) -> ServerMessage:
-    """One session event as the client gets it."""
+    """Return a session event as the message that the client is sent."""
     match event:
         case TurnEvent(turn, state):
             return {"type": "turn", "turn": turn, "state": state.value}

@@ -1,4 +1,4 @@
-"""Event points: what a caller sends along with a text comes back when its speech begins, and when it has ended."""
+"""Event points: the `event` that a client sends with a text comes back when its speech begins and when it ends."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class _Point:
 
 
 class EventPoints:
-    """Those of one session. It keeps as many as there are turns that have not ended."""
+    """The event points of one session. Each is kept until its turn has ended."""
 
     def __init__(self) -> None:
         self._points: dict[int, _Point] = {}  # by turn
 
     def expect(self, turn: int, event: object) -> None:
-        """A turn was asked for. event: what came along with it, as JSON has it; None: nothing."""
+        """Remember the event that came along with a turn, as a JSON value. None: there was none."""
         if event is not None:
             self._points[turn] = _Point(event)
 
     def of(self, happened: SessionEvent) -> Iterator[ServerMessage]:
-        """What is told because of an event of the session; mostly nothing.
+        """Yield the `speech` message that follows from a session event. For most events there is none.
 
-        The end is told once, also of a turn that never began to speak.
+        The end is reported once, also for a turn that never began to speak.
         """
         if not isinstance(happened, TurnEvent) or happened.turn not in self._points:
             return

@@ -1,4 +1,4 @@
-"""Events of a session as server-sent events, for those who have no session socket."""
+"""Events of a session as server-sent events, for programs without a session socket."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from portal.http.limits import TooMany
 __all__ = ["EVENTS_BOUND", "FOLLOWERS", "Event", "EventStream", "Followers"]
 
 FOLLOWERS = 4
-"""Streams of events that one session may have open."""
+"""Most event streams that one session may have open."""
 EVENTS_BOUND = 100
-"""Events that may wait for one stream; beyond it the oldest is forgotten."""
+"""Most events that may wait for one stream. When it is full, the oldest is dropped."""
 KEEP_ALIVE_S = 15.0
-"""A comment line so often shows a proxy that the stream is alive, and us that its reader is gone."""
+"""Time without events after which a comment line is sent. It shows proxies that the stream is alive, and it fails, so
+that we notice, when the reader is gone."""
 
 Event = dict[str, object]
 
 
 class Followers:
-    """Who reads the events of one session."""
+    """The readers of one session's events."""
 
     def __init__(self) -> None:
         self._streams: list[Channel[Event]] = []
@@ -35,7 +36,7 @@ class Followers:
         return len(self._streams)
 
     def join(self) -> Channel[Event]:
-        """The events from now on; the channel is closed with the session. Raises TooMany."""
+        """Return a channel with the events from now on. It is closed with the session. Raises TooMany."""
         if len(self._streams) >= FOLLOWERS:
             raise TooMany(f"This session has {FOLLOWERS} streams of events already.", "Close one of them.")
         stream: Channel[Event] = Channel(EVENTS_BOUND)
@@ -43,7 +44,7 @@ class Followers:
         return stream
 
     def leave(self, stream: Channel[Event]) -> None:
-        """Its reader has gone. Idempotent."""
+        """Remove a channel whose reader has gone. Idempotent."""
         with suppress(ValueError):
             self._streams.remove(stream)
 
@@ -52,15 +53,15 @@ class Followers:
             stream.push(event)
 
     def close(self) -> None:
-        """No more events will come. Idempotent."""
+        """Close all channels, because no more events will come. Idempotent."""
         for stream in self._streams:
             stream.close()
 
 
 class EventStream(StreamingResponse):
-    """The answer to one who follows: a line per event, until the session ends or the reader leaves.
+    """A response that streams one `data:` line per event, until the session ends or the reader leaves.
 
-    Raises TooMany.
+    The constructor raises TooMany if the session has FOLLOWERS streams already.
     """
 
     def __init__(self, followers: Followers) -> None:
@@ -75,7 +76,7 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
-        finally:  # also if the reader left before the first line was asked for
+        finally:  # here, not in _lines(): a generator that was never started runs no `finally` of its own
             self._followers.leave(self._stream)
 
     async def _lines(self) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""Everything that is kept of an avatar, as one zip, for whoever it belongs to."""
+"""Export of everything that is stored of an avatar, as one zip for its owner."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def export_router(library: AvatarLibrary, queue: JobQueue) -> APIRouter:
 
 
 def _files(avatar_id: str, library: AvatarLibrary, queue: JobQueue, jobs: Sequence[Job]) -> Iterator[tuple[str, Path]]:
-    """Name in the zip, and where the file lies."""
+    """Yield each file's name in the zip, and its path."""
     folder, reports = library.folder(avatar_id), queue.folders.reports
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != INDEX:
@@ -70,7 +70,10 @@ def _told(jobs: Sequence[Job]) -> bytes:
 
 
 class _Pieces(RawIOBase):
-    """What ZipFile has written since it was last asked. It cannot go back, so the zip needs no room on the disk."""
+    """A write-only stream that collects what ZipFile writes until it is taken.
+
+    It cannot seek, so ZipFile only writes forward. The zip can be sent while it is made, without a file on disk.
+    """
 
     def __init__(self) -> None:
         self._written: list[bytes] = []
@@ -88,7 +91,10 @@ class _Pieces(RawIOBase):
 
 
 def _zipped(files: Iterable[tuple[str, Path]], texts: dict[str, bytes]) -> Iterator[bytes]:
-    """A zip in pieces, not compressed: pictures and clips are already. A file that goes meanwhile is left out."""
+    """Yield a zip in pieces. It is not compressed, because pictures and clips are compressed already.
+
+    A file that is deleted meanwhile is left out.
+    """
     written = _Pieces()
     with ZipFile(written, "w") as archive:
         for name, text in texts.items():
@@ -96,7 +102,7 @@ def _zipped(files: Iterable[tuple[str, Path]], texts: dict[str, bytes]) -> Itera
         for name, path in files:
             try:
                 file = path.open("rb")
-            except OSError:  # deleted since the list was made
+            except OSError:  # the file was deleted after it was listed
                 continue
             with file, archive.open(ZipInfo(name), "w", force_zip64=True) as entry:
                 while piece := file.read(PIECE_BYTES):

@@ -1,4 +1,4 @@
-"""Gestures of avatars: list them, add one, look at it, delete it."""
+"""HTTP routes for an avatar's gestures: list them, add one, show it, delete it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class GestureForm(BaseModel):
 def gestures_router(
     library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
 ) -> APIRouter:
-    """Of one avatar: what it can be asked to show, and what it shows by itself while nobody speaks."""
+    """Return the routes for an avatar's gestures, and for its idle clips, which it shows by itself."""
     router = APIRouter(prefix="/api/avatars/{avatar_id}/gestures", tags=["gestures"], route_class=ErrorRoute)
 
     @router.get("")

@@ -1,4 +1,4 @@
-"""Is it well? For load balancers, monitors and people."""
+"""Health of the portal, for load balancers, monitors and people; and the request that stops it."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ __all__ = ["ActiveJobs", "JobsLook", "find_trouble", "health_router", "stopping_
 
 LITTLE_BYTES = 100 * 2**20
 WORKER_COMES_S = 60.0
-"A job that has waited for longer while none ran waits for a worker that does not come."
+"If a job has waited for longer than this and no job runs, there is no worker."
 JOBS_WITHIN_S = 2.0
-"Balancers take a node out that does not answer. So health does not wait for a database that is silent."
+"""How long health waits for the database of jobs. A load balancer takes a node out that does not answer, so a database
+that does not answer must not hold up the health check."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveJobs:
-    """The jobs that wait and run. trouble: why nobody knows; there are none then."""
+    """The jobs that wait or run. trouble: why they are not known, in which case `jobs` is empty."""
 
     jobs: Sequence[Job]
     trouble: str = ""
 
 
 class JobsLook:
-    """Asks the queue which jobs wait and run, for a bounded time.
+    """Asks the queue which jobs wait or run, within a limited time.
 
-    A database that is silent holds its caller for as long as the network takes to give it up. So one thread at a time
-    asks, and whoever comes meanwhile waits for the same answer.
+    A database that does not answer blocks its caller until the network gives up. So only one thread asks at a time, and
+    everybody who asks meanwhile waits for the same answer.
     """
 
     def __init__(self, queue: JobQueue, within_s: float = JOBS_WITHIN_S) -> None:
@@ -76,9 +77,10 @@ def health_router(
     trouble: Callable[[ActiveJobs], list[str]] = lambda _active: [],
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> APIRouter:
-    """node: which of several portals this is. trouble: what is wrong now although people can talk (find_trouble()).
+    """Return the route /healthz.
 
-    is_stopping: whether it takes no new sessions, because it ends when answers have been heard.
+    node: which of several portals this is. trouble: returns what is wrong although people can talk; see find_trouble().
+    is_stopping: whether the portal takes no new sessions, because it ends once the current answers have been heard.
     """
     router = APIRouter(tags=["health"], route_class=ErrorRoute)
     look = JobsLook(queue)
@@ -87,7 +89,8 @@ def health_router(
     async def health(response: Response) -> HealthView:
         """With status 503 when no session can begin: there is no avatar, or the portal is about to stop. Else 200."""
         choice, stops = sessions.choice, is_stopping()
-        active = ActiveJobs(()) if stops else await look.take()  # at the end no request is waited for
+        # A portal that is about to end does not wait for the database.
+        active = ActiveJobs(()) if stops else await look.take()
         avatars, found = len(await asyncio.to_thread(library.list)), await asyncio.to_thread(trouble, active)
         if stops or not avatars:
             response.status_code = 503
@@ -106,7 +109,10 @@ def health_router(
 
 
 def stopping_router(stop: Callable[[], object]) -> APIRouter:
-    """stop: has the portal end when answers have been heard; returns at once."""
+    """Return the route /api/admin/stop.
+
+    stop: tells the portal to end once the current answers have been heard; returns at once.
+    """
     router = APIRouter(prefix="/api/admin", tags=["health"], route_class=ErrorRoute)
 
     @router.post("/stop", status_code=202)
@@ -125,9 +131,9 @@ def stopping_router(stop: Callable[[], object]) -> APIRouter:
 def find_trouble(
     data_dir: Path, active: ActiveJobs, worker: str = "", clock_s: Callable[[], float] = time.time
 ) -> list[str]:
-    """What is wrong with the data folder and with the work on jobs. worker: why its process does not run.
+    """Return what is wrong with the data folder and with the work on jobs, in words for a person.
 
-    clock_s: seconds since the epoch.
+    worker: why the worker process does not run; empty if it runs. clock_s: returns seconds since the epoch.
     """
     found = []
     free_bytes = shutil.disk_usage(data_dir).free

@@ -1,4 +1,4 @@
-"""Jobs: look, cancel, retry, forget."""
+"""HTTP routes for jobs: show, cancel, retry, forget."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ __all__ = ["job_views", "jobs_router", "view_of"]
 
 
 def view_of(queue: JobQueue, job: Job) -> JobView:
-    """A job as the page and the API show it, and whether it can be run again."""
-    gone = queue.gone(job)  # it looks for files: once
+    """Return a job as the page and the API show it, including whether it can be run again."""
+    gone = queue.gone(job)  # called only once, because it looks for files
     return job_view(job, retryable=not gone and may_do_better(job), gone=gone)
 
 
 def job_views(
     person: Person, library: AvatarLibrary, queue: JobQueue, limit: int, kind: str | None = None
 ) -> list[JobView]:
-    """Jobs that they may see, the newest first, `limit` at most; of all kinds or of one."""
-    # Others' jobs are left out before they are counted, or many of theirs would hide ours.
+    """Return the jobs that the person may see, newest first, at most `limit`. kind: only jobs of this kind."""
+    # The limit is applied after other people's jobs are left out. Otherwise theirs could push ours off the list.
     jobs = queue.list(limit=limit if person.role is Role.ADMIN else None, kind=kind)
     return [view_of(queue, job) for job in seen_jobs(person, library, jobs)[:limit]]
 
 
 def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> APIRouter:
-    """Jobs of all kinds: look at them, run them again, cancel and forget them."""
+    """Return the routes for jobs of all kinds: show, run again, cancel and forget them."""
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=ErrorRoute)
 
     view = partial(view_of, queue)

@@ -1,4 +1,4 @@
-"""Lane: commands of one viewer that may take long, served one after another beside the reading of messages."""
+"""Lane: serves a viewer's slow commands one after another, while messages continue to be read."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ __all__ = ["LANE_BOUND", "Lane"]
 Kind = TypeVar("Kind")
 
 LANE_BOUND = 80
-"""Commands that may wait: a browser's ICE candidates, and a few more."""
+"""Most commands that may wait. There must be room for all ICE candidates of a browser, and a few more."""
 
 
 class Lane:
-    """obey: serves one command, and reports its faults itself. When LANE_BOUND commands wait, more are refused."""
+    """A queue of commands with a task that serves them in order. At most LANE_BOUND may wait; more are refused.
+
+    obey: serves one command, and reports errors itself.
+    """
 
     def __init__(self, obey: Callable[[ClientMessage], Awaitable[None]]) -> None:
         self._obey = obey
@@ -27,14 +30,14 @@ class Lane:
         self._work: asyncio.Task[None] | None = None
 
     def put(self, command: ClientMessage) -> None:
-        """Have it served when those before it have been. Raises TooOften."""
+        """Queue a command. It is served after those before it. Raises TooOften if LANE_BOUND commands wait."""
         if not self._waiting.offer(command):
             raise TooOften("Too many commands wait for the ones before them.", "Wait until those are done.", 1.0)
         if self._work is None:
             self._work = asyncio.create_task(self._obey_all(), name="commands of a viewer")
 
     def take_back(self, kinds: type[Kind] | tuple[type[Kind], ...]) -> list[Kind]:
-        """Remove the waiting commands of these kinds, and return them in order."""
+        """Remove the waiting commands of these kinds and return them in order."""
         taken: list[Kind] = []
         for command in self._waiting.clear():
             if isinstance(command, kinds):
@@ -44,7 +47,7 @@ class Lane:
         return taken
 
     async def clear(self) -> None:
-        """Break off what is being done and forget what waits."""
+        """Cancel the current command and drop those that wait."""
         self._waiting.clear()
         work, self._work = self._work, None
         if work is not None:

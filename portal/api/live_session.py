@@ -1,4 +1,4 @@
-"""LiveSession: what the API needs of pipeline.session.Session."""
+"""LiveSession: the part of pipeline.session.Session that the API uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["LiveSession"]
 
 
 class LiveSession(Protocol):
-    """What is needed here of pipeline.session.Session."""
+    """The part of pipeline.session.Session that the API uses."""
 
     id: str
     choice: Choice

@@ -11,10 +11,10 @@ __all__ = ["LoopPlaces"]
 
 
 class LoopPlaces:
-    """Posts `place` whenever the places of a session's frames go on in another way than was said last.
+    """Posts a `place` message whenever a session's frames do not continue as the last message said.
 
-    An avatar's loop is walked one place per frame, so there is hardly anything to say: a message when the loop begins
-    anew, and a few when speech is held or a gesture begins.
+    An avatar's loop advances by one place per frame, so messages are rare: one when the loop starts again, and a few
+    when speech is held or a gesture begins.
     """
 
     name = "places"
@@ -25,7 +25,7 @@ class LoopPlaces:
         self._step = 1
 
     def send(self, frame: MediaFrame) -> None:
-        """Report the frame's place, unless it is where it was to be expected."""
+        """Report the frame's place, unless it is the one that was expected."""
         place, last = frame.loop_index, self._last
         self._last = place
         if last is not None and place == last + self._step:
@@ -34,7 +34,7 @@ class LoopPlaces:
         self._post({"type": "place", "number": frame.number, "place": place, "step": self._step})
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """Do nothing: no frames wait here."""
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""

@@ -1,6 +1,7 @@
-"""The grammar of the session socket: what a client may send, parsed and checked. `event_messages` are what it is sent.
+"""The grammar of the session socket: parses and checks the messages that a client sends.
 
-Pure: a message in, one of the models below out, or BadRequest. docs/protocol.md is the reference.
+The messages in the other direction are in `event_messages`. The functions here are pure: they turn a message into one
+of the models below, or raise BadRequest. docs/protocol.md is the reference.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ __all__ = [
 MAX_MESSAGE_BYTES = 256 * 1024
 
 MOST_EVENT_CHARACTERS = 2000
-"""Of what is sent along with a text, as JSON."""
+"""Most characters of the `event` that a client sends along with a text, written as JSON."""
 JSON = TypeVar("JSON")
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -66,9 +67,11 @@ class MessageTooLarge(BadRequest, code="too_large"): ...
 
 
 def small_json(value: JSON) -> JSON:
-    """As it is. It is kept with each event that waits, and in memory may be thirty times as large as on the wire.
+    """Return the value unchanged, if it is small enough.
 
-    Raises ValueError: it is larger, or there are numbers and characters in it that JSON cannot give back.
+    The size is limited because the value is kept with each event that waits, and may take thirty times as much memory
+    as it takes on the wire. Raises ValueError if it has more than MOST_EVENT_CHARACTERS, or if it holds numbers or
+    characters that JSON cannot represent.
     """
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     if len(json.dumps(value)) > MOST_EVENT_CHARACTERS:
@@ -77,7 +80,7 @@ def small_json(value: JSON) -> JSON:
 
 
 OwnEvent = Annotated[JsonValue, AfterValidator(small_json)]
-"""What comes back with `speech`, whatever it is."""
+"""Any JSON value that a client sends along with a text. It comes back in the `speech` messages."""
 
 
 class _Message(BaseModel):
@@ -288,8 +291,9 @@ ClientMessage = (
 _ADAPTER: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 
 
-# A viewer has 200 to spend, and 20 more each second (viewer_socket.py). Offers have a tighter allowance of their own
-# besides (session_socket.py). Sound costs nothing as long as it comes no faster than it is spoken (connection.py).
+# What each message costs. A viewer has 200 to spend, and gets 20 more each second (viewer_socket.py). Offers have a
+# tighter allowance of their own as well (allowances.py). Sound is free as long as it comes no faster than it can be
+# spoken (connection.py).
 COSTS: dict[type[ClientMessage] | None, float] = {
     Ping: 1,
     Stats: 1,
@@ -300,7 +304,7 @@ COSTS: dict[type[ClientMessage] | None, float] = {
     Gesture: 2,
     Listen: 2,
     Places: 2,
-    None: 2,  # not understood, or sound that comes too fast
+    None: 2,  # a message that is not understood, or sound that comes too fast
     Say: 4,
     Speak: 4,
     Bye: 5,
@@ -316,7 +320,10 @@ CHEAP_BYTES = 8192
 
 
 def cost_of(raw: str | bytes, message: ClientMessage | None) -> float:
-    """What a message costs of its viewer's allowance; None: it was not understood, or is sound that comes too fast."""
+    """Return what a message costs of its viewer's allowance.
+
+    message: None if it was not understood, or if it is sound that comes too fast.
+    """
     return COSTS[None if message is None else type(message)] + len(raw) / CHEAP_BYTES
 
 
@@ -338,7 +345,7 @@ def parse(text: str) -> ClientMessage:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first fault in one line. Never echoes the input: it may be large or private."""
+    """Describe the first fault in one line. The input is never repeated, because it may be large or private."""
     kind, told = first_fault(error)
     if kind == "json_invalid":
         return "The message is not valid JSON."
@@ -371,5 +378,5 @@ _KNOWN_TYPES = (
 
 
 def given(wish: ChoiceWish) -> dict[str, Any]:
-    """What the message says is to change."""
+    """Return the fields that the client has set, without those that it left out."""
     return wish.model_dump(exclude_unset=True, exclude={"type"})

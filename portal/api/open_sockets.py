@@ -1,4 +1,4 @@
-"""How many session sockets may be open: of one address, of one person, and in all."""
+"""Limits how many session sockets may be open: per address, per person, and in total."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["OpenSockets"]
 
 
 class OpenSockets:
-    """most, most_each: sockets in all, and of one address or person."""
+    """Counts open session sockets. most: sockets in total. most_each: sockets of one address or one person."""
 
     def __init__(self, most: int, most_each: int) -> None:
         self._most = most
@@ -21,10 +21,10 @@ class OpenSockets:
 
     @contextmanager
     def one(self, viewer: ViewerSocket, address: str, person: str) -> Iterator[None]:
-        """The socket counts for as long as the block runs.
+        """Count the socket for as long as the block runs.
 
-        Where all are taken, that one ends which has been without a session for longest: a socket that asks for nothing
-        keeps nobody out. address, person: "" for nobody's, which is not limited.
+        If the total is reached, the oldest socket without a session is closed to make room. So sockets that ask for
+        nothing cannot keep others out. address, person: "" if unknown, which is not limited.
 
         Raises TooMany.
         """
@@ -40,7 +40,7 @@ class OpenSockets:
                     self._open.remove(viewer)
 
     def _end_idlest(self) -> bool:
-        """Whether there was one that has no session, and asks for none."""
+        """Close the oldest socket that has no session and asks for none. Return whether there was one."""
         idle = next((viewer for viewer in self._open if viewer.expires_s is not None), None)
         if idle is not None:
             self._open.remove(idle)

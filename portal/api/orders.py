@@ -1,4 +1,4 @@
-"""Orders of avatars and clips by a request: one place for their limits, whichever way they come."""
+"""Orders of avatars and clips by a request. Their limits are applied here, whichever route they come by."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ __all__ = ["Orders", "ordered"]
 
 
 async def ordered(scope: Scope, uploads: Uploads, shares: JobShares, path: Path, submit: Callable[..., Job]) -> Job:
-    """Queue what submit() makes of a stored upload, as a job of the sender of a request, within an address's share.
+    """Queue the job that submit() makes of a stored upload, counted to the address that sent the request.
 
-    submit: takes `limits` of the look at the upload, and removes it if it refuses.
+    scope: of that request. submit: takes `limits` for the inspection of the upload, and removes the upload if it
+    refuses it.
 
-    Raises as submit() and Uploads.submit(), and TooMany.
+    Raises the errors of submit() and Uploads.submit(), and TooMany if the address has too many jobs.
     """
 
     def ask(limits: Limits) -> Job:
@@ -41,7 +42,10 @@ async def ordered(scope: Scope, uploads: Uploads, shares: JobShares, path: Path,
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """`scope` is that of the request that asks. Its sender has the jobs, within the share of an address."""
+    """Queues avatars and clips.
+
+    In each method `scope` is that of the request. The jobs belong to its sender, and count to the sender's address.
+    """
 
     library: AvatarLibrary
     queue: JobQueue
@@ -59,9 +63,9 @@ class Orders:
         job_id: str = "",
         notify: str = "",
     ) -> Job:
-        """Queue the preparation of a stored upload. Ids, notify: see submit_avatar().
+        """Queue the preparation of a stored upload. avatar_id, job_id, notify: see submit_avatar().
 
-        Raises as submit_avatar() and Uploads.submit(), and TooMany.
+        Raises the errors of submit_avatar() and Uploads.submit(), and TooMany.
         """
         submit = partial(
             submit_avatar,
@@ -83,9 +87,10 @@ class Orders:
         return await ordered(scope, self.uploads, self.shares, path, submit)
 
     async def clip(self, scope: Scope, wish: ClipRequest, audio: Path | None = None) -> Job:
-        """Queue a clip, of the stored recording `audio` if it is given. Raises as submit_clip(), and TooMany.
+        """Queue a clip. audio: a stored recording to use instead of the text; it is removed if the clip is refused.
 
-        An avatar that the sender may not see is not found. A recording that came for it is removed.
+        Raises the errors of submit_clip(), and TooMany. For an avatar that the sender may not see, it raises the same
+        error as for one that does not exist.
         """
         person = person_of(scope)
         submit = partial(

@@ -1,8 +1,8 @@
-"""The guard of every address that names an avatar, a job, a clip or a recording: others' things are not there.
+"""The guard of every URL that names an avatar, a job, a clip or a recording: it hides what belongs to other people.
 
-It is a dependency of the whole application, and goes by the names of the parameters in an address. So a new route is
-guarded without doing anything for it. What a request names in its body is checked where it is taken in: `orders.py` for
-clips, `portal/sessions.py` for sessions.
+The guard is a dependency of the whole application and goes by the names of the parameters in the URL. So a new route is
+guarded without further code. What a request names in its body is checked where the body is used: in `orders.py` for
+clips, in `portal/sessions.py` for sessions.
 """
 
 from __future__ import annotations
@@ -29,23 +29,26 @@ from portal.recordings import Recordings
 __all__ = ["OwnersGuard", "seen_jobs"]
 
 LOOKS = frozenset({"/api/avatars/{avatar_id}/parts/preview"})
-"Routes that only show something, although their method is one of those that change."
+"Routes that only show something, although they use an HTTP method that usually changes something."
 ERASES = "/api/avatars/{avatar_id}/everything"
-"Takes along what other people have made."
+"The route that also deletes what other people have made from the avatar."
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Things of a kind, by id."""
+    """One kind of thing that has owners, and is found by its id."""
 
     whose: Callable[[str], Ownership | None]
-    "None: there is none of that id"
+    "Returns whose the thing is; None if there is no such id."
     missing: Callable[[str], VivavoceError]
+    "Makes the error for a thing that does not exist."
 
 
 class OwnersGuard:
-    """A dependency for FastAPI. Raises the error for a thing that is not there, and NotAllowed for a change of what
-    somebody else has shared.
+    """A FastAPI dependency that checks whether the sender may see or change the things named in the URL.
+
+    For things that the sender may not see, it raises the same error as for things that do not exist. It raises
+    NotAllowed for a change of something that somebody else has shared.
     """
 
     def __init__(self, library: AvatarLibrary, queue: JobQueue, recordings: Recordings) -> None:
@@ -75,14 +78,14 @@ class OwnersGuard:
         whose = self._library.ownership(avatar_id)
         if whose is not None:
             return whose
-        # An upload that was refused has no avatar, but pictures of its face report.
+        # A refused upload has no avatar, but its face report has pictures, which belong to the job's owner.
         job = self._queue.job_of_report(avatar_id)
         return None if job is None else Ownership(job.owner)
 
     def _of_job(self, job_id: str) -> Ownership | None:
         try:
             job = self._queue.get(job_id)
-        except JobNotFound:  # a clip whose record is lost is the admins' to look after
+        except JobNotFound:  # a clip whose record is lost: only admins may see it
             return None
         if not _is_of_its_avatar(job):
             return Ownership(job.owner)
@@ -91,7 +94,7 @@ class OwnersGuard:
 
 
 def seen_jobs(person: Person, library: AvatarLibrary, jobs: list[Job]) -> list[Job]:
-    """Those that they may see, in the same order."""
+    """Return the jobs that the person may see, in the same order."""
     if person.role is Role.ADMIN:
         return jobs
     shared = {avatar.id for avatar in library.list() if avatar.ownership.shared}
@@ -99,7 +102,10 @@ def seen_jobs(person: Person, library: AvatarLibrary, jobs: list[Job]) -> list[J
 
 
 def _is_of_its_avatar(job: Job) -> bool:
-    """Whether it makes a part of an avatar, so that it is shared with it. Other clips, and new avatars, are not."""
+    """Return whether a job makes a part of an avatar, and is therefore shared with it.
+
+    Parts, gestures and the test clip are. Other clips, and the making of a new avatar, are not.
+    """
     return job.kind in (PARTS, GESTURE) or job.id == id_of_test_clip(job.avatar)
 
 

@@ -1,4 +1,4 @@
-"""Who asks: for the page, which shows only what its viewer may do."""
+"""HTTP route that says who the sender is, for the page, which shows only what its viewer may do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs: bots, pipelines and command lines that open a session by a request, and drive it with its token."""
+"""Programs: bots, pipelines and command-line tools that open a session by an HTTP request and drive it by its token."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from portal.http.people import Person
 __all__ = ["UNATTENDED_S", "Program", "Programs", "TokenRefused"]
 
 UNATTENDED_S: Final = 120.0
-"""A session that nobody watches or follows, and for which no request comes, ends after so long: its program is gone."""
+"""How long a session lasts that nobody watches or follows and no request is made for. Its program is gone then."""
 LOOKED_EVERY_S: Final = 5.0
 
 
 class TokenRefused(UnknownToken):
-    """A request for a session came without the session's token."""
+    """Raised when a request for a session does not carry the session's token."""
 
     http_status = 401
 
 
 class Program(Caller):
-    """One session of a program. Its id may be known; its token is a secret."""
+    """One session of a program. Its id is no secret; its token is one."""
 
     def __init__(self, seat: Seat, clock: Clock, person: Person) -> None:
-        """person: who has opened the session."""
+        """person: the person who opened the session."""
         super().__init__(seat.session.id, seat)
         self.person = person
         self.token = secrets.token_urlsafe(24)
@@ -40,7 +40,7 @@ class Program(Caller):
         self._attended_s = clock.now_s()
 
     def attend(self) -> None:
-        """A request for this session came."""
+        """Note that a request for this session came, so that it does not end as unattended."""
         self._attended_s = self._clock.now_s()
 
     async def until_over(self) -> None:
@@ -64,14 +64,14 @@ class Programs:
         self._callers: Callers[Program] = Callers(seating.seats)
 
     async def open(self, wish: SessionWish, address: str, person: Person) -> Program:
-        """A program with a new session. Raises what Seating.new_seat() raises."""
+        """Open a session for a program. Raises the same errors as Seating.new_seat()."""
         seat = await self._seating.new_seat(wish, address, person)
         program = Program(seat, self._clock, person)
         self._callers.add(program)
         return program
 
     def find(self, session_id: str, token: str) -> Program:
-        """The program that has the session and knows its token. Raises SessionNotFound, TokenRefused."""
+        """Return the program with this session, if the token is the session's. Raises SessionNotFound, TokenRefused."""
         program = self._callers.get(session_id)
         if program is None:
             raise SessionNotFound("There is no session of this id.", "It has ended, or never was; open another one.")
@@ -84,29 +84,32 @@ class Programs:
         return program
 
     async def change(self, program: Program, given: Change, address: str) -> None:
-        """See SessionManager.change(). address: who asks, as limits count. Raises TooOften, and what that raises."""
+        """Change a program's session; see SessionManager.change(). address: the client's, which limits count by.
+
+        Raises TooOften, and the errors of SessionManager.change().
+        """
         self._seating.allowances.charge_change(program.id, address, program.person.name)
         await self._seating.change(program.seat, given, program.person)
 
     def find_watched(self, watch_token: str) -> Seat:
-        """Of a program or of a viewer: the seat that may be watched with this token. Raises SessionNotFound."""
+        """Return the seat, of a program or of a viewer, that may be watched with this token. Raises SessionNotFound."""
         seat = self._seating.seats.watched(watch_token)
         if seat is None:
             raise SessionNotFound("There is nothing to watch here.", "The session has ended; ask for another link.")
         return seat
 
     async def watch(self, seat: Seat, offer_sdp: str, address: str, *, local: bool, is_guest: bool) -> tuple[str, str]:
-        """Send the session's pictures and sound to one more watcher. Returns the connection's id, and the SDP answer.
+        """Send the session's pictures and sound to one more watcher. Return the connection's id and the SDP answer.
 
-        is_guest: they have only the link to watch it.
+        local: whether the watcher is on this machine. is_guest: whether they have only the link to watch it.
 
-        Raises TooOften, and what Watchers.join() raises.
+        Raises TooOften, and the errors of Watchers.join().
         """
         self._seating.allowances.charge_offer(f"{seat.session.id} {address}", address)
         return await seat.watchers.join(offer_sdp, local=local, is_guest=is_guest, address=address)
 
     def push(self, program: Program, to: str, address: str) -> Push:
-        """See Seating.push()."""
+        """Send a program's session to a streaming server; see Seating.push()."""
         return self._seating.push(program.seat, to, address, program.person)
 
     async def close(self, program: Program) -> None:

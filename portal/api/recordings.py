@@ -1,4 +1,4 @@
-"""Files of recordings. Whoever knows the id of one may fetch it; nothing lists them."""
+"""HTTP route for the files of recordings. Nothing lists them: to fetch one, its id must be known."""
 
 from __future__ import annotations
 

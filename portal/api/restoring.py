@@ -1,4 +1,4 @@
-"""What is kept of a session for another node, as JSON, and what of it a viewer is told who comes back there."""
+"""The state of a session that is stored for other nodes, as JSON, and what a viewer is told after it was restored."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from portal.api.messages import MOST_REMARK_CHARACTERS, Remark, SessionWish
 __all__ = ["Kept", "Restorable", "state_of"]
 
 MOST_REMARKS = 200
-"As many as a hello may bring."
+"Most entries of the history that are stored: as many as a hello may bring."
 TOLD_CHARACTERS = 120
-"Of what was played of an answer, the end is told."
+"Most characters of an interrupted answer that a viewer is told: the end of what was played."
 
 
 class Restorable(Protocol):
-    """What is needed here of pipeline.session.Session."""
+    """The part of pipeline.session.Session that is used here."""
 
     choice: Choice
 
@@ -31,18 +31,18 @@ class Restorable(Protocol):
 
 
 class Kept(BaseModel):
-    """As it is written."""
+    """The stored state of a session, as it is written to the database."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # a newer portal may write more
 
     wish: SessionWish
-    "with which the same session is opened again"
+    "The wish that opens the same session again."
     played: str | None = None
-    "see Standing"
+    "The part of the current answer that was played; see Standing."
 
     @property
     def cut_at(self) -> str | None:
-        """The last words of an answer that broke off; "" if none of it was heard; None: nothing was being said."""
+        """The last words that were heard of an interrupted answer; "" if none were, None if nothing was being said."""
         if self.played is None or len(self.played) <= TOLD_CHARACTERS:
             return self.played
         end = self.played[-TOLD_CHARACTERS:]
@@ -50,7 +50,7 @@ class Kept(BaseModel):
 
 
 def state_of(session: Restorable, identity: Mapping[str, str]) -> str:
-    """identity: what the viewer's hello said of who this is."""
+    """Return the state of a session as JSON. identity: who the viewer is, as their hello claims."""
     standing, choice = session.standing(), session.choice
     wish = SessionWish(
         avatar=session.bundle.id,

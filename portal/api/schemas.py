@@ -1,4 +1,4 @@
-"""What the HTTP API answers with, and takes. `/docs` shows them."""
+"""Models of the HTTP API's requests and answers. `/docs` shows them."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ __all__ = [
 
 M = TypeVar("M", bound=BaseModel)
 MOST_NAME = 1000
-"Characters of a name, an id or another short text of a request. What is longer is nobody's wish, and is kept nowhere."
+"Most characters of a name, an id or another short text in a request. No honest request is longer, and none is stored."
 MOST_TEXT = 100_000
-"The same of a text that is spoken. Its own limit, which is lower, has an error that says what to do."
+"""Most characters of a text to be spoken, as the schema checks it. The real limit, MAX_TEXT_CHARACTERS, is lower, and
+its error says what to do."""
 
 
 class ErrorView(BaseModel):
@@ -180,7 +181,7 @@ class HealthView(BaseModel):
 
 
 def checked(model: type[M], given: bytes | Mapping[str, object], hint: str = "See /docs.") -> M:
-    """What a request says, as JSON or as fields, by the rules of `model`. Raises BadRequest, with that hint."""
+    """Parse a request, given as JSON or as form fields, into `model`. Raises BadRequest with the given hint."""
     try:
         return model.model_validate_json(given) if isinstance(given, bytes) else model.model_validate(given)
     except ValidationError as error:
@@ -188,7 +189,10 @@ def checked(model: type[M], given: bytes | Mapping[str, object], hint: str = "Se
 
 
 def job_view(job: Job, *, retryable: bool = False, gone: str = "") -> JobView:
-    """retryable, gone: see JobView, and view_of() of `portal/api/jobs.py`, which finds them out."""
+    """Return a job as the API shows it.
+
+    retryable, gone: see JobView. view_of() in `portal/api/jobs.py` finds them out.
+    """
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -234,11 +238,14 @@ def backend_view(choice: BackendChoice) -> BackendView:
 def avatar_view(
     avatar: AvatarSummary, facts: AvatarFacts, pictures: list[str], test_clip: str, *, changeable: bool, erasable: bool
 ) -> AvatarView:
-    """`pictures` of its face report; `test_clip`: id of the job that made it, empty for none; `changeable`, `erasable`:
-    by who looks at it.
+    """Return an avatar as the API shows it.
+
+    pictures: file names of the pictures in its face report. test_clip: id of the job that made its test clip; empty if
+    there is none. changeable, erasable: whether the person who asks may change or erase it.
     """
     base = f"/api/avatars/{avatar.id}"
-    # Pictures of an id may change (a preset made anew): the time keeps a browser from showing the old one.
+    # The pictures of an id may change, for example when a preset is made anew. The time in the URL keeps a browser from
+    # showing an old one from its cache.
     stamp, imported = f"?t={avatar.modified_s:.0f}", avatar.source.get("imported")
     return AvatarView(
         id=avatar.id,
@@ -270,9 +277,9 @@ def avatar_view(
 
 
 def gesture_view(gesture: GestureSummary, avatar_id: str, folder: Path) -> GestureView:
-    """`folder` of the avatar."""
+    """Return a gesture as the API shows it. folder: the avatar's folder."""
     base = f"/api/avatars/{avatar_id}/gestures/{quote(gesture.name, safe='')}"
-    stamp = f"?t={gesture.modified_s:.3f}"  # another one of its name is another picture
+    stamp = f"?t={gesture.modified_s:.3f}"  # a new gesture of the same name has other pictures; see avatar_view()
     return GestureView(
         name=gesture.name,
         seconds=gesture.pictures / FPS,
@@ -284,9 +291,9 @@ def gesture_view(gesture: GestureSummary, avatar_id: str, folder: Path) -> Gestu
 
 
 def form_body(fields: type[BaseModel], *, file: str, needs_file: bool = True) -> dict[str, object]:
-    """What OpenAPI says of a request whose body the route reads itself: a form with `fields` and one file.
+    """Return the OpenAPI description of a request whose body the route reads itself: a form with `fields` and one file.
 
-    needs_file False: the fields alone may be sent as JSON too.
+    needs_file: False if the fields may also be sent as JSON, without a file.
     """
     schema = fields.model_json_schema()
     content: dict[str, object] = {} if needs_file else {"application/json": {"schema": schema}}

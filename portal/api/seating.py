@@ -1,4 +1,4 @@
-"""Seating: how anybody gets a session, whether over the session socket or by requests."""
+"""Seating: opens sessions for everybody, whether they come over the session socket or by HTTP requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sessions(Protocol):
-    """What is needed here of portal.sessions.SessionManager."""
+    """The part of portal.sessions.SessionManager that is used here."""
 
     async def open(
         self,
@@ -53,19 +53,19 @@ class Sessions(Protocol):
 
 
 class Streams(Protocol):
-    """To which streaming servers sessions may be sent (portal/pushes.py)."""
+    """The streaming servers that sessions may be sent to (portal/pushes.py)."""
 
     def check(self, address: str) -> None:
-        """Raises BadRequest: not there."""
+        """Raise BadRequest if sessions may not be sent to this address."""
 
     def new(self, address: str, bundle: AvatarBundle, tell: Callable[[], None]) -> Push:
-        """Connects at once. tell: see Push."""
+        """Start a push, which connects at once. tell: see Push."""
         ...
 
 
 @dataclass(frozen=True)
 class Seating:
-    """What sessions are opened with, and the seats in which they are kept."""
+    """Opens sessions, puts them into seats, and changes them, within the allowances of an address."""
 
     sessions: Sessions
     seats: Seats
@@ -73,7 +73,7 @@ class Seating:
     allowances: SocketAllowances
     streams: Streams
     tell: Tell = tell_nobody
-    "tells webhooks of their turns"
+    "Tells webhooks about the turns of sessions."
 
     async def new_seat(
         self,
@@ -82,11 +82,11 @@ class Seating:
         person: Person,
         report: Callable[[int], Awaitable[None]] | None = None,
     ) -> Seat:
-        """A seat with a new session; whoever gets it closes it by `seats`.
+        """Return a seat with a new session. The caller must close it with `seats.close()`.
 
-        address: who asks, as limits count. person, report: see SessionManager.open().
+        address: the client's address, which limits count by. person, report: see SessionManager.open().
 
-        Raises TooOften, and what that raises.
+        Raises TooOften, and the errors of SessionManager.open().
         """
         self.allowances.charge_greeting(address)
         return await self._seat(wish, address, person, report)
@@ -98,11 +98,12 @@ class Seating:
         person: Person,
         report: Callable[[int], Awaitable[None]] | None = None,
     ) -> tuple[Seat, str | None]:
-        """A seat with a new session that goes on where one of another node broke off; and where that was, as Kept has
-        it. For the arguments see new_seat().
+        """Continue a session that broke off on another node: return a seat with a new session, and where it was cut.
 
-        Raises UnknownToken (the token leads to nothing of this person's), and what new_seat() raises; then the viewer
-        may try again.
+        The second value is Kept.cut_at. For the arguments see new_seat().
+
+        Raises UnknownToken if the token leads to no session of this person, and the errors of new_seat(). After one of
+        those (but AvatarNotFound) the viewer may try again with the same token.
         """
         self.allowances.charge_greeting(address)
         claimed = await self.seats.keeper.claim(token, person.name)
@@ -115,9 +116,9 @@ class Seating:
             raise unknown_token() from error
         try:
             return await self._seat(kept.wish, address, person, report), kept.cut_at
-        except AvatarNotFound:  # for ever
+        except AvatarNotFound:  # trying again cannot help, so the stored state is not given back
             raise
-        except BaseException:  # a viewer who does not wait any longer, too
+        except BaseException:  # cancellation too, when the viewer stops waiting
             self.seats.keeper.give_back(claimed)
             raise
 
@@ -147,23 +148,25 @@ class Seating:
         self.seats.add(seat)
         try:
             session.recall(Message(remark.role, remark.content) for remark in wish.history)
-        except BaseException:  # nobody would have the session, and its place would be taken until it is idle
+        except BaseException:  # nobody would use the session, and it would hold its place until it times out as idle
             await self.seats.close(seat)
             raise
         return seat
 
     def push(self, seat: Seat, to: str, address: str, person: Person) -> Push:
-        """Send a session's pictures and sound to a streaming server as well, in the place of another.
+        """Send a session's pictures and sound to a streaming server as well. It replaces the one before.
 
-        address: who asks, as limits count. Raises BadRequest, TooOften, SessionClosed.
+        to: address of the streaming server. address: the client's address, which limits count by. Raises BadRequest,
+        TooOften, SessionClosed.
         """
         self.streams.check(to)
         self.allowances.charge_push(seat.session.id, address, person.name)
         return seat.start_push(partial(self.streams.new, to, seat.session.bundle))
 
     async def change(self, seat: Seat, given: Change, person: Person) -> None:
-        """Change a session as SessionManager.change() does. Whoever gets its messages learns what is in force then: of
-        another avatar by `avatar`, of what else was to change by `choice`, also where that could not be had.
+        """Change a session as SessionManager.change() does, and send the seat what is in force afterwards.
+
+        An `avatar` message reports a new avatar. A `choice` message reports everything else, also if the change failed.
         """
         has_changed = False
         try:
@@ -178,7 +181,7 @@ class Seating:
 
 
 def shown_facts(session: LiveSession) -> ServerMessage:
-    """What is seen of a session, and what it talks with."""
+    """Return the facts that messages give about a session's avatar, and about the backends in force."""
     bundle = session.bundle
     return {
         "width": bundle.width,

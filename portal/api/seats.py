@@ -1,7 +1,8 @@
-"""Seats: one viewer's session stays in its seat while sockets come and go.
+"""Seats: a viewer's session stays in its seat while sockets come and go.
 
-A broken socket leaves its seat empty for a grace time. Within that time the token of the last welcome brings the viewer
-back, once, to the same session and its turn. Events of the meantime wait in the seat's outbox.
+When a socket breaks, its seat stays empty for a grace time. Within that time the token of the last welcome brings the
+viewer back to the same session and its current turn. Each token works once. Events that happen meanwhile wait in the
+seat's outbox.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = ["SUPERSEDED", "Seat", "Seats", "UnknownToken", "unknown_token"]
 logger = logging.getLogger(__name__)
 
 SUPERSEDED = 4000
-"""Close code of a socket whose session goes on without it."""
+"""Close code of a socket whose session continues on another socket or node, or may not continue here."""
 
 
 class UnknownToken(BadRequest, code="unknown_token"): ...
@@ -53,15 +54,16 @@ class Occupant(Protocol):
     """The socket that speaks for a seat."""
 
     async def dismiss(self, code: int, reason: str, error: ServerMessage | None = None) -> None:
-        """Close, with nothing more to do with the session. error: is told first."""
+        """Close the socket, which has nothing more to do with the session. error: sent first, if given."""
         ...
 
 
 class Seat:
     """One viewer's session, its events on their way to the viewer, and the transport of its frames.
 
-    tell: tells webhooks of its turns. owner: the name of who has logged in, "" for nobody; nobody else can come back
-    to it. identity: what the viewer's hello said of who this is. keeper: is told when there is something new to keep.
+    tell: tells webhooks about its turns. owner: name of the person who has logged in, "" for nobody; only that person
+    can come back to the seat. identity: who the viewer is, as their hello claims. keeper: is told when there is
+    something new to keep.
     """
 
     def __init__(
@@ -83,10 +85,10 @@ class Seat:
         self.points = EventPoints()
         self.sounds = SpokenSounds(session.speak)
         self.occupant: Occupant | None = None
-        "the socket that speaks for this seat now"
+        "The socket that currently speaks for this seat."
         self.watchers = Watchers(session, transports)
         self.push: Push | None = None
-        "to a streaming server"
+        "Sends the session to a streaming server; None if nothing does."
         self._transports = transports
         self._transport: Transport | None = None
         self._peer: PeerTransport | None = None
@@ -96,25 +98,27 @@ class Seat:
         self._posting = asyncio.create_task(self._post_events(), name=f"events-{session.id}")
 
     def say(self, text: str, mode: str, event: object = None, *, interrupts: bool = True) -> int:
-        """Have it spoken or answered. event: comes back when the speech begins and ends; None: nothing does.
+        """Have a text spoken or answered, and return the id of its turn.
 
-        Returns the turn's id. Raises what Session.say() raises.
+        event: comes back when the speech begins and when it ends; None: nothing comes back.
+
+        Raises the same errors as Session.say().
         """
         turn = self.session.say(text, mode, interrupts=interrupts)
         self.points.expect(turn, event)
         return turn
 
     def speak(self, rate_hz: int, event: object = None) -> int:
-        """Have the sound spoken that `sounds` takes from now on, after what is being said. event: as for say().
+        """Queue a turn that speaks the sound which `sounds` takes from now on, and return the turn's id.
 
-        Returns the turn's id. Raises what Session.speak() raises.
+        event: as for say(). Raises the same errors as Session.speak().
         """
         turn = self.sounds.begin(rate_hz)
         self.points.expect(turn, event)
         return turn
 
     async def answer(self, offer_sdp: str, at: Whereabouts) -> str:
-        """Answer a WebRTC offer. Frames go to the new peer once it is connected; what carries them until then goes on.
+        """Answer a WebRTC offer. Frames go to the new peer once it is connected, and over the old transport until then.
 
         at: where the viewer is. Raises BadRequest.
         """
@@ -122,7 +126,7 @@ class Seat:
         peer = self._transports.webrtc(at=at, hear=self.session.hear)
         try:
             answer = await peer.answer(offer_sdp)
-        except BaseException:  # a socket that closes meanwhile, too: nobody else knows of this peer
+        except BaseException:  # cancellation too, when the socket closes meanwhile: nobody else would close this peer
             await peer.aclose()
             raise
         self._peer = peer
@@ -130,33 +134,33 @@ class Seat:
         return answer
 
     async def until_peer_is_gone(self) -> None:
-        """Return when the last peer has closed, whether it was ever connected or not."""
+        """Wait until the latest peer has closed, whether it was ever connected or not."""
         if self._following is not None:
             await asyncio.wait((self._following,))
 
     async def add_candidate(self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None) -> None:
-        """Raises BadRequest: no offer came before, or the candidate is malformed."""
+        """Add an ICE candidate of the viewer. Raises BadRequest if no offer came before, or if it is malformed."""
         if self._peer is None:
             raise BadRequest("A candidate came without an offer.", "Send offer first.")
         await self._peer.add_candidate(candidate, sdp_mid, sdp_mline_index)
 
     async def use_websocket(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """From the next picture on, frames go out through send(); the turn goes on."""
+        """Send frames through send() from the next picture on. The current turn continues."""
         await self._forget_peer()
         await self._attach(self._transports.websocket(send))
 
     async def leave_websocket(self) -> None:
-        """Stop sending frames over the socket. A peer goes on."""
+        """Stop sending frames over the socket. A WebRTC peer is left as it is."""
         transport = self._transport
         if transport is not None and transport is not self._peer:
             await self._let_go(transport)
 
     def kept(self) -> KeptState:
-        """What another node would need to go on with the session."""
+        """Return what another node needs to continue the session."""
         return KeptState(self.token, self.owner, self.session.bundle.id, state_of(self.session, self._identity))
 
     def report_places(self, on: bool) -> None:
-        """Report which place of the loop each frame shows, beginning with the next one; or no longer."""
+        """Start or stop reporting which place of the loop each frame shows. It starts with the next frame."""
         if self._places is not None:
             self.session.outputs.remove(self._places)
         self._places = LoopPlaces(self.outbox.post) if on else None
@@ -164,11 +168,12 @@ class Seat:
             self.session.outputs.add(self._places)
 
     def start_push(self, new: Callable[[Callable[[], None]], Push]) -> Push:
-        """Send the session to a streaming server, in the place of another; `push` messages tell how that goes.
+        """Send the session to a streaming server, and to no other any more. `push` messages report its state.
 
-        new: makes it, of what is to be called when its state has changed. Raises BadRequest, SessionClosed.
+        new: makes the push; it is given a callback to call whenever the push's state changes. Raises BadRequest,
+        SessionClosed.
         """
-        if self.session.closed:  # before anything is made for it
+        if self.session.closed:  # checked before a push, and so a process, is started
             raise SessionClosed("The session has ended.", "Open a new one.")
         push = new(lambda: self._tell_of(push))
         self.end_push()
@@ -178,7 +183,7 @@ class Seat:
         return push
 
     def end_push(self) -> None:
-        """Idempotent."""
+        """Stop sending the session to a streaming server. Idempotent."""
         push, self.push = self.push, None
         if push is not None:
             self.session.outputs.remove(push)
@@ -203,7 +208,7 @@ class Seat:
             self.outbox.post(event_message(event))
             for told in self.points.of(event):
                 self.outbox.post(told)
-            if isinstance(event, TurnEvent | SubtitleEvent):  # a sentence, or a turn, has ended or begun
+            if isinstance(event, TurnEvent | SubtitleEvent):  # a sentence or a turn has begun or ended
                 self._keeper.changed(self.session.id)
         self._keeper.forget(self.session.id)
         self.outbox.post(error_message(SessionClosed("The session has ended.", "Press Start for a new one.")))
@@ -226,15 +231,17 @@ class Seat:
             closed.cancel()
 
     async def _attach(self, transport: Transport) -> None:
-        self._transport = transport  # first, so that a peer that attach() closes does not take the new one for itself
+        # attach() closes the old transport. If that is a peer, _follow() then compares it with self._transport, and
+        # must not find it still there: it would let go of the new one.
+        self._transport = transport
         try:
             await self.session.attach(transport)
-        except BaseException:  # a socket that closes meanwhile, too: no session has this transport
+        except BaseException:  # cancellation too, when the socket closes meanwhile: nobody else would close it
             await transport.aclose()
             raise
 
     async def _forget_peer(self) -> None:
-        """Stop waiting for the last peer, and close it unless it carries the pictures now."""
+        """Stop waiting for the latest peer, and close it unless it is the current transport."""
         peer, following = self._peer, self._following
         self._peer = self._following = None
         if following is not None:
@@ -264,8 +271,8 @@ def _push_facts(push: Push) -> ServerMessage:
 class Seats:
     """All seats of this process, and the tokens that lead back to them.
 
-    close: ends a session. grace_s: how long a seat without a socket waits for its viewer; then its session ends.
-    keeper: keeps what sessions need to go on at another node.
+    close: ends a session. grace_s: how long a seat without a socket waits for its viewer; after that its session ends.
+    keeper: stores what another node needs to continue a session.
     """
 
     def __init__(self, close: Callable[[Any], Awaitable[None]], clock: Clock, grace_s: float, keeper: Keeper) -> None:
@@ -282,14 +289,14 @@ class Seats:
         return len(self._seats)
 
     def __iter__(self) -> Iterator[Seat]:
-        """Those of now, whatever becomes of them meanwhile."""
+        """Iterate over a snapshot, so that seats may come and go meanwhile."""
         return iter(tuple(self._seats))
 
     def add(self, seat: Seat) -> None:
         self._seats.add(seat)
 
     def issue_token(self, seat: Seat) -> str:
-        """A fresh token that leads back to the seat once; the one before is void."""
+        """Return a new token that leads back to the seat once. It replaces the seat's earlier token."""
         self._by_token.pop(seat.token, None)
         seat.token = secrets.token_urlsafe(24)
         self._by_token[seat.token] = seat
@@ -297,9 +304,9 @@ class Seats:
         return seat.token
 
     def redeem(self, token: str, owner: str) -> Seat:
-        """The seat that the token leads to. owner: the name of who asks.
+        """Return the seat that the token leads to, and make the token invalid. owner: name of the person who asks.
 
-        Raises UnknownToken: it was used before, its seat is gone or another person's, or it never was one.
+        Raises UnknownToken if the token was used before or never issued, or if its seat is gone or another person's.
         """
         seat = self._by_token.get(token)
         if seat is not None and seat.owner == owner:
@@ -312,14 +319,14 @@ class Seats:
         return seat
 
     def watched(self, watch_token: str) -> Seat | None:
-        """The seat whose session may be watched with this token; None: there is none, or it has ended."""
+        """Return the seat whose session may be watched with this token; None if there is none (any more)."""
         asked = watch_token.encode()
         return next((one for one in self._seats if secrets.compare_digest(one.watchers.token.encode(), asked)), None)
 
     async def vacate(self, seat: Seat, occupant: Occupant, *, for_good: bool) -> None:
-        """The occupant is gone. for_good: end the session now; otherwise keep the seat for the grace time.
+        """Note that the occupant is gone. for_good: end the session now, instead of after the grace time.
 
-        No effect if another socket has taken over.
+        This has no effect if another socket has taken over the seat.
         """
         if seat.occupant is not occupant or seat not in self._seats:
             return
@@ -344,21 +351,24 @@ class Seats:
         await self._close_session(seat.session)
 
     async def part(self, seat: Seat, code: int, reason: str, error: ServerMessage | None = None) -> None:
-        """End the seat's session here, leave what is kept of it to other nodes, and dismiss its socket. Idempotent."""
+        """End the seat's session on this node and dismiss its socket. Its stored state is left to other nodes.
+
+        Idempotent.
+        """
         self.keeper.let_go(seat.session.id)
         occupant, seat.occupant = seat.occupant, None
         dismissing = [] if occupant is None else [occupant.dismiss(code, reason, error)]
         await asyncio.gather(self.close(seat), *dismissing)
 
     async def aclose(self) -> None:
-        """End all sessions here; what is kept of them is left to other nodes."""
+        """End all sessions of this node. Their stored state is left to other nodes."""
         await self.keeper.aclose()
         for seat in tuple(self._seats):
             await self.close(seat)
         await asyncio.gather(*self._leaving)
 
     def _part_soon(self, seat: Seat) -> None:
-        """The session goes on elsewhere, or must not go on."""
+        """Part with a seat whose session continues on another node, or may not continue."""
         error = error_message(
             SessionClosed("The session goes on elsewhere, or its avatar was deleted.", "Press Start.")
         )

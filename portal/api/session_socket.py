@@ -1,6 +1,6 @@
 """The session socket: one WebSocket per viewer for signalling, control, events and, when WebRTC fails, the media.
 
-docs/protocol.md is its reference. Here is decided who may connect; what is said then is in connection.py.
+docs/protocol.md is its reference. This module decides who may connect. connection.py handles the messages after that.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ GRACE_S = 30.0
 class SessionSocket:
     """Serves `/session` (mount `.router`). aclose() ends every session that was opened here.
 
-    streams: to which streaming servers sessions may be sent.
-    ice_servers: sent to the browser as they are, with their credentials. Asked for each session that begins or is
-    resumed.
-    sockets, sockets_each: see OpenSockets. offers_each: most WebRTC offers from
-    one address at once. watch_links: viewers may let others watch their session. tell: tells webhooks of turns.
-    keeper: keeps what sessions need to go on at another node.
+    streams: the streaming servers that sessions may be sent to.
+    ice_servers: called for each session that begins or is resumed. The servers are sent to the browser as they are,
+    with their credentials.
+    grace_s: how long a session outlives its broken socket. sockets, sockets_each: see OpenSockets.
+    offers_each: most WebRTC offers from one address at once. watch_links: whether viewers may let others watch their
+    session. tell: tells webhooks about turns. keeper: stores what another node needs to continue a session.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class SessionSocket:
         self.router.add_api_websocket_route("/session", self._serve)
 
     def browser_ice_servers(self) -> list[dict[str, object]]:
-        """As RTCPeerConnection takes them."""
+        """Return the ICE servers in the form that RTCPeerConnection expects."""
         return [_browser_ice_server(server) for server in self._ice_servers()]
 
     async def drain(self, within_s: float) -> None:
-        """Take nobody in any more, and have those leave who are here; see draining.drain()."""
+        """Accept no new viewers, and send away those who are connected; see draining.drain()."""
         self._is_draining = True
         for connection in tuple(self._connections):
-            if not connection.has_seat:  # it waits in line, or its avatar is being loaded: elsewhere it may be quicker
+            if not connection.has_seat:  # waits in line, or for an avatar to load: another node may be quicker
                 await connection.dismiss(RESTART, RESTART_REASON)
         await drain(self.seating.seats, self._shared.clock, within_s)
 
@@ -88,7 +88,7 @@ class SessionSocket:
 
     async def _serve(self, socket: WebSocket) -> None:
         viewer = ViewerSocket(socket, self._shared.clock)
-        if self._is_draining:  # as an answer to the handshake, by which a proxy knows to try another node
+        if self._is_draining:  # a refused handshake makes a proxy try another node; a closed socket would not
             await viewer.deny(told(PortalStops()))
             return
         address = address_of(socket.scope)
@@ -111,7 +111,7 @@ class SessionSocket:
     async def _run(self, connection: Connection) -> None:
         self._connections.add(connection)
         try:
-            if self._is_draining:  # since the handshake
+            if self._is_draining:  # draining began after the handshake
                 await connection.dismiss(RESTART, RESTART_REASON)
             await connection.run()
         finally:

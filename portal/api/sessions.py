@@ -1,6 +1,6 @@
-"""Sessions for programs, by HTTP: open one, speak, interrupt, follow its events, watch it by WHEP, end it.
+"""Sessions for programs over HTTP: open one, speak, interrupt, follow its events, watch it by WHEP, end it.
 
-docs/clients.md tells how it is used. Only opening one needs no token.
+docs/clients.md explains how to use it. Every request but the one that opens a session needs the session's token.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WHEP: Final[dict[str, Any]] = {
     "responses": {201: {"content": {SDP: {"schema": {"type": "string"}}}, "description": "the SDP answer"}},
     "openapi_extra": {"requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}},
 }
-"What OpenAPI says of a WHEP endpoint."
+"Description of a WHEP endpoint for OpenAPI."
 _bearer = HTTPBearer(auto_error=False, description="the token that came when the session was opened")
 
 
@@ -146,7 +146,10 @@ class PushView(BaseModel):
 
 
 def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str, object]]]) -> APIRouter:
-    """ice_servers: as RTCPeerConnection takes them."""
+    """Return the routes under /api/sessions.
+
+    ice_servers: returns the ICE servers in the form that RTCPeerConnection expects.
+    """
     router = APIRouter(prefix="/api/sessions", tags=["sessions"], route_class=ErrorRoute)
     _add_life(router, programs, ice_servers)
     _add_speech(router, programs)
@@ -156,7 +159,7 @@ def sessions_router(programs: Programs, ice_servers: Callable[[], list[dict[str,
 
 
 def _add_life(router: APIRouter, programs: Programs, ice_servers: Callable[[], list[dict[str, object]]]) -> None:
-    """From a session's opening to its end."""
+    """Add the routes that open, show, change and end a session."""
 
     @router.post("", status_code=201)
     async def open_session(wish: SessionWish, request: Request, response: Response) -> OpenedSession:
@@ -201,7 +204,7 @@ def _add_life(router: APIRouter, programs: Programs, ice_servers: Callable[[], l
 
 
 def _add_speech(router: APIRouter, programs: Programs) -> None:
-    """What the avatar says and does."""
+    """Add the routes for what the avatar says and does."""
 
     @router.post("/{session_id}/say", status_code=202)
     async def say(session_id: str, wish: SayRequest, token: Token) -> AskedTurn:
@@ -230,7 +233,7 @@ def _add_speech(router: APIRouter, programs: Programs) -> None:
 
 
 def _add_watching(router: APIRouter, programs: Programs) -> None:
-    """Who follows the session, sees and hears it."""
+    """Add the routes for following a session's events, and for watching it."""
 
     @router.get("/{session_id}/events", response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
     async def follow(session_id: str, token: Token) -> Response:
@@ -253,7 +256,7 @@ def _add_watching(router: APIRouter, programs: Programs) -> None:
 
 
 def _add_pushing(router: APIRouter, programs: Programs) -> None:
-    """To which streaming server it is sent."""
+    """Add the routes for sending a session to a streaming server."""
 
     @router.put("/{session_id}/push", status_code=202)
     async def push(session_id: str, wish: PushRequest, request: Request, token: Token) -> PushView:
@@ -299,7 +302,7 @@ def _push_view(push: Push | None) -> PushView:
 
 
 def watch_router(programs: Programs) -> APIRouter:
-    """For those who were given a link, and have no token."""
+    """Return the routes for watchers who were given a link and do not have the session's token."""
     router = APIRouter(prefix="/api/watch", tags=["sessions"], route_class=ErrorRoute)
 
     @router.post("/{watch_token}/whep", **WHEP)
@@ -316,7 +319,7 @@ def watch_router(programs: Programs) -> APIRouter:
 
 
 async def _answer(programs: Programs, seat: Seat, request: Request, address: str, *, is_guest: bool) -> Response:
-    """To a WHEP offer; `address` is where it came."""
+    """Answer a WHEP offer. `address` is the path that the offer was sent to."""
     offer = (await request.body()).decode("utf-8", "replace")
     scope = request.scope
     peer_id, answer = await programs.watch(seat, offer, address_of(scope), local=is_local(scope), is_guest=is_guest)

@@ -1,6 +1,7 @@
-"""Binary messages that a client may send: sound of its microphone, and sound that the avatar is to speak.
+"""Binary messages that a client may send: sound from its microphone, and sound that the avatar is to speak.
 
-Pure: bytes in, one of the messages below out, or BadRequest. docs/protocol.md has the bytes.
+The functions are pure: they turn bytes into one of the messages below, or raise BadRequest. docs/protocol.md describes
+the bytes.
 """
 
 from __future__ import annotations
@@ -18,42 +19,42 @@ from pipeline.types import LISTEN_RATE_HZ, FloatArray
 __all__ = ["SOUND_HEADER", "SOUND_KIND", "SPEECH_ENDS", "SPEECH_KIND", "Sound", "SpokenSound", "parse_sound"]
 
 SOUND_HEADER: Final = struct.Struct("<BBHI")
-"""kind, flags, sequence number; then of the microphone the place of the first sample in its stream, of speech the turn
-that speaks it; then the samples."""
+"""Header before the samples: kind, flags, sequence number, and a number. For the microphone that number is the position
+of the first sample in its stream; for speech it is the turn that speaks it."""
 SOUND_KIND: Final = 2
 SPEECH_KIND: Final = 3
 SPEECH_ENDS: Final = 1
-"""A flag: the turn has all of its sound."""
+"""Flag of a turn's last message: all of its sound has been sent."""
 SHORTEST_SOUND_MS, LONGEST_SOUND_MS = 10, 120
 MOST_SPEECH_SAMPLES: Final = 48_000
 FEWEST_SPEECH_SAMPLES: Final = 80
-"""But for the last message of a turn, which may have none."""
+"""Fewest samples of a speech message. The last one of a turn may have fewer, or none."""
 HINT: Final = "See docs/protocol.md for the binary messages."
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A piece of what the viewer's microphone hears."""
+    """A piece of sound from the viewer's microphone."""
 
     position: int
-    "of its first sample in the microphone's stream, modulo 2**32"
+    "Position of the first sample in the microphone's stream, modulo 2**32."
     samples: FloatArray
-    "(n,) float32 at LISTEN_RATE_HZ"
+    "(n,) float32 in [-1, 1) at LISTEN_RATE_HZ."
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenSound:
-    """A piece of what a turn is to speak."""
+    """A piece of sound that a turn is to speak."""
 
     turn: int
     samples: NDArray[np.int16]
-    "(n,) at the rate that `speak` named"
+    "(n,) int16, at the sampling rate that the `speak` message named."
     ends: bool
-    "no more comes"
+    "True: this is the turn's last piece."
 
 
 def parse_sound(data: bytes) -> Sound | SpokenSound:
-    """Parse one binary message. Raises BadRequest (another kind, no whole samples, too short or too long)."""
+    """Parse one binary message. Raises BadRequest (unknown kind, incomplete samples, too short or too long)."""
     if len(data) < SOUND_HEADER.size or data[0] not in (SOUND_KIND, SPEECH_KIND):
         raise BadRequest(
             f"Of binary messages only sound (kind {SOUND_KIND}) and speech (kind {SPEECH_KIND}) are understood.", HINT

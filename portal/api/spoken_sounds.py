@@ -1,4 +1,4 @@
-"""Sound that a client sends, piece by piece, and the avatar speaks: the voice of an agent that has its own."""
+"""Sound that a client sends piece by piece for the avatar to speak: for agents that have a voice of their own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from portal.api.sound_messages import SpokenSound
 __all__ = ["SESSION_WAITING_S", "WAITING_S", "SpokenSounds"]
 
 WAITING_S: Final = 30.0
-"""So much of a turn's sound may wait to be spoken; beyond it what comes is refused."""
+"""How much sound of one turn may wait to be spoken. More is refused."""
 SESSION_WAITING_S: Final = 90.0
-"""The same of all turns of a session together: 10 s of each that may wait in line."""
+"""How much sound of all turns of a session may wait together: 10 s for each turn that may wait in line."""
 SHORTEST_PIECE_S: Final = 0.01
-"""A shorter piece counts as so much, because its memory is not that of its samples."""
+"""The least that a piece counts for. The overhead of a tiny piece takes more memory than its samples do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,15 @@ class _Incoming:
     pieces: Channel[SpokenSound]
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:
-        """As they come. They wait as they came, in half the memory."""
+        """Yield the sound as it comes. Pieces wait as int16 and become float32 only here: that halves their memory."""
         async for piece in self.pieces:
             yield AudioChunk(piece.samples.astype(np.float32) / np.float32(32768), self.rate_hz)
 
 
 class SpokenSounds:
-    """Those of one session, by the turns that speak them.
+    """The sound that clients send for one session, by the turns that speak it.
 
-    speak: queues a turn that speaks ready sound, and returns its number.
+    speak: queues a turn that speaks the given chunks, and returns its number.
     """
 
     def __init__(self, speak: Callable[[AsyncIterator[AudioChunk]], int]) -> None:
@@ -45,16 +45,16 @@ class SpokenSounds:
         self._incoming: dict[int, _Incoming] = {}
 
     def begin(self, rate_hz: int) -> int:
-        """Speak what take() gets for the turn whose number this returns. Raises what Session.speak() raises."""
+        """Queue a turn that speaks the sound given to take(), and return its number. Raises as Session.speak()."""
         incoming = _Incoming(rate_hz, Channel(WAITING_S, lambda piece: _weight_s(piece, rate_hz)))
         turn = self._speak(incoming.chunks())
         self._incoming[turn] = incoming
         return turn
 
     def take(self, sound: SpokenSound) -> float | None:
-        """Hand it to its turn. Returns what it counts for, in seconds; None: the turn has ended, and the sound is lost.
+        """Give a piece of sound to its turn. Return what the piece counts for, in seconds.
 
-        Raises BadRequest: too much waits.
+        Returns None if the turn has ended; the piece is then dropped. Raises BadRequest if too much sound waits.
         """
         incoming = self._incoming.get(sound.turn)
         if incoming is None or incoming.pieces.closed:
@@ -75,7 +75,7 @@ class SpokenSounds:
         return sum(incoming.pieces.held for incoming in self._incoming.values()) < SESSION_WAITING_S
 
     def note(self, event: SessionEvent) -> None:
-        """A turn that has ended needs no more sound."""
+        """Close the sound of a turn that has ended."""
         if isinstance(event, TurnEvent) and event.state in (TurnState.DONE, TurnState.INTERRUPTED):
             incoming = self._incoming.pop(event.turn, None)
             if incoming is not None:

@@ -1,7 +1,7 @@
-"""Four tools for programs: list avatars, make one, make a clip, list jobs. Each is one call that ends with its result.
+"""Four tools for programs: list avatars, make one, make a clip, list jobs. Each is one call that returns its result.
 
-They stand behind Gradio's protocol (`portal/ui/gradio_api.py`). Work is done by the same jobs as for the routes, with
-the same limits. A caller that goes away leaves its job running: the list of jobs shows what became of it.
+They are served by Gradio's protocol (`portal/ui/gradio_api.py`). They queue the same jobs as the HTTP routes do, with
+the same limits. If a caller disconnects, its job continues, and the list of jobs shows its result.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ __all__ = ["Report", "Tools"]
 P = ParamSpec("P")
 Listed = TypeVar("Listed")
 LISTS_AT_A_TIME: Final = 2
-"As many as dear reads of the API. They are made in threads, which take from the event loop what they use."
+"""How many lists are made at a time: as many as expensive reads of the API (portal/http/dear.py). They are made in
+threads, which take CPU time from the event loop."""
 LOOK_S = 0.5
-"Between two looks at a job."
+"Time between two looks at a job."
 
 Report = Callable[[float, str], Awaitable[None]]
-"Called with how far a job is (0..1) and the name of its step, which is empty while the job waits."
+"Called with a job's progress (0..1) and the name of its step, which is empty while the job waits."
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """`scope` is that of the request that asks; its sender's role decides what it may do."""
+    """The tools. In each method `scope` is that of the request; its sender's role decides what is allowed."""
 
     orders: Orders
     parked: ParkedUploads
@@ -52,12 +53,15 @@ class Tools:
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LISTS_AT_A_TIME))
 
     async def list_avatars(self, scope: Scope) -> list[AvatarView]:
-        """Those that the sender may see, the oldest first."""
+        """Return the avatars that the sender may see, oldest first."""
         orders = self.orders
         return await self._listed(scope, avatar_views, person_of(scope), orders.library, orders.queue, self.reports)
 
     async def prepare_avatar(self, scope: Scope, upload: str, wish: UploadForm, report: Report) -> AvatarView:
-        """Make an avatar of a parked upload. Raises NotAllowed, BadRequest, JobUnfinished, and as Orders.avatar()."""
+        """Make an avatar from a parked upload, and return it. report: told the progress of its job.
+
+        Raises NotAllowed, BadRequest, JobUnfinished, and the errors of Orders.avatar().
+        """
         require(person_of(scope), Role.MAKER)
         path, file_name = self.parked.take(upload)
         job = await self._ended(await self.orders.avatar(scope, path, file_name, wish), report)
@@ -68,21 +72,24 @@ class Tools:
         raise JobUnfinished("The avatar was made, and has been deleted since.", "Upload the picture once more.")
 
     async def render_clip(self, scope: Scope, wish: ClipRequest, report: Report) -> Job:
-        """Make a clip; gives its job, which is done. Raises NotAllowed, JobUnfinished, and as Orders.clip()."""
+        """Make a clip, and return its finished job. report: told the progress of the job.
+
+        Raises NotAllowed, JobUnfinished, and the errors of Orders.clip().
+        """
         require(person_of(scope), Role.MAKER)
         return await self._ended(await self.orders.clip(scope, wish), report)
 
     async def list_jobs(self, scope: Scope, limit: int) -> list[JobView]:
-        """Those that the sender may see, the newest first, `limit` at most."""
+        """Return the jobs that the sender may see, newest first, at most `limit`."""
         return await self._listed(scope, job_views, person_of(scope), self.orders.library, self.orders.queue, limit)
 
     async def _listed(self, scope: Scope, views: Callable[P, Listed], *arguments: P.args, **named: P.kwargs) -> Listed:
-        """One list at a time for each address: whoever asks for many waits for himself."""
+        """Make a list in a thread, one at a time per address, so that many requests delay only their own address."""
         async with self.turns.of(address_of(scope)), self.places:
             return await asyncio.to_thread(views, *arguments, **named)
 
     async def _ended(self, job: Job, report: Report) -> Job:
-        """The job once it is done. Raises JobUnfinished, JobNotFound (it was removed meanwhile)."""
+        """Wait for a job and return it once it is done. Raises JobUnfinished, JobNotFound (removed meanwhile)."""
         while job.active:
             await report(job.progress, job.step)
             await self.clock.sleep_until(self.clock.now_s() + LOOK_S)

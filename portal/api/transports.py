@@ -1,4 +1,4 @@
-"""What carries frames to a viewer, made for a seat: WebRTC, or the session socket itself."""
+"""Makes the transports that carry frames to a viewer: WebRTC, or the session socket itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["BackendTransports", "PeerTransport", "Transports"]
 
 
 class PeerTransport(Transport, Protocol):
-    """A Transport that has to find its peer first (WebRTC)."""
+    """A transport that must connect to its peer first (WebRTC)."""
 
     connected: asyncio.Event
     closed: asyncio.Event
@@ -32,18 +32,20 @@ class PeerTransport(Transport, Protocol):
 
 
 class Transports(Protocol):
-    """Makes transports; the app knows what they are made of."""
+    """Factory of transports. The app decides which implementation is used."""
 
     def webrtc(
         self, *, at: Whereabouts, hear: Callable[[FloatArray], None] | None, coding: FrameCoding | None = None
     ) -> PeerTransport:
-        """at: where the viewer is; hear: takes what the viewer's microphone hears; coding: shared with others of the
-        same session.
+        """Make a WebRTC transport.
+
+        at: where the viewer is. hear: takes the sound of the viewer's microphone; None: it is not listened to.
+        coding: an encoding that is shared with other transports of the same session; None: one of its own.
         """
         ...
 
     def shared_coding(self) -> FrameCoding:
-        """For several webrtc() of one session; who asked for it closes it after them."""
+        """Make an encoding for several WebRTC transports of one session. The caller closes it after closing them."""
         ...
 
     def websocket(self, send: Callable[[bytes], Awaitable[None]]) -> Transport: ...
@@ -51,17 +53,17 @@ class Transports(Protocol):
 
 @dataclass(frozen=True)
 class BackendTransports:
-    """Makes the transports of the registry. They are imported when the first is made, not at start-up."""
+    """Makes the transports of the registry. Their modules are imported when the first one is made, not at start-up."""
 
     loops: LoopCache
-    "shared by all sessions"
+    "Encoded idle loops, shared by all sessions."
     executor: Executor
     ice_servers: IceServers = tuple
     reach: Reach = field(default_factory=Reach)
     ports: PortShares[PeerTransport] | None = None
-    "of the range in `reach`; None: it has none"
+    "Shares of the UDP port range in `reach`; None if it has no range."
     bitrate_bps: int | None = None
-    "of WebRTC video; None for a fit to the picture's size"
+    "Bitrate of WebRTC video; None for one that fits the picture's size."
     jpeg_quality: int = 75
 
     def webrtc(

@@ -1,4 +1,4 @@
-"""What webhooks are told of one session's turns: when each begins and ends, and when the avatar speaks."""
+"""Tells webhooks about one session's turns: when each begins and ends, and when the avatar speaks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["TurnNews"]
 
 
 class TurnNews:
-    """A turn that ends before its time has come was never begun, so nothing is told of it."""
+    """Derives webhook events from session events. It reports nothing about a turn that ended before it began."""
 
     def __init__(self, session_id: str, tell: Tell) -> None:
         self._session_id = session_id
         self._tell_webhooks = tell
         self._begun: set[int] = set()
         self._speaking = 0
-        "the turn that is heard now; 0: silence"
+        "The turn that is heard now; 0 in silence."
 
     def take(self, event: SessionEvent) -> None:
-        """What is told of a turn follows from its states, and from when its voice is held and goes on."""
+        """Report what follows from a session event: a turn's new state, or the start or end of a hold."""
         match event:
             case TurnEvent(turn, TurnState.THINKING):
                 self._begun.add(turn)

@@ -1,4 +1,4 @@
-"""ViewerSocket: one WebSocket of a viewer, read at a bounded pace and written with a deadline."""
+"""ViewerSocket: a viewer's WebSocket, which is read at a limited rate and written with a deadline."""
 
 from __future__ import annotations
 
@@ -25,34 +25,36 @@ __all__ = [
 ]
 
 SEND_WITHIN_S = 8.0
-"""If a viewer receives nothing for so long, nobody is there any more: the connection is aborted."""
+"""A send that hangs for this long means that nobody is there any more: the connection is aborted."""
 ALLOWANCE = 200.0
 ALLOWANCE_PER_S = 20.0
-"""What messages cost is in messages.py. The page spends one every two seconds, and some 80 when it connects."""
+"""What a viewer may spend on messages at once, and how much comes back per second. messages.py has the costs. The page
+spends one every two seconds, and about 80 when it connects."""
 PATIENCE_S = 5.0
-"""A viewer who has spent the allowance waits for so long in all; then the socket is closed. The count starts anew after
-as long without a wait."""
+"""A viewer who has spent the allowance is made to wait. After waits of this length in total the socket is closed. The
+count starts anew after the same time without a wait."""
 FLOODED = 1008
 TRY_AGAIN_LATER = 1013
 REFUSED_WITHIN_S = 2.0
 LEFT = (1000, 1001)
 """Close codes of a viewer who left: browsers send 1001 for a tab that is closed, reloaded or has crashed."""
 GONE = (WebSocketDisconnect, OSError, RuntimeError)
-"""What a send raises when the other end has closed, or ours: that is a RuntimeError of Starlette or uvicorn."""
+"""Errors that a send raises when either end has closed. RuntimeError comes from Starlette or uvicorn, when ours has."""
 SHORTEST_S = 0.01
 LOOK_S = 1.0
 
 
 class ViewerSocket:
-    """Sending to a viewer who is gone is no error: send_json() returns False.
+    """A viewer's WebSocket. Sending to a viewer who is gone is no error: send_json() returns False.
 
-    `expires_s` is the clock time until which there must be a session, None while there is one, or one is being opened.
+    `expires_s` is the clock time by which the socket must have a session. It is None while there is one, or while one
+    is being opened.
     """
 
     def __init__(self, socket: WebSocket, clock: Clock) -> None:
         self.expires_s: float | None = None
         self.for_good = False
-        "the viewer does not mean to come back, or must not"
+        "True if the viewer has left on purpose, or must not come back: the session then ends without a grace time."
         self._socket = socket
         self._clock = clock
         self._allowance = Allowance(clock, burst=ALLOWANCE, per_s=ALLOWANCE_PER_S)
@@ -65,7 +67,7 @@ class ViewerSocket:
         self._closing: asyncio.Task[None] | None = None
 
     async def accept(self) -> bool:
-        """Returns whether somebody is still there."""
+        """Accept the handshake. Return whether the viewer is still there."""
         try:
             await self._socket.accept()
         except GONE:
@@ -73,20 +75,20 @@ class ViewerSocket:
         return self._open
 
     async def deny(self, answer: Response) -> None:
-        """Refuse the handshake, with an answer as for an HTTP request."""
+        """Refuse the handshake with an HTTP response."""
         self._open = False
         with suppress(*GONE):
             await self._socket.send_denial_response(answer)
 
     async def refuse(self, error: ServerMessage) -> None:
-        """Send the reason, then close; give up after REFUSED_WITHIN_S."""
+        """Send the reason, then close. Give up after REFUSED_WITHIN_S."""
         with suppress(TimeoutError, *GONE):
             async with asyncio.timeout(REFUSED_WITHIN_S):
                 await self._socket.send_json(error)
                 await self._socket.close(TRY_AGAIN_LATER, str(error["message"]))
 
     async def messages(self) -> AsyncIterator[str | bytes]:
-        """What the viewer sends, until either side closes."""
+        """Yield the messages that the viewer sends, until either side closes."""
         while self._closing is None:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
@@ -97,7 +99,7 @@ class ViewerSocket:
             yield text if text is not None else message["bytes"]
 
     async def pay(self, cost: float) -> None:
-        """Take what a message costs from the viewer's allowance. Wait while it is spent; close if that goes on."""
+        """Charge a message to the viewer's allowance. Wait while that is spent, and close the socket if it goes on."""
         now_s = self._clock.now_s()
         if now_s - self._put_off_at_s > PATIENCE_S:
             self._put_off_s = 0.0
@@ -110,30 +112,31 @@ class ViewerSocket:
                 return
             await self._clock.sleep_until(self._clock.now_s() + wait_s)
             self._put_off_at_s = self._clock.now_s()
-        await asyncio.sleep(0)  # messages that have come already are read without waiting; others get their turn here
+        # Messages that have already arrived are read without waiting, so other tasks would get no turn without this.
+        await asyncio.sleep(0)
 
     async def send_json(self, message: ServerMessage) -> bool:
         return await self._send(lambda: self._socket.send_json(message))
 
     async def send_bytes(self, data: bytes) -> None:
-        """Raises ConnectionError when nobody is there, so that the sender of media stops."""
+        """Send bytes. Raises ConnectionError if nobody is there, so that the sender of media stops."""
         if not await self._send(lambda: self._socket.send_bytes(data)):
             raise ConnectionError("the session socket is gone")
 
     def abandon(self, code: int, reason: str) -> None:
-        """Close without waiting: a send may hang in a connection whose other end is dead."""
+        """Start closing, and do not wait for it: a send may hang in a connection whose other end is dead."""
         self._open = False
         if self._closing is None:
             self._closing_since_s = self._clock.now_s()
             self._closing = asyncio.create_task(self._close(code, reason), name="closing a session socket")
 
     async def closed(self) -> None:
-        """Return when what abandon() began is done."""
+        """Wait until the close that abandon() started is done."""
         if self._closing is not None:
             await self._closing
 
     async def keep_deadlines(self) -> None:
-        """Run until cancelled: end a connection in which a send hangs, or on which nobody asks for a session."""
+        """Watch the deadlines until cancelled: end a connection in which a send hangs, or which asks for no session."""
         while True:
             await self._clock.sleep_until(self._clock.now_s() + LOOK_S)
             now_s = self._clock.now_s()

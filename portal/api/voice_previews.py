@@ -1,4 +1,4 @@
-"""A short sentence of a voice, to hear it before it is chosen."""
+"""HTTP route for a short sentence in a voice, so that one can hear the voice before choosing it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from portal.voice_previews import VoicePreviews
 __all__ = ["voice_previews_router"]
 
 LOOKED_EVERY_S: Final = 0.25
-"""Whether the one who asked is still there."""
+"""How often it is checked whether the client is still connected."""
 CLIENT_HAS_LEFT: Final = 499
-"""Nobody reads it; nginx logs the same."""
+"""Status of the response when the client has left. Nobody reads it; nginx logs the same status."""
 
 
 def voice_previews_router(previews: VoicePreviews) -> APIRouter:
-    """A short sentence of a voice, to choose one by."""
+    """Return the route for a short sentence in a voice."""
     router = APIRouter(prefix="/api/backends/tts", tags=["backends"], route_class=ErrorRoute)
 
     @router.get("/{name}/preview", response_class=Response)

@@ -1,4 +1,4 @@
-"""The voice sample of an avatar: look whether there is one, add it, say what it says, delete it."""
+"""HTTP routes for an avatar's voice sample: show it, add it, correct its transcript, delete it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class TranscriptChange(BaseModel):
 def voice_samples_router(
     library: AvatarLibrary, queue: JobQueue, settings: Settings, uploads: Uploads, shares: JobShares
 ) -> APIRouter:
-    """Of one avatar, which has one sample or none. Its sound leaves the server for the voice that copies it only."""
+    """Return the routes for an avatar's voice sample. An avatar has one or none.
+
+    The sample's sound is never sent to clients. It leaves the server only for the voice service that copies it.
+    """
     router = APIRouter(prefix="/api/avatars/{avatar_id}/voice-sample", tags=["avatars"], route_class=ErrorRoute)
 
     @router.get("")

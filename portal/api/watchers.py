@@ -1,4 +1,4 @@
-"""Watchers: who sees and hears a session without taking part, each over WebRTC; its frames are encoded once for all."""
+"""Watchers: they see and hear a session over WebRTC without taking part. Its frames are encoded once for all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from portal.http.limits import TooMany
 __all__ = ["MOST_GUESTS", "MOST_WATCHERS", "Watched", "Watchers"]
 
 MOST_WATCHERS: Final = 16
-"""Of one session."""
+"""Most watchers of one session."""
 MOST_GUESTS: Final = 12
-"""Of these, such as have only the link. Whoever has opened the session finds a place, whatever others do with it."""
+"""With this many watchers, a guest, who has only the link, is accepted only in the place of another. The other places
+stay free for whoever opened the session, however many people use the link."""
 
 
 class Watched(Protocol):
-    """What is needed here of pipeline.session.Session."""
+    """The part of pipeline.session.Session that is used here."""
 
     def greet(self) -> None: ...
     @property
@@ -35,21 +36,21 @@ class Watched(Protocol):
 class _Watcher:
     peer: PeerTransport
     address: str
-    "who asked, as limits count; an empty one is an address like any other"
+    "The client's address, which limits count by. An empty address counts as one like any other."
     is_guest: bool
-    "they have only the link"
+    "True: the watcher has only the link, not the session's token."
 
 
 class Watchers:
-    """Those of one session.
+    """The watchers of one session.
 
-    When it is full, room is made by whoever has made an offer and not connected yet, and then by guests from an address
-    that has more places than others.
+    When all places are taken, a newcomer replaces a watcher who has sent an offer and not connected yet. If all are
+    connected, the newcomer replaces a guest from the address that holds the most places.
     """
 
     def __init__(self, session: Watched, transports: Transports) -> None:
         self.token = secrets.token_urlsafe(24)
-        "secret: for those who may watch the session and nothing else"
+        "Secret token for people who may watch the session and do nothing else."
         self._session = session
         self._transports = transports
         self._coding: FrameCoding | None = None
@@ -61,9 +62,10 @@ class Watchers:
         return len(self._watchers)
 
     async def join(self, offer_sdp: str, *, local: bool, is_guest: bool = False, address: str = "") -> tuple[str, str]:
-        """The id of a new connection, and the answer to its offer.
+        """Connect one more watcher. Return the id of the connection and the SDP answer to the offer.
 
-        local: the watcher is on this machine. is_guest: they have only the link. address: who asks, as limits count.
+        local: whether the watcher is on this machine. is_guest: whether they have only the link. address: the client's
+        address, which limits count by.
 
         Raises TooMany, BadSignalling, SessionClosed.
         """
@@ -76,7 +78,7 @@ class Watchers:
         try:
             answer = await peer.answer(offer_sdp)
             self._session.outputs.add(peer)
-        except BaseException:  # a watcher who hangs up too: nobody else knows of this peer
+        except BaseException:  # cancellation too, when the watcher hangs up: nobody else would close this peer
             await peer.aclose()
             raise
         finally:
@@ -108,7 +110,7 @@ class Watchers:
             self._coding.close()
 
     async def _follow(self, peer_id: str, peer: PeerTransport) -> None:
-        """Greet when it is connected, and forget it when it has closed."""
+        """Have the session greet once the peer is connected, and forget the peer when it has closed."""
         connected = asyncio.ensure_future(peer.connected.wait())
         closed = asyncio.ensure_future(peer.closed.wait())
         try:
@@ -123,10 +125,11 @@ class Watchers:
         del self._leaving[peer_id]
 
     def _made_room(self, address: str) -> bool:
-        """Whether a watcher had to go for one who comes from that address.
+        """Remove a watcher to make room for a newcomer from this address. Return whether one was removed.
 
-        Of those who have not connected it is the oldest of the address that has most of them. If all have, it is the
-        newest guest of the address that has most, if that is more than the newcomer's will have.
+        Among watchers who have not connected yet, it removes the oldest one of the address that has most of those. If
+        all are connected, it removes the newest guest of the address that has most guests, provided that this address
+        has more of them than the newcomer's address will have.
         """
         idle = {name: one.address for name, one in self._watchers.items() if not one.peer.connected.is_set()}
         if idle:

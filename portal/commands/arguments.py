@@ -1,4 +1,4 @@
-"""What each command of `cli` takes beside the settings."""
+"""The arguments of each command of `cli`, apart from the settings."""
 
 from __future__ import annotations
 

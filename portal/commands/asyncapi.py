@@ -1,4 +1,4 @@
-"""The session socket as AsyncAPI 3.0. `python -m portal.commands.asyncapi > docs/asyncapi.json` writes it."""
+"""Describes the session socket as AsyncAPI 3.0: `python -m portal.commands.asyncapi > docs/asyncapi.json`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ BINARY = {
     "Speech": "A piece of what a turn of `speak` says: 8 bytes of header, then 16-bit mono PCM at the rate it named.",
     "Media": "One picture with its sound, while media goes over the socket: 16 bytes of header, PCM at 48 kHz, JPEG.",
 }
-"Their bytes are described in docs/protocol.md."
+"Summaries of the binary messages. docs/protocol.md describes their bytes."
 
 
 def asyncapi_text() -> str:
-    """The description as JSON, from the models of the messages."""
+    """Return the description as JSON, made from the models of the messages."""
     return json.dumps(_description(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -64,7 +64,7 @@ def _description() -> dict[str, object]:
 
 
 def _operation(action: str, names: Iterable[str]) -> dict[str, object]:
-    """action: seen from the server, as AsyncAPI has it."""
+    """Return an AsyncAPI operation. action: "send" or "receive", from the server's point of view."""
     channel = "#/channels/session"
     return {
         "action": action,

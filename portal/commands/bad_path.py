@@ -1,6 +1,7 @@
-"""A way by UDP on which packets are lost, late or in another order: what `launch.py chaos` puts between two ends.
+"""A UDP relay that loses, delays and reorders packets. `launch.py chaos` puts it between two ends.
 
-tc netem does the same in the kernel. It needs root, and kernels that have it; this needs neither, and repeats by seed.
+tc netem does the same in the kernel, but needs root and a kernel that has it. This needs neither, and a seed makes it
+repeatable.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from dataclasses import dataclass
 __all__ = ["BadPath", "Trouble", "bad_path"]
 
 MOST_ON_THE_WAY = 2000
-"Packets that are late at one time, in both directions together; beyond that they are lost."
+"Most packets that may be delayed at a time, in both directions together. More are lost."
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What happens to packets, in each direction alike. Shares are 0 to 1."""
+    """What happens to packets. It is the same in both directions. Shares are 0 to 1."""
 
     lost: float = 0.0
     jitter_ms: float = 0.0
-    "Each is late by up to so much, and none overtakes another."
+    "Each packet is delayed by up to this long, in such a way that none overtakes another."
     overtaking: float = 0.0
-    "share that is not late, and so overtakes those that are"
+    "Share of packets that are not delayed, and so overtake delayed ones."
 
 
 class BadPath:
-    """Packets to `port` go on to the target, and what the target answers comes back to who sent last.
+    """Forwards packets that come to `port` to the target. The target's packets go to whoever sent to `port` last.
 
-    later: calls a function after so many seconds; now_s: seconds, of any beginning.
+    later: calls a function after a number of seconds. now_s: returns seconds since any fixed moment.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class BadPath:
         now_s: Callable[[], float],
     ) -> None:
         self.trouble = trouble
-        "may be changed at any time"
+        "May be changed at any time."
         self.port = 0
         self.passed = self.lost = 0
         self._draw, self._later, self._now_s = draw, later, now_s
@@ -50,7 +51,7 @@ class BadPath:
         self._on_the_way = 0
 
     def pass_on(self, send: Callable[[], None], *, there: bool) -> None:
-        """Have the packet sent now, later or never. there: towards the target."""
+        """Send a packet now, later or never. there: True if it goes towards the target."""
         if self._draw.random() < self.trouble.lost or self._on_the_way >= MOST_ON_THE_WAY:
             self.lost += 1
             return
@@ -73,7 +74,7 @@ class BadPath:
 
 
 class _End(asyncio.DatagramProtocol):
-    """One of the two sockets. take: gets each packet and its sender."""
+    """One of the two sockets. take: called with each packet and its sender's address."""
 
     def __init__(self, take: Callable[[bytes, tuple[str, int]], None]) -> None:
         self._take = take
@@ -82,7 +83,7 @@ class _End(asyncio.DatagramProtocol):
         self._take(data, addr)
 
     def error_received(self, exc: Exception) -> None:
-        """The other end is gone: packets to it are lost, as on any way."""
+        """Ignore that the other end is gone: packets to it are lost, as on any network."""
 
 
 def _send(end: asyncio.DatagramTransport, data: bytes, to: tuple[str, int] | None = None) -> None:
@@ -92,7 +93,7 @@ def _send(end: asyncio.DatagramTransport, data: bytes, to: tuple[str, int] | Non
 
 @asynccontextmanager
 async def bad_path(host: str, target_port: int, trouble: Trouble, draw: random.Random) -> AsyncIterator[BadPath]:
-    """A way to that UDP port, open for as long as the block runs. host: an address of this machine, for both ends."""
+    """Open a path to a UDP port for as long as the block runs. host: an address of this machine, used for both ends."""
     loop = asyncio.get_running_loop()
     path = BadPath(trouble, draw, loop.call_later, loop.time)
     near_address: list[tuple[str, int]] = []

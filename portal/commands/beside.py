@@ -1,4 +1,4 @@
-"""Commands that run beside the product, each in a process of its own: benchmarks, and notebooks in JupyterLab."""
+"""Commands that are not part of the product and run in processes of their own: benchmarks, and JupyterLab."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_benchmarks(arguments: Sequence[str]) -> int:
-    """The product does not need its tests; what they write comes where the caller is. Returns the exit status."""
+    """Run the benchmarks and return the exit status. They write their results into the current folder.
+
+    They run in a process of their own because the product must not import its tests.
+    """
     return _run("tests.benchmarks.run", *arguments)
 
 
 def open_notebooks(arguments: Sequence[str]) -> int:
-    """Until JupyterLab is ended. Its kernels run on this interpreter, which has what the notebooks need.
+    """Run JupyterLab until it is ended, and return its exit status. arguments: options of JupyterLab.
 
-    arguments: options of JupyterLab. Returns the exit status.
+    Its kernels run on this interpreter, which has the packages that the notebooks need.
     """
     return _run("jupyterlab", str(ROOT / "notebooks"), *arguments)
 

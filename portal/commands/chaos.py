@@ -1,7 +1,7 @@
-"""`launch.py chaos`: a portal that people talk to while it is killed, starved, lied to and flooded; what held.
+"""`launch.py chaos`: people talk to a portal while it is killed, starved, lied to and flooded; reports what held.
 
-Trials come in rounds, in an order that is drawn from the seed, as everything else that is left to chance. At the end
-there is a table; `chaos.json` and `chaos.svg` have all of it. Only on Linux: it reads /proc.
+Trials run in rounds. Their order, like everything else that is random, is drawn from the seed. At the end there is a
+table, and `chaos.json` and `chaos.svg` have all results. It works only on Linux, because it reads /proc.
 """
 
 from __future__ import annotations
@@ -35,32 +35,33 @@ OF_ITS_OWN = frozenset(
     {"host", "port", "data_dir", "store_url", "open_browser"}
     | {"max_sessions", "sessions_per_address", "llm_base_url", "tts_base_url"}
 )
-"Settings that the chaos's portal has by itself."
+"Settings that the chaos chooses itself."
 KEEP_FREE_BYTES = 30_000_000
-"of a small disk"
+"The portal's setting of this name. It is lower than usual, because the disk is small (SMALL_DISK_MB)."
 SETTLES_S = 5.0
 MOST_OF_AN_ERROR = 300
-"characters; where a log is cited, its end says what it was"
+"Characters of an error that are kept, from its end: if it quotes a log, the cause is there."
 
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
-    """What is to be done."""
+    """The parameters of a chaos."""
 
     minutes: float
     seed: int
     out: Path
-    "folder for what was found"
+    "Folder for the results."
     viewers: int = 2
-    "who talk all the while"
+    "Number of bystanders, who talk to the portal all the time."
     only: str = ""
-    "part of the names of the trials that are held; empty: all"
+    "Only trials with this text in their name are run; empty: all."
 
 
 def chaos(run: Chaos, given: Mapping[str, object], say: Callable[[str], None]) -> int:
-    """Returns the exit status: 1 if something did not hold.
+    """Run trials and return the exit status, which is 1 if a promise did not hold.
 
-    given: settings for the portal. say: gets lines for a person. Raises VivavoceError.
+    given: settings for the portal, apart from those in OF_ITS_OWN, which are ignored. say: called with lines for a
+    person. Raises VivavoceError.
     """
     if sys.platform != "linux":
         raise VivavoceError("A chaos reads /proc, which only Linux has.", "Run it on Linux.")
@@ -69,7 +70,7 @@ def chaos(run: Chaos, given: Mapping[str, object], say: Callable[[str], None]) -
     trials = [trial for trial in [*trials_of_machines(), *trials_of_people()] if run.only in trial.name]
     if not trials:
         raise VivavoceError(f"No trial is called '{run.only}'.", "Leave --only out for all of them.")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would name each of thousands of requests
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # otherwise it logs each of thousands of requests
     with tempfile.TemporaryDirectory(prefix="vivavoce-chaos-") as folder, small_disk(Path(folder)) as has_small_disk:
         prepare_preset(presets()[0], AvatarLibrary(Path(folder) / "avatars"))
         return asyncio.run(_hold(run, given, say, trials, Path(folder), has_small_disk=has_small_disk))
@@ -112,7 +113,7 @@ async def _hold(
 
 
 def _options(given: Mapping[str, object], services: Services) -> list[str]:
-    """Of the portal: places for everybody who comes, and services that can be silenced."""
+    """Return the portal's options: places for everybody in the trials, and services that can be stalled."""
     own = {
         "tts": "beep",
         "llm": "openai",
@@ -145,7 +146,7 @@ async def _outcome(arena: Arena, trial: Trial) -> Outcome:
 
 
 async def _with_others(arena: Arena, seen: Seen, began_s: float) -> Seen:
-    """What bystanders got meanwhile counts as well."""
+    """Add what bystanders received meanwhile. A long gap or an error of theirs means that the trial did not hold."""
     looks = await arena.bystanders.since(began_s)
     gap_ms = max((look.longest_gap_ms for look in looks), default=0.0)
     errors = [error for look in looks for one in look.heard for error in one.errors]

@@ -1,4 +1,4 @@
-"""Where the trials of `launch.py chaos` happen: a portal with people who talk to it all the while."""
+"""The arena of `launch.py chaos`: a portal, with bystanders who talk to it during all trials."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNDER_WAY = ("queued", "running")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What bystanders got in the second before `at_s`, and what the portal is then."""
+    """What bystanders received in the second before `at_s`, and the portal's memory and descriptors at that time."""
 
     at_s: float
     heard: Sequence[Heard]
@@ -51,7 +51,10 @@ class Look:
 
 
 class Bystanders:
-    """Viewers in a process of their own. portal: the one that is looked at, which may be another one later."""
+    """Viewers in a process of their own, and what they receive.
+
+    portal: returns the portal that is measured; after a restart that is another process.
+    """
 
     def __init__(self, portal: Callable[[], PortalProcess], viewers: int, seed: int) -> None:
         self.looks: list[Look] = []
@@ -66,7 +69,10 @@ class Bystanders:
         watching.join()
 
     async def talk_again(self, since_s: float) -> float:
-        """When all of them see something after that moment, on time.monotonic(). Raises TimeoutError: never."""
+        """Wait until all bystanders receive frames again after `since_s`, and return when. Raises TimeoutError.
+
+        Both times are on time.monotonic().
+        """
         async with asyncio.timeout(TALKS_AGAIN_S):
             while True:
                 for look in list(self.looks):
@@ -75,7 +81,7 @@ class Bystanders:
                 await asyncio.sleep(0.1)
 
     async def since(self, began_s: float) -> list[Look]:
-        """The looks of the time from then until now."""
+        """Return the looks from `began_s` (on time.monotonic()) until now."""
         until_s = time.monotonic()
         await asyncio.sleep(1.5 * LOOKS_EVERY_S)
         return [look for look in list(self.looks) if began_s <= look.at_s - LOOKS_EVERY_S <= until_s]
@@ -84,14 +90,18 @@ class Bystanders:
         for line in lines:
             portal, at_s = self._portal(), time.monotonic()
             mb, descriptors = 0.0, 0
-            with suppress(OSError, ValueError):  # killed
+            with suppress(OSError, ValueError):  # the portal has just been killed
                 mb = portal.resident_mb()
                 descriptors = sum(1 for _ in Path(f"/proc/{portal.pid}/fd").iterdir())
             self.looks.append(Look(at_s, [Heard(**one) for one in json.loads(line)], mb, descriptors))
 
 
 class Arena:
-    """data: the portal's folder, alone on a small disk if `has_small_disk`. options: of the portal."""
+    """A portal that trials can restart, with its services and bystanders.
+
+    data: the portal's data folder, alone on a small disk if `has_small_disk`. options: the portal's options. draw: the
+    source of everything random in the trials.
+    """
 
     def __init__(
         self,
@@ -126,7 +136,7 @@ class Arena:
 
     @asynccontextmanager
     async def open(self, viewers: int, seed: int) -> AsyncIterator[Arena]:
-        """With people talking, until the block ends."""
+        """Run the portal, with bystanders who talk to it, until the block ends."""
         self.viewers, self.seed = viewers, seed
         try:
             await self.begin_portal()
@@ -140,7 +150,7 @@ class Arena:
             await asyncio.to_thread(self._running.close)
 
     async def _our_own_made(self) -> None:
-        """The portal begins with preparing its own characters; what that costs is no trial."""
+        """Wait until the portal has prepared its own characters, so that this work does not disturb the first trial."""
         if NO_WORKER in self.options:
             return
         await self._until(self._nothing_under_way, OWN_MADE_S)
@@ -149,7 +159,7 @@ class Arena:
         return not any(job["state"] in UNDER_WAY for job in await self.jobs())
 
     async def rest(self) -> None:
-        """Until the folder of the last job is removed, a moment after it has ended. Raises TimeoutError."""
+        """Wait until the work folders of all jobs are removed, a moment after the jobs end. Raises TimeoutError."""
 
         async def is_at_rest() -> bool:
             return not JobFolders(self.data).in_hand()
@@ -157,7 +167,7 @@ class Arena:
         await self._until(is_at_rest, SWEPT_WITHIN_S)
 
     async def begin_portal(self) -> None:
-        """Also after it was killed: at the same address and in the same folder."""
+        """Start the portal, or restart it after it was killed, at the same address and in the same folder."""
         await asyncio.to_thread(self._running.close)
         started = running_portal(self.data, *self.options, port=self._port)
         self._portal = await asyncio.to_thread(self._running.enter_context, started)
@@ -168,7 +178,10 @@ class Arena:
         return int((await self.http.get(f"{self.portal.url}/healthz")).json()["sessions"]["live"])
 
     async def places_free_after(self, began_s: float, within_s: float) -> float | None:
-        """Seconds until only the bystanders have places; None: not within that time, and a little more."""
+        """Wait until only the bystanders have places, and return the seconds since `began_s`.
+
+        Returns None if that takes much longer than `within_s`. The margin tells a late success from none at all.
+        """
         while (after_s := time.monotonic() - began_s) < 1.5 * within_s + 5:
             if await self.places_taken() <= self.viewers:
                 return after_s
@@ -191,7 +204,7 @@ class Arena:
         return dict((await self.http.get(f"{self.portal.url}/api/jobs/{job_id}")).json())
 
     async def job_when(self, job_id: str, wanted: Callable[[Message], bool]) -> Message:
-        """Raises TimeoutError."""
+        """Wait until a job is as wanted, and return it. Raises TimeoutError."""
         found: list[Message] = []
 
         async def is_wanted() -> bool:
@@ -205,7 +218,7 @@ class Arena:
         return await self.job_when(job_id, lambda job: job["state"] not in UNDER_WAY)
 
     async def _until(self, holds: Callable[[], Awaitable[bool]], within_s: float) -> None:
-        """Raises TimeoutError."""
+        """Wait until `holds` returns True. Raises TimeoutError."""
         async with asyncio.timeout(within_s):
             while True:
                 if await holds():
@@ -213,7 +226,7 @@ class Arena:
                 await asyncio.sleep(LOOKS_AGAIN_S)
 
     def worker_pid(self) -> int | None:
-        """Of the portal's worker process, while there is one."""
+        """Return the process id of the portal's worker; None while there is none."""
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError, IndexError, ValueError):
                 parent = int(stat.read_text().rpartition(")")[2].split()[1])

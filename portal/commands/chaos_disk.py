@@ -1,4 +1,4 @@
-"""What `launch.py chaos` does to the disk of a portal, and whether anything is left there that is not whole."""
+"""Disk troubles for the trials of `launch.py chaos`, and a search for files that they left incomplete."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BLOCK_BYTES = 2**20
 
 
 class NotHere(Exception):
-    """A trial cannot be held on this machine; says why."""
+    """Raised when a trial cannot be run on this machine. Its text says why."""
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """Make a disk of its own of that folder, of SMALL_DISK_MB in memory; False where this user may not."""
+    """Mount a disk of SMALL_DISK_MB, in memory, at the folder. Provides False if this user may not do that."""
     if os.getuid() != 0 or not _mounted("-t", "tmpfs", "-o", f"size={SMALL_DISK_MB}m", "tmpfs", str(folder)):
         yield False
         return
@@ -39,7 +39,10 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Let nothing be written there any more by its name; files that are open already still can be. Raises NotHere."""
+    """Make the folder read-only for the length of the block. Raises NotHere if this user or system cannot do that.
+
+    Files that are already open for writing stay writable.
+    """
     if os.getuid() != 0 or not _mounted("--bind", str(folder), str(folder)):
         raise NotHere("only root can make a folder read-only for itself")
     try:
@@ -59,7 +62,7 @@ def _mounted(*arguments: str) -> bool:
 
 @contextmanager
 def filled(folder: Path) -> Iterator[None]:
-    """Leave no byte free on that small disk."""
+    """Fill the small disk to the last byte for the length of the block."""
     fill = folder / "chaos.fill"
     try:
         with fill.open("wb", buffering=0) as file:
@@ -73,7 +76,10 @@ def filled(folder: Path) -> Iterator[None]:
 
 
 def half_written(data: Path, done: Iterable[str], known: Iterable[str]) -> list[str]:
-    """What is not whole in a data folder in which no job is under way. done: jobs whose clip has to be there."""
+    """Return what is incomplete or left over in a data folder. No job may be in progress.
+
+    done: ids of jobs whose clip must exist. known: ids of all jobs; clips of other ids are reported.
+    """
     faults = []
     for path in sorted((data / "avatars").glob("[!.]*")):
         try:
@@ -93,7 +99,7 @@ def half_written(data: Path, done: Iterable[str], known: Iterable[str]) -> list[
 
 
 def _plays(clip: Path) -> bool:
-    """To its end, with as many pictures as it says."""
+    """Return whether a clip can be decoded to its end, with as many pictures as its header says."""
     try:
         with av.open(str(clip)) as source:
             told = source.streams.video[0].frames

@@ -1,4 +1,4 @@
-"""A viewer of `launch.py chaos` over WebRTC, by a bad path; it counts what could be shown and heard."""
+"""A WebRTC viewer of `launch.py chaos` behind a bad path. It measures how much could be shown and heard."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from portal.commands.chaos_viewer import ChaosViewer
 __all__ = ["ChaosPeer", "Received", "chaos_peer", "concealed_share", "idle_offer"]
 
 HEARD_WITHIN_S = 0.3
-"A packet of sound that is later than those around it by more is too late to be played."
+"A packet of sound that comes later than its neighbours by more than this is too late to be played."
 ALIKE = 12
-"packets before and after: a portal that could not keep up goes on later, and players follow"
+"""How many packets before and after a packet are its neighbours. Lateness is measured only against these, because after
+a portal has fallen behind, all later packets are late, and players adapt to that."""
 CONNECTS_WITHIN_S = 20.0
 CANDIDATE = re.compile(
     r"^a=candidate:\S+ \d+ udp \d+ (\d+\.\d+\.\d+\.\d+) (\d+) typ host.*$", re.MULTILINE | re.IGNORECASE
@@ -33,16 +34,19 @@ CANDIDATES = re.compile(r"^a=(candidate:.*|end-of-candidates)\r\n", re.MULTILINE
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Of a stretch of time."""
+    """What was received in a stretch of time."""
 
     fps: float
-    "pictures decoded, per second"
+    "Decoded pictures per second."
     concealed: float
-    "share of the sound that did not come in time"
+    "Share (0 to 1) of the sound that did not come in time, so that a player had to conceal it."
 
 
 class ChaosPeer:
-    """path: may be made worse and better while media flows."""
+    """A WebRTC peer that counts what it receives.
+
+    path: the path that its packets take. Its trouble may be changed while media flows.
+    """
 
     def __init__(self, peer: RTCPeerConnection, path: BadPath) -> None:
         self.path = path
@@ -53,7 +57,7 @@ class ChaosPeer:
         self._tap(self._receiver("audio"))
 
     async def received(self, seconds: float) -> Received:
-        """Counts for so long, and waits until what was sent in that time would be too late."""
+        """Count for `seconds`, then wait until packets of that time that are still missing would be too late."""
         self._sounds.clear()
         began_s, before = time.monotonic(), self._pictures
         await asyncio.sleep(seconds)
@@ -76,7 +80,10 @@ class ChaosPeer:
                 self._pictures += 1
 
     def _tap(self, receiver: RTCRtpReceiver) -> None:
-        """aiortc calls this by name for each packet."""
+        """Count packets by replacing the receiver's method of this name, which aiortc calls for each packet.
+
+        The sound is not decoded, which saves time.
+        """
 
         async def take(packet: RtpPacket, arrival_time_ms: int) -> None:
             self._sounds.setdefault(packet.timestamp, time.monotonic())
@@ -85,16 +92,16 @@ class ChaosPeer:
 
 
 def concealed_share(came_s: Mapping[int, float]) -> float:
-    """Share of the packets between the first and the last one that did not come, or came too late.
+    """Return the share (0 to 1) of packets between the first and the last that did not come, or came too late.
 
-    came_s: when each came, by its place on the RTP clock, in the order of coming.
+    came_s: time of arrival of each packet in seconds, by its RTP timestamp, in the order of arrival.
     """
     if len(came_s) < 2:
         return 1.0
     origin = next(iter(came_s))
     lags_s = {}
     for ticks, at_s in came_s.items():
-        place = (ticks - origin + 2**31) % 2**32 - 2**31  # the clock has 32 bits
+        place = (ticks - origin + 2**31) % 2**32 - 2**31  # a signed difference, since the RTP clock wraps at 32 bits
         lags_s[place] = at_s - place / PLAYOUT_RATE_HZ
     places = sorted(lags_s)
     in_time = 0
@@ -106,7 +113,7 @@ def concealed_share(came_s: Mapping[int, float]) -> float:
 
 
 async def idle_offer() -> str:
-    """A whole offer, of a peer that is gone: nobody ever connects by it."""
+    """Return a complete SDP offer of a peer that is already closed, so nobody ever connects by it."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     try:
         for kind in ("video", "audio"):
@@ -119,14 +126,18 @@ async def idle_offer() -> str:
 
 @asynccontextmanager
 async def chaos_peer(viewer: ChaosViewer, draw: random.Random) -> AsyncIterator[ChaosPeer]:
-    """The media of that session, by a path that is good at first. Raises TimeoutError, RuntimeError: none comes."""
+    """Receive the media of a viewer's session over a path that is good at first.
+
+    Raises TimeoutError or RuntimeError if no connection can be made.
+    """
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(peer.close)
         for kind in ("video", "audio"):
             peer.addTransceiver(kind, direction="recvonly")
         await peer.setLocalDescription(await peer.createOffer())
-        # Without our candidates the portal knows one way to us alone: the one by which we come.
+        # Our candidates are removed from the offer, and the portal's are replaced by the path's port in its answer. So
+        # both ends know each other only by way of the path.
         await viewer.tell("offer", sdp=CANDIDATES.sub("", peer.localDescription.sdp))
         answer = str((await viewer.until(lambda said: said["type"] in ("answer", "error"), CONNECTS_WITHIN_S))["sdp"])
         found = CANDIDATE.search(answer)

@@ -1,4 +1,4 @@
-"""The trials of `launch.py chaos` in which people have a bad line, vanish, are slow or hostile."""
+"""Trials of `launch.py chaos` with people who have a bad connection, vanish, are slow, or are hostile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEAST_FPS, MOST_CONCEALED = 23.0, 0.02
 BAD_FOR_S, GOOD_AGAIN_FOR_S = 15.0, 5.0
 HOSTILE_FOR_S, HOSTILE = 10.0, 4
 EACH_ADDRESS = 5
-"offers from one address, below its allowance"
+"Offers or sockets from one address. It is below the allowance of an address, which is not what is tested here."
 LONG_TEXT = "The ferry to the island leaves at a quarter past seven from the pier behind the market. " * 8
 INPUTS: Final = (
     b"{",
@@ -69,7 +69,7 @@ def trials_of_people() -> list[Trial]:
 
 
 def _on_path(trouble: Trouble, *, is_usable: bool) -> Callable[[Arena], Awaitable[Seen]]:
-    """is_usable: whether it has to be good enough while it is bad."""
+    """Return a trial with this trouble on the path. is_usable: whether media must stay usable during the trouble."""
 
     async def run(arena: Arena) -> Seen:
         draw = random.Random(arena.draw.random())  # noqa: S311 - no secret
@@ -77,7 +77,7 @@ def _on_path(trouble: Trouble, *, is_usable: bool) -> Callable[[Arena], Awaitabl
             await viewer.tell("say", text=LONG_TEXT, mode="echo")
             await viewer.until(lambda said: said["type"] == "turn" and said["state"] == "speaking", 20)
             peer.path.trouble = trouble
-            await peer.received(GOOD_AGAIN_FOR_S)  # until the portal knows of it
+            await peer.received(GOOD_AGAIN_FOR_S)  # not counted: the portal needs this time to notice the trouble
             bad = await peer.received(BAD_FOR_S)
             peer.path.trouble = Trouble()
             await peer.received(GOOD_AGAIN_FOR_S)
@@ -141,7 +141,7 @@ async def _be_silent(arena: Arena) -> Seen:
             )
             try:
                 socket = await opened
-            except (OSError, InvalidHandshake, TimeoutError):  # there is no room for it
+            except (OSError, InvalidHandshake, TimeoutError):  # the portal has no room for this socket
                 return
             opened_s = time.monotonic()
         with suppress(ConnectionClosed):
@@ -167,7 +167,7 @@ async def _be_slow(arena: Arena) -> Seen:
 
 
 async def _be_hostile(arena: Arena) -> Seen:
-    """What they send is drawn from the seed: commands, half commands, noise."""
+    """Send commands, broken commands and noise from several sockets. What is sent is drawn from the seed."""
     until_s, sent = time.monotonic() + HOSTILE_FOR_S, 0
 
     async def rage(number: int, draw: random.Random) -> None:
@@ -192,7 +192,7 @@ async def _be_hostile(arena: Arena) -> Seen:
 
 
 async def _knock_wrongly(arena: Arena, until_s: float) -> None:
-    """Offers that are none, and requests that break off."""
+    """Send malformed offers, and requests that break off in the middle of their body."""
     while time.monotonic() < until_s:
         with suppress(httpx.HTTPError):
             await arena.http.post(f"{arena.portal.url}/offer", content=arena.draw.randbytes(500))

@@ -1,4 +1,4 @@
-"""What a chaos has shown: a row for each trial, and a picture of what bystanders got meanwhile."""
+"""The results of a chaos: a table with a row for each trial, and a picture of what bystanders received."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ["Outcome", "picture_of_chaos", "table_of_outcomes"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one trial held once. held: None where this machine cannot hold it, which `words` explain."""
+    """The outcome of one run of a trial.
+
+    held: None if this machine cannot run the trial; `words` then says why. began_s, ended_s: on time.monotonic().
+    """
 
     name: str
     promise: str
@@ -24,7 +27,7 @@ class Outcome:
 
 
 def table_of_outcomes(outcomes: Iterable[Outcome]) -> str:
-    """As Markdown, in the order in which each trial first came. What did not hold is bold."""
+    """Return a Markdown table, in the order in which trials were first run. What did not hold is bold."""
     rows: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         rows.setdefault(outcome.name, []).append(outcome)
@@ -44,7 +47,7 @@ def _held(times: Sequence[Outcome]) -> str:
 
 
 def picture_of_chaos(looks: Sequence[Look], outcomes: Sequence[Outcome], most_gap_ms: float) -> str:
-    """As SVG: lines over the minutes of the run, and a number where each trial began."""
+    """Return an SVG with lines over the minutes of the run, and a number where each trial began."""
     first_s = looks[0].at_s
     lines = [
         ("longest gap of bystanders, ms", [min(look.longest_gap_ms, 1000.0) for look in looks], most_gap_ms),

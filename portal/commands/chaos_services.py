@@ -1,4 +1,4 @@
-"""A language model and a voice for `launch.py chaos`, in OpenAI's forms, which can be told to say nothing any more."""
+"""A language model and a voice for `launch.py chaos`, with OpenAI's API, that can be stalled."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Services"]
 
 ANSWER = "The ferry leaves at seven."
 VOICE_RATE_HZ = 24_000
-"of OpenAI's speech interface"
+"Sampling rate of OpenAI's speech API."
 
 
 class Services:
-    """Both at `url`. While `stalled` is set, requests are taken and nothing is answered."""
+    """Serves both at `url`. While it is stalled, requests are accepted but not answered."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -33,7 +33,7 @@ class Services:
         self._answering.clear()
 
     def recover(self) -> None:
-        """Whoever still waits is answered."""
+        """Answer again, also the requests that still wait."""
         self._answering.set()
 
     @asynccontextmanager

@@ -1,6 +1,6 @@
-"""Viewers of `launch.py chaos` who vanish: they open sessions, say so by a line, and are killed with their process.
+"""Viewers of `launch.py chaos` who vanish: `python -m portal.commands.chaos_strangers URL COUNT`.
 
-`python -m portal.commands.chaos_strangers URL COUNT`
+They open sessions in this process, which prints READY when all are open, and is then killed.
 """
 
 from __future__ import annotations

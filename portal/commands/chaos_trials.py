@@ -1,4 +1,4 @@
-"""The trials of `launch.py chaos` in which something is killed, the disk takes nothing, or a service is silent."""
+"""Trials of `launch.py chaos` against the machine: kills, a full or read-only disk, clock jumps, silent services."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from portal.commands.portal_process import running_portal
 __all__ = ["MOST_GAP_MS", "SERVICE_TIMEOUT_S", "Seen", "Trial", "trials_of_machines"]
 
 MOST_GAP_MS = 200.0
-"In the sound of people who are not concerned."
+"Longest gap that bystanders may have between two frames."
 STARTS_WITHIN_S = 60.0
 SERVICE_TIMEOUT_S = 4.0
-"The portal of a chaos gives services up after so long."
+"The portal's timeout for the language model and the voice."
 TELLS_WITHIN_S = 3 * SERVICE_TIMEOUT_S
-"One more try and a pause are in it."
+"Time within which a viewer must be told that a service is silent. It allows for a pause and a second try."
 LONGEST_MOMENT_S = 3.0
-"From the beginning of a job until something is killed."
+"Longest time from the start of a job until something is killed. The real time is random."
 STEPS_S = (3600, -7200, 86_400, 0)
-"What the wall clock is off by, one after another."
+"Errors that the wall clock is given, one after another."
 STEP_LASTS_S = 5.0
 ACCEPTED = 202
 FAKETIME = "libfaketimeMT.so.1"
@@ -47,7 +47,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """run: raises NotHere where this machine cannot hold it. breaks_others: what bystanders get is in its own words."""
+    """Something that is done to the portal, and the promise that must hold.
+
+    run: carries it out; raises NotHere if this machine cannot. breaks_others: True if the trial disturbs bystanders by
+    design. Then it judges itself what they receive, and nothing else does.
+    """
 
     name: str
     promise: str
@@ -107,8 +111,8 @@ async def _kill_worker(arena: Arena) -> Seen:
 
 
 async def _not_whole(arena: Arena, job: Message) -> list[str]:
-    """Once nothing is under way any more."""
-    with suppress(TimeoutError):  # what is left then is found below
+    """Wait until no job's work is in progress, and return what is not whole in the data folder."""
+    with suppress(TimeoutError):  # work that is left over is reported below
         await arena.rest()
     jobs = await arena.jobs()
     faults = half_written(arena.data, [job["id"]] if job["state"] == "done" else [], [one["id"] for one in jobs])
@@ -135,7 +139,7 @@ async def _forbid(arena: Arena) -> Seen:
 
 
 async def _without_room(arena: Arena, trouble: Callable[[], AbstractContextManager[None]]) -> Seen:
-    """A job is caught in the middle, another is asked for meanwhile, and a third one afterwards."""
+    """Start the trouble in the middle of a job, order a second job during it, and a third one afterwards."""
     caught_id = str((await arena.order_clip(words=40)).json()["id"])
     await arena.job_when(caught_id, lambda job: job["state"] != "queued")
     await asyncio.sleep(arena.draw.uniform(0, LONGEST_MOMENT_S))
@@ -156,7 +160,10 @@ async def _without_room(arena: Arena, trouble: Callable[[], AbstractContextManag
 
 
 async def _asked_meanwhile(arena: Arena, answer: httpx.Response) -> tuple[bool, str]:
-    """Whether an order was refused plainly, or its job is done or has failed with a reason by now; and which it was."""
+    """Wait for the outcome of an order. Return whether it is acceptable, and the outcome in words.
+
+    A refusal with a reason, a finished job, and a job that failed with a reason are acceptable.
+    """
     if answer.status_code != ACCEPTED:
         return _plainly(answer)
     job = await arena.job_ended(str(answer.json()["id"]))
@@ -171,7 +178,7 @@ async def _job_afterwards(arena: Arena) -> Message:
 
 
 def _plainly(answer: httpx.Response) -> tuple[bool, str]:
-    """Whether a refusal names its reason, and which it was."""
+    """Return whether a refusal names its reason, and its status and code in words."""
     try:
         said = answer.json()
         error = said.get("error", said)
@@ -185,7 +192,7 @@ def _plainly(answer: httpx.Response) -> tuple[bool, str]:
 
 
 async def _step_clock(arena: Arena) -> Seen:
-    """In a portal of its own: time of day is forged by libfaketime, in all its threads."""
+    """Make the wall clock jump. A second portal is used, in all of whose threads libfaketime forges the time of day."""
     library = _faketime()
     if library is None:
         raise NotHere("libfaketime is not installed (apt install faketime)")
@@ -216,7 +223,7 @@ async def _step_clock(arena: Arena) -> Seen:
     gap_ms, usual_ms = (max(look.longest_gap_ms for look in some) for some in (looks, before))
     errors = [error for look in looks for one in look.heard for error in one.errors]
     words = f"longest gap {usual_ms:.0f} ms before the jumps, {gap_ms:.0f} ms over {len(STEPS_S)} of them"
-    # Forging the time makes everything slow, so what that does is no fault of the jumps.
+    # Forging the time slows everything down. So gaps as long as those before the jumps are not caused by the jumps.
     held = gap_ms <= max(MOST_GAP_MS, usual_ms) and not errors
     return Seen(f"{words}{f', {errors[0]}' if errors else ''}", held)
 
@@ -239,7 +246,7 @@ async def _stall_voice(arena: Arena) -> Seen:
 
 
 async def _stalled(arena: Arena, viewer: ChaosViewer, ask: Callable[[], Awaitable[None]]) -> Seen:
-    """Ask while the service is silent, and again when it is not."""
+    """Ask while the service is silent, and again after it has recovered."""
 
     def is_told(said: Message) -> bool:
         return said["type"] in ("error", "notice") and bool(said["message"] and said["hint"])

@@ -1,4 +1,4 @@
-"""One session of `launch.py chaos`, spoken to message by message."""
+"""A viewer of `launch.py chaos`, whose session is driven message by message."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ __all__ = ["ChaosViewer", "Message", "chaos_viewer", "stranger_address"]
 
 OPENS_WITHIN_S = 30.0
 Message = Mapping[str, Any]
-"""What the portal said in JSON."""
+"""A JSON message of the portal."""
 
 
 def stranger_address(number: int) -> str:
-    """An address of a person's own, as a proxy on this machine names it: limits by address are not what is tried."""
+    """Return an address for X-Forwarded-For, another one for each number.
+
+    Strangers need addresses of their own because the limits of one address are not what is tested.
+    """
     return f"198.51.{100 + number // 250}.{1 + number % 250}"
 
 
 class ChaosViewer:
-    """welcome: what the session's hello was answered with."""
+    """A session over a socket. welcome: the portal's answer to its hello."""
 
     def __init__(self, socket: ClientConnection, welcome: Message) -> None:
         self.socket, self.welcome = socket, welcome
@@ -32,7 +35,7 @@ class ChaosViewer:
         await self.socket.send(json.dumps({"type": type_, **fields}))
 
     async def until(self, wanted: Callable[[Message], bool], within_s: float) -> Message:
-        """The first message that is wanted. Raises TimeoutError, ConnectionClosed."""
+        """Return the first wanted JSON message, and drop earlier ones. Raises TimeoutError, ConnectionClosed."""
         async with asyncio.timeout(within_s):
             while True:
                 said = await self.socket.recv()
@@ -44,9 +47,10 @@ class ChaosViewer:
 async def chaos_viewer(
     url: str, number: int = 0, *, most_waiting: int | None = 1024, **hello: object
 ) -> AsyncIterator[ChaosViewer]:
-    """A session that ends with the block. most_waiting: messages that wait to be read here; beyond, none is taken.
+    """Open a session that ends with the block.
 
-    Raises OSError, TimeoutError, RuntimeError: it was not let in.
+    number: see stranger_address(). most_waiting: messages that may wait here unread; beyond that the socket is not read
+    any more. Raises OSError, TimeoutError or RuntimeError if the session is not opened.
     """
     headers = {"X-Forwarded-For": stranger_address(number)}
     async with connect(

@@ -1,11 +1,11 @@
 """`python launch.py test`: everything that CI runs.
 
-Ruff comes first, since it fails fastest. Types, scripts and the tests without a browser run in two lanes at once, each
-a sequence of commands. The tests in browsers come last, with the machine to themselves: they measure how sound and
-picture keep time. Beside two lanes that yielded to them, tests of both kinds missed their deadlines on two slow cores.
-Up to three tests that failed run once more after that (see second_try.py).
+Ruff comes first, since it fails fastest. Types, scripts and the tests without a browser then run in two lanes at the
+same time; each lane is a sequence of commands. The tests in browsers run last and alone, because they measure the
+timing of sound and pictures. When they ran beside two lanes of lower priority, tests of both kinds missed their
+deadlines on two slow cores. Up to three tests that failed then run once more (see second_try.py).
 
-`python launch.py test quick` leaves out whatever takes long, for a person who is editing: two to three minutes.
+`python launch.py test quick` leaves out whatever takes long, for a person who is editing. It takes 2 to 3 minutes.
 """
 
 from __future__ import annotations
@@ -40,57 +40,58 @@ QUICK = "quick"
 NOT_SLOW = ("-m", "not slow")
 QUICK_ONLY = ("-m", "not slow and not thorough")
 BESIDE = ("tests/pipeline", "tests/portal")
-"Folders with a lane of their own. What is neither here nor in a browser is in another."
+"Folders whose tests have a lane of their own. All other tests without a browser are in the other lane."
 OTHER_TESTS = ("tests", "--ignore=tests/browser", *(f"--ignore={folder}" for folder in BESIDE), *NOT_SLOW)
 BESIDE_TESTS = (*BESIDE, *NOT_SLOW)
 BROWSER_TESTS = ("tests/browser", *NOT_SLOW)
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"In lanes without a browser: libraries that use all cores would only wait for each other there."
+"Set in lanes without a browser. The lanes share the cores, so threads of numeric libraries would only wait there."
 TEST_TIMEOUT_S = 300
-"No single test may take so long: one that hangs shows where."
+"Limit for a single test. A test that hangs is ended, and its stack shows where it hung."
 
 
 class Module(Protocol):
-    """Runs `python -m ...` in the project's folder with extra environment variables, returns its exit status."""
+    """Runs `python -m ...` in the project's folder with extra environment variables. Returns its exit status."""
 
     def __call__(self, arguments: Sequence[str], extra: Mapping[str, str], output: IO[bytes] | None = None, /) -> int:
-        """What it says goes to `output`; without that, where ours goes."""
+        """Run the module. Its output goes to `output`, or if that is None, to where ours goes."""
 
 
 def run_module(arguments: Sequence[str], extra: Mapping[str, str], output: IO[bytes] | None = None, /) -> int:
-    """The real Module."""
+    """Run a module in a child process. This is the implementation of Module outside tests."""
     command, environment = [sys.executable, "-m", *arguments], {**os.environ, **extra}
-    # The tests start hundreds of processes. Without bytecode each compiles what it imports: 8 s of a portal's 25.
+    # The tests start hundreds of processes. Without bytecode files each would compile what it imports. For a portal
+    # that is 8 of the 25 s that it takes to start.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.run(command, cwd=ROOT, env=environment, check=False, stdout=output, stderr=output).returncode
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Commands that run one after another, beside other lanes."""
+    """Commands that run one after another, at the same time as other lanes."""
 
     commands: Mapping[str, Sequence[str]]
-    "what a command is called when it has failed -> arguments of `python -m`"
+    "Name of each command, as shown when it fails -> arguments of `python -m`."
     extra: Mapping[str, str]
-    "environment variables"
+    "Additional environment variables."
 
     def failures(self, run: Module, output: IO[bytes] | None = None) -> dict[str, int]:
-        """Run all of them, whatever fails; returns the names of those that failed, with their exit status."""
+        """Run all commands, even if some fail. Return the names of those that failed, with their exit status."""
         statuses = {name: run(command, self.extra, output) for name, command in self.commands.items()}
         return {name: status for name, status in statuses.items() if status != 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """One in which pages are tested."""
+    """A browser in which pages are tested."""
 
     name: str
     variable: str
-    "environment variable that names another one than find() would"
+    "Environment variable by which a person names a browser, instead of the one that find() finds."
     find: Callable[[], Path | None]
     install: Callable[[Callable[[str], None]], Path | None]
     is_due: Callable[[], bool]
-    "whether it is a fault, in CI, if it cannot be had"
+    "Whether CI fails if this browser cannot be found or installed."
     remedy: str
 
 
@@ -110,11 +111,11 @@ def run_checks(
     run: Module = run_module,
     browsers: Sequence[Browser] = BROWSERS,
 ) -> int:
-    """Lint, types and tests; with arguments, pytest alone with these. Returns the exit status.
+    """Run lint, types and tests. With arguments, run only pytest with these. Return the exit status.
 
-    If the first argument is `quick`: lint, types and the tests that are neither slow nor thorough, without a browser;
-    pytest gets the other arguments as well. Everything runs even if something failed before. The last line says what
-    has failed.
+    If the first argument is `quick`, run lint, types, and the tests that are neither slow nor thorough, without a
+    browser; pytest then gets the other arguments as well. Everything runs even if something failed before. The last
+    line names what failed.
     """
     if pytest_arguments and pytest_arguments[0] == QUICK:
         more = (*QUICK_ONLY, *pytest_arguments[1:])
@@ -122,7 +123,7 @@ def run_checks(
     if pytest_arguments:
         return run(_pytest(pytest_arguments), _had(browsers, say))
     with ThreadPoolExecutor(1) as pool, failed_tests() as remembered:
-        coming = pool.submit(_had, browsers, say)  # apt-get takes a minute, mostly of waiting
+        coming = pool.submit(_had, browsers, say)  # in the background: apt-get takes a minute and mostly waits
 
         def in_browsers() -> Lane:
             name = "tests in browsers"
@@ -142,7 +143,7 @@ def _pass_alone(
     run: Module,
     say: Callable[[str], None],
 ) -> bool:
-    """Whether nothing failed but a few tests that pass when they run once more. They are named last."""
+    """Run failed tests once more, if they are few. Return whether everything has passed then, and name those tests."""
     if set(failed.values()) != {TESTS_FAILED}:
         return False
     tests = remembered.to_repeat(failed)
@@ -157,7 +158,7 @@ def _pass_alone(
 
 
 def _had(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, str]:
-    """Find browsers or install them: as environment variables. Of each that cannot be had that is said."""
+    """Find or install browsers, and return the environment variables that name them. Report those that are missing."""
     extra = {}
     for browser in browsers:
         path = browser.find() or browser.install(say)
@@ -171,9 +172,9 @@ def _had(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, s
 def _computing(
     checks: Sequence[Sequence[str]], more: Sequence[str] = (), remembered: FailedTests | None = None
 ) -> tuple[Lane, Lane]:
-    """The lanes without a browser. The tests of the second take less time, so the static checks are there.
+    """Return the two lanes without a browser. The second has the static checks, because its tests take less time.
 
-    more: further arguments of pytest. Of two `-m` the later one counts.
+    more: further arguments of pytest. If `-m` is given twice, pytest uses the later one.
     """
     named = {" ".join(check): check for check in checks}
     beside, others = "tests of pipeline and portal", "other tests without a browser"
@@ -187,12 +188,10 @@ def _computing(
 def _run_all(
     lanes: Sequence[Lane], say: Callable[[str], None], run: Module, last: Callable[[], Lane] | None = None
 ) -> dict[str, int]:
-    """Ruff, then the lanes at once, then the last one alone, which is made only then.
+    """Run Ruff, then all lanes at the same time, then the last lane alone. Return what failed, with its exit status.
 
-    Returns what failed, with its exit status.
-
-    What the first lane says is seen at once. What another says is kept until all have ended, so that their words do not
-    mix.
+    last: makes the last lane; it is called only after the others have ended. The output of the first lane is shown at
+    once. The output of the others is shown when all have ended, so that their lines do not mix.
     """
     failed: dict[str, int] = {}
     for check in FIRST_CHECKS:

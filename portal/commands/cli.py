@@ -1,6 +1,6 @@
 """The command line: `python launch.py [command] [options]`. Options are made from the fields of Settings.
 
-Each command is a short function that imports its owner when it is called: `--help` needs none of them.
+Each command is a short function that imports what it needs when it is called, so that `--help` imports none of it.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ __all__ = ["COMMANDS", "build_parser", "main", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: `run` gets what argparse found and the settings, and returns the exit status."""
+    """One command. `run` takes the parsed arguments and the settings, and returns the exit status."""
 
     name: str
     help: str
     run: Callable[[argparse.Namespace, Settings], int]
     configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None
     keeps: bool = False
-    "True: writes into the data folder"
+    "True: the command writes into the data folder, so it is checked first whether that is possible."
     passes_on: bool = False
-    "True: takes no settings, hands its arguments on as they are (`arguments.rest`)"
+    "True: the command takes no settings. It gets its arguments as they are (`arguments.rest`)."
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command line, return the exit status."""
+    """Run a command line and return the exit status."""
     parser = build_parser()
     given = list(arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run() -> int:
-    """The command `vivavoce` of an installation by pip."""
+    """Run the command `vivavoce`, which an installation by pip provides."""
     return main(sys.argv[1:])
 
 
@@ -120,7 +120,7 @@ def _worker(_parsed: argparse.Namespace, settings: Settings) -> int:
     from portal.worker.recipes import recipes
     from portal.worker.runner import run_worker
 
-    # As Ctrl-C does: others need not find out by its silence that it has ended.
+    # SIGTERM ends the worker in order, like Ctrl-C. Otherwise others would learn only by its silence that it has ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return run_worker(settings, recipes(), is_one_of_many=True)
 
@@ -174,7 +174,7 @@ def _stream(parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def _library(settings: Settings) -> AvatarLibrary:
-    """The library of this command, without what commands left behind that were killed."""
+    """Return the library, after removing what earlier, killed commands left half-made."""
     from portal.storage import Storage
 
     library = Storage.of(settings).library
@@ -183,7 +183,7 @@ def _library(settings: Settings) -> AvatarLibrary:
 
 
 def _avatar_to_show(settings: Settings) -> AvatarBundle:
-    """The avatar asked for, or the first of our own characters; ours are made if they are not there yet."""
+    """Return the chosen avatar, or the first of our own characters. Our own are made if they do not exist yet."""
     from avatars.library import presets
     from avatars.prepare import prepare_preset
 
@@ -213,7 +213,7 @@ def _prepare(parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check_for(backend: str, found: Path | AvatarBundle, chosen: Mapping[str, object], settings: Settings) -> None:
-    """What cannot be prepared is refused before anything is made."""
+    """Refuse what cannot be prepared, before anything is made."""
     from portal.intake.submissions import chosen_parameters
     from portal.making.avatar_parts import check_preparable, check_upload_preparable
 
@@ -254,7 +254,7 @@ def _prepared(path: Path, parsed: argparse.Namespace, library: AvatarLibrary) ->
 
 
 def _words_of(bundle: AvatarBundle, took_s: float) -> list[str]:
-    """What was made, what was seen in the upload, and what makes it a worse avatar."""
+    """Return lines about the new avatar, about what was seen in the upload, and about what lowers its quality."""
     from portal.ui.text import DESK_TEXTS
 
     report = bundle.manifest["report"]
@@ -330,14 +330,14 @@ def _soak(parsed: argparse.Namespace, _settings: Settings) -> int:
 def _chaos(parsed: argparse.Namespace, _settings: Settings) -> int:
     from portal.commands.chaos import Chaos, chaos
 
-    # Whoever ends it leaves no portal running and no disk mounted.
+    # SIGTERM acts like Ctrl-C, so that no portal stays running and no disk stays mounted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run = Chaos(parsed.minutes, parsed.seed, parsed.out, parsed.viewers, parsed.only)
     return chaos(run, settings_given(parsed), lambda text: print(text, flush=True))
 
 
 def _setup(_parsed: argparse.Namespace, _settings: Settings) -> int:
-    """launch.py has installed everything before it calls this."""
+    """Do nothing: launch.py has already installed everything before it calls this."""
     return 0
 
 
@@ -353,7 +353,7 @@ def _marks(parsed: argparse.Namespace, settings: Settings) -> int:
 
     try:
         mark = sound_mark(settings.weights_folder)
-    except NotMarked:  # the other marks are told all the same
+    except NotMarked:  # no program for the sound's mark is installed; the other marks are still reported
         mark = None
     for line in marks_of(parsed.clip, mark):
         print(line)

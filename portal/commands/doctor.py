@@ -1,6 +1,6 @@
 """`python launch.py doctor`: what works on this machine, what is missing, and the remedy, in plain words.
 
-Each check is a function from the settings to one Finding. None changes anything.
+Each check is a function that takes the settings and returns a Finding. No check changes anything.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ STORE_ALONE = "Without --database-url each portal knows its own jobs only: set i
 LOW_DISK_BYTES = 2_000_000_000
 NAME_COLUMNS = 14
 NEEDS_A_VIEWER = ("transport",)
-"Kinds of which none can be built before there is somebody to be connected."
+"Kinds of backend that cannot be built without a viewer to connect to."
 PACKAGES_OF_NO_BACKEND = ("torch",)
-"What other networks of the manifest need; today this is the face parser."
+"Packages for networks in the manifest that belong to no backend. Today that is the face parser."
 SOON = timedelta(days=30)
-"Before a certificate expires."
+"How long before a certificate expires the doctor warns."
 TORCH_TIMEOUT_S = 120.0
 TORCH_PROBE = """
 import json, torch
 cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 print(json.dumps({"version": torch.__version__, "cuda": cuda, "mps": torch.backends.mps.is_available()}))
 """
-"Run in a process of its own: a torch that does not fit its driver may end the one that imports it."
+"Runs in a process of its own, because a torch that does not fit its driver may crash the process that imports it."
 
 
 def report(settings: Settings, say: Callable[[str], None], checks: Sequence[Check] | None = None) -> int:
-    """Run the checks and say what they find. Exit status 1 if one is bad."""
+    """Run the checks and report their findings. Return the exit status, which is 1 if a finding is bad."""
     findings = []
     for check in CHECKS if checks is None else checks:
         finding = check(settings)
@@ -124,7 +124,7 @@ def check_opencv(_settings: Settings) -> Finding:
 
 
 def check_backends(settings: Settings) -> Finding:
-    """Every registered backend is built, which is cheap and says what it lacks."""
+    """Build every registered backend. That is cheap, and its error says what is missing."""
     options = backend_options(settings)
     chosen = {("llm", settings.llm), ("tts", settings.tts), ("lipsync", settings.lipsync)}
     working: list[str] = []
@@ -133,7 +133,7 @@ def check_backends(settings: Settings) -> Finding:
     rows = (row for kind in registry.kinds() if kind not in (*NEEDS_A_VIEWER, *KINDS) for row in registry.rows(kind))
     for row in rows:
         if row.weights:
-            continue  # its weights have a line of their own
+            continue  # check_neural_backend() reports backends with weights
         key = (row.kind, row.name)
         try:
             registry.create(*key, **options.get(key, {}))
@@ -146,7 +146,7 @@ def check_backends(settings: Settings) -> Finding:
 
 
 def check_ears(settings: Settings) -> Finding:
-    """Whether viewers can speak; bad only for a recogniser that was chosen."""
+    """Check whether viewers can speak. Bad only if a recogniser was chosen and cannot be used."""
     try:
         names = chosen_names(hearing_choice(settings), backend_options(settings))
     except BackendUnavailable as error:
@@ -158,7 +158,7 @@ def check_ears(settings: Settings) -> Finding:
 
 
 def check_camera(_settings: Settings) -> Finding:
-    """For `launch.py stream --to camera`; nobody needs it otherwise."""
+    """Check the virtual camera, which only `launch.py stream --to camera` needs."""
     lack = camera_lacks()
     if lack is not None:
         return Finding("Camera", State.OK, f"not set up: {lack.reason}", f"For a virtual camera: {lack.hint}")
@@ -167,7 +167,7 @@ def check_camera(_settings: Settings) -> Finding:
 
 
 def check_outside(_settings: Settings) -> Finding:
-    """What other packages bring by entry points: a broken one leaves only itself out."""
+    """Check the backends that other packages add by entry points. A broken one leaves out only itself."""
     found = [f"{row.kind} {row.name}" for row in registry.outside_rows()]
     refused = registry.refusals()
     detail = f"backends: {', '.join(found)}" if found else "no further backends"
@@ -179,7 +179,7 @@ def check_outside(_settings: Settings) -> Finding:
 
 
 def check_faces(_settings: Settings) -> Finding:
-    """It is loaded, for its shared library needs others of the system."""
+    """Check the face finder by loading it, because its shared library needs system libraries."""
     try:
         installed = version("mediapipe")
         MediaPipeFaceAnalyzer(tracking=False).close()
@@ -192,7 +192,7 @@ def check_faces(_settings: Settings) -> Finding:
 
 
 def check_torch(_settings: Settings) -> Finding:
-    """Version and devices, without importing it here."""
+    """Check torch's version and devices, without importing it into this process."""
     if importlib.util.find_spec("torch") is None:
         remedy = "Only for neural backends: `python launch.py fetch NAME` installs it."
         return Finding("torch", State.OK, "not installed; the embedded backends need none", remedy)
@@ -219,9 +219,9 @@ def check_torch(_settings: Settings) -> Finding:
 
 
 def check_neural_backend(settings: Settings, backend: str) -> Finding:
-    """Ready, or what is missing; bad only for the backend that was chosen.
+    """Check whether a network is ready, or what it lacks. Bad only for the backend that was chosen.
 
-    `backend`: what the manifest of weights has under that name; not all of it is a backend (the face parser).
+    backend: a name in the manifest of weights. Not all of these are backends (the face parser is none).
     """
     rows = (row for kind in registry.kinds() for row in registry.rows(kind) if row.weights == backend)
     needed = dict.fromkeys(name for row in rows for name in row.packages) or PACKAGES_OF_NO_BACKEND
@@ -273,7 +273,7 @@ def check_disk(settings: Settings) -> Finding:
 def check_avatars(settings: Settings) -> Finding:
     folder = settings.data_dir / "avatars"
     made = {path.parent.name for path in folder.glob("[!.]*/manifest.json")}
-    if settings.store_url:  # how many there are only the store knows
+    if settings.store_url:  # only the store knows how many there are
         return Finding("Avatars", State.OK, f"in the store; copies of {len(made)} are here")
     if settings.avatar and settings.avatar not in made | {preset.id for preset in presets()}:
         detail = f"there is no avatar '{settings.avatar}'"
@@ -282,7 +282,7 @@ def check_avatars(settings: Settings) -> Finding:
 
 
 def check_store(settings: Settings) -> Finding:
-    """Whether the store that several machines share can be read and written, by a trial."""
+    """Check whether the shared store can be read and written, by trying it."""
     store = store_of(settings)
     if store is None:
         return Finding("Store", State.OK, "none: avatars and clips are in the data folder")
@@ -302,7 +302,7 @@ def check_worker(settings: Settings) -> Finding:
 
 
 def check_signature(settings: Settings) -> Finding:
-    """Whether clips can be signed, by a trial."""
+    """Check whether clips can be signed, by trying it."""
     signer = clip_signer(settings)
     if signer is None:
         return Finding("Signature", State.OK, "clips and recordings are not signed", "To sign them: --c2pa")
@@ -312,7 +312,8 @@ def check_signature(settings: Settings) -> Finding:
     is_local = settings.c2pa_certificate is None and settings.c2pa_key is None
     now = datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="vivavoce-") as made:
-        if is_local and not (settings.data_dir / C2PA_FOLDER).is_dir():  # it is made when it is needed
+        # The portal makes its own certificate when it first needs one. A check must not, so it tries a temporary one.
+        if is_local and not (settings.data_dir / C2PA_FOLDER).is_dir():
             signer = ClipSigner(lambda: local_certificate(Path(made) / C2PA_FOLDER, now))
         try:
             expires = signer.check()

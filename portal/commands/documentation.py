@@ -1,6 +1,6 @@
-"""`python launch.py docs [FOLDER]`: a website of docs/ and docs/zh, made by Sphinx. Each warning is a failure.
+"""`python launch.py docs [FOLDER]`: makes a website of docs/ and docs/zh with Sphinx. Every warning is an error.
 
-`docs/site/conf.py` says how it is made.
+`docs/site/conf.py` configures it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from portal.commands.checks import ROOT, Module, run_module
 __all__ = ["build_site"]
 
 LANGUAGES = (("docs", ".", ()), ("docs/zh", "zh", ("-t", "zh")))
-"Of each language: its documents, where they go below the folder of the site, and what tells conf.py which one it is."
+"For each language: its documents, their place below the site's folder, and the options that tell conf.py the language."
 STRICT = ("--fail-on-warning", "--keep-going", "--quiet")
 
 
 def build_site(folder: Path, say: Callable[[str], None], *, run: Module = run_module, root: Path = ROOT) -> int:
-    """Make the site in a folder. Returns the exit status: 0 if Sphinx had nothing to complain about.
+    """Make the site in a folder. Return the exit status, which is 0 if Sphinx gave no warning.
 
-    root: where `docs` is.
+    root: the folder that contains `docs`.
     """
     for source, place, more in LANGUAGES:
         with tempfile.TemporaryDirectory(prefix="vivavoce-docs-") as parsed:

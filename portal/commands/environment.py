@@ -1,4 +1,4 @@
-"""What the machine offers besides Python packages: browsers for tests, system packages, a working OpenCV."""
+"""Finds and installs what Python packages do not bring: browsers for tests, and system packages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = [
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FIREFOX_NAMES = ("firefox-esr", "firefox")
 FIREFOX_PACKAGES = ("firefox-esr", "pulseaudio")
-"Firefox plays no sound at all where there is no device; PulseAudio has one that leads nowhere."
+"Firefox plays no sound at all on a machine without a sound device. PulseAudio provides a device that is a dummy."
 
 Run = Callable[[Sequence[str]], int]
-"Runs a command with its output on ours, returns its exit status."
+"Runs a command, with its output going where ours goes, and returns its exit status."
 
 
 def run_command(command: Sequence[str]) -> int:
-    """The real Run; 127 when there is no such program."""
+    """Run a command. This is the implementation of Run outside tests. Returns 127 if there is no such program."""
     try:
         return subprocess.run(command, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}).returncode
     except FileNotFoundError:
@@ -39,7 +39,7 @@ def run_command(command: Sequence[str]) -> int:
 
 
 def find_chromium() -> Path | None:
-    """A Chromium or Chrome that starts: $CHROMIUM, one on PATH, or Playwright's own."""
+    """Return a Chromium or Chrome that starts: $CHROMIUM, one on PATH, or Playwright's own. None if there is none."""
     found = _find("CHROMIUM", CHROMIUM_NAMES)
     if found or os.environ.get("CHROMIUM"):
         return found
@@ -48,38 +48,41 @@ def find_chromium() -> Path | None:
 
 
 def install_chromium(say: Callable[[str], None], run: Run = run_command) -> Path | None:
-    """Get a Chromium: by apt where we may, else by Playwright. None if neither works; `say` is told what is done."""
+    """Install a Chromium, by apt if we have the rights, else by Playwright. Return None if neither works.
+
+    say: told what is being done.
+    """
     prefix = root_prefix(run)
     if _apt_install("Chromium", ("chromium",), say, run):
         found = find_chromium()
         if found:
             return found
     say("Asking Playwright for its Chromium.")
-    # With the libraries it links to where we may install them: a bare machine lacks most.
+    # A bare machine lacks most of the libraries that Chromium links to. Install them as well if we have the rights.
     dependencies = ["--with-deps"] if prefix is not None and sys.platform == "linux" else []
     run([sys.executable, "-m", "playwright", "install", *dependencies, "chromium"])
     return find_chromium()
 
 
 def find_firefox() -> Path | None:
-    """A Firefox that starts ($FIREFOX, or one on PATH), where there is a PulseAudio to give it a speaker."""
+    """Return a Firefox that starts: $FIREFOX, or one on PATH. None without PulseAudio, which gives it a speaker."""
     return _find("FIREFOX", FIREFOX_NAMES) if shutil.which("pulseaudio") else None
 
 
 def install_firefox(say: Callable[[str], None], run: Run = run_command) -> Path | None:
-    """Get a Firefox, and a speaker for it, by apt where we may. None if that does not work."""
+    """Install a Firefox, and PulseAudio for it, by apt if we have the rights. Return None if that does not work."""
     return find_firefox() if _apt_install("Firefox", FIREFOX_PACKAGES, say, run) else None
 
 
 def apt_offers_firefox(run: Run = run_command) -> bool:
-    """Whether apt could give a Firefox here, so that its absence is a fault: Debian has one, others may not."""
+    """Return whether apt could install a Firefox here, so that its absence is a fault. Some distributions have none."""
     if not shutil.which("apt-cache") or root_prefix(run) is None:
         return False
     return run(["apt-cache", "show", "--quiet=2", *FIREFOX_PACKAGES]) == 0
 
 
 def root_prefix(run: Run = run_command) -> list[str] | None:
-    """What to put before a command that needs root: nothing as root, sudo where it asks nothing, else None."""
+    """Return the prefix of a command that needs root: nothing for root, sudo if it needs no password, else None."""
     if sys.platform == "win32":
         return None
     if os.geteuid() == 0:
@@ -88,7 +91,7 @@ def root_prefix(run: Run = run_command) -> list[str] | None:
 
 
 def _apt_install(what: str, packages: Sequence[str], say: Callable[[str], None], run: Run) -> bool:
-    """Whether apt-get has installed the packages; False, and nothing said, where it may not."""
+    """Install packages by apt-get. Return whether that worked; False, without a word, if we do not have the rights."""
     prefix = root_prefix(run)
     if not shutil.which("apt-get") or prefix is None:
         return False
@@ -101,7 +104,10 @@ def _apt_install(what: str, packages: Sequence[str], say: Callable[[str], None],
 
 
 def _find(variable: str, names: Sequence[str]) -> Path | None:
-    """The browser that the environment names, which is not replaced in silence; else the first on PATH that starts."""
+    """Return the browser that the environment names, or else the first on PATH that starts. None if there is none.
+
+    If the one that the environment names does not start, no other is used in its place, so that the mistake is seen.
+    """
     named = os.environ.get(variable)
     for path in [named] if named else map(shutil.which, names):
         if path and _starts(path):
@@ -110,7 +116,7 @@ def _find(variable: str, names: Sequence[str]) -> Path | None:
 
 
 def _starts(path: str) -> bool:
-    """Some distributions ship a script of that name that only says where to get the browser."""
+    """Return whether a browser starts. Some distributions ship a script of its name that only says where to get it."""
     try:
         return subprocess.run([path, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,7 @@
-"""`python launch.py fetch NAME...`: brings weights of neural backends, and extras: voices, ears, c2pa, camera, ray."""
+"""`python launch.py fetch NAME...`: downloads the weights of neural backends, and checks extras after their install.
+
+Extras are packages that launch.py has installed by then: voices, ears, c2pa, camera, store, ray.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,14 @@ __all__ = ["Fetching", "ProgressLine", "fetch", "names_to_fetch"]
 
 EVERYTHING = "all"
 EXTRAS = frozenset(row.name for row in registry.rows("tts") if row.packages)
-"Voices whose packages launch.py installs, after it has said their terms."
+"Voices whose packages launch.py installs after it has shown their terms."
 EARS = "ears"
-"What listens to viewers who speak; launch.py installs its packages, too."
+"Name of the packages that listen to viewers. launch.py installs these, too."
 C2PA, RAY, STORE = "c2pa", "ray", "store"
-"What signs clips; launch.py installs its package."
+"Names of the packages that sign clips, run Ray, and reach an S3-compatible store. launch.py installs these, too."
 LOCK_FILE = ".fetch.lock"
 SECONDS_BETWEEN = 0.2
-"A terminal is written to this often."
+"Least time between two updates of the progress line on a terminal."
 CHECKED = {
     "checksum": "its checksum agrees",
     "size": "no checksum is published, its size agrees",
@@ -44,7 +47,7 @@ PUT_IT = {"en": "Put it at", "zh": "并保存为"}
 
 
 def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int:
-    """The command: reports on standard output, returns the exit status.
+    """Run the command. Reports on standard output and returns the exit status.
 
     Raises UnknownBackend, DownloadFailed, FolderNotWritable, DiskFull.
     """
@@ -71,10 +74,7 @@ def fetch(names: Sequence[str], folder: Path, environ: Mapping[str, str]) -> int
 
 
 def _look_at(name: str, say: Callable[[str], None]) -> int:
-    """Whether what was asked for can be used now that launch.py has installed its packages.
-
-    Gives the exit status.
-    """
+    """Check whether an extra can be used, now that launch.py has installed its packages. Return the exit status."""
     if name == C2PA:
         is_there = importlib.util.find_spec("c2pa") is not None
         say("Clips and recordings can be signed: --c2pa" if is_there else "The package c2pa-python is missing.")
@@ -112,7 +112,7 @@ def _language(environ: Mapping[str, str]) -> str:
 
 
 def names_to_fetch(names: Sequence[str], backends: Sequence[str]) -> list[str]:
-    """What was asked for, each backend once.
+    """Return the backends that the names stand for, each once. A name may be a family of backends, or "all".
 
     Raises UnknownBackend.
     """
@@ -131,7 +131,7 @@ def names_to_fetch(names: Sequence[str], backends: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """What a fetch works with."""
+    """Fetches the weights of backends and compares existing files with the published ones."""
 
     weights: WeightsFolder
     fetcher: Fetcher
@@ -139,12 +139,13 @@ class Fetching:
     show: ProgressLine
     environ: Mapping[str, str]
     language: str = "en"
-    "of licences and of where to get a file by hand: en or zh"
+    "Language of licences and of instructions for files that a person must get: en or zh."
 
     def run(self, names: Sequence[str]) -> int:
-        """Bring what is missing, check what is there. Exit status 1 if anything is not as it was published.
+        """Fetch missing files and check existing ones. Return the exit status.
 
-        A file that cannot be had does not keep the others from being fetched; a network that is down does.
+        The status is 1 if a file could not be fetched or differs from the published one. One file that cannot be
+        fetched does not stop the others, but an unreachable network does.
 
         Raises UnknownBackend, DownloadFailed, FolderNotWritable, DiskFull.
         """
@@ -155,7 +156,7 @@ class Fetching:
         for words in dict.fromkeys(getattr(part.licence, self.language) for part in parts):
             self.say(f"  Licence: {words}")
         absent = [file for part in parts for file in self.weights.to_fetch(part)]
-        if absent:  # first, because looking through what is there takes minutes
+        if absent:  # checked first, because comparing the existing files takes minutes
             _check_room(absent, folder)
             require_writable(folder, "weights folder", "Give this user the right to, or name another: --weights DIR.")
         with _only_one(folder) if absent else nullcontext():
@@ -168,7 +169,10 @@ class Fetching:
         return 1 if problems else 0
 
     def _differences(self, parts: Sequence[Part]) -> Iterator[WeightsDamaged]:
-        """Compare what is there with what was published, as far as that is known; nothing is touched."""
+        """Yield an error for each existing file that differs from the published one. No file is changed.
+
+        Files are compared by size and checksum, as far as these are known.
+        """
         for part in parts:
             located = self.weights.locate(part)
             if located is None:
@@ -183,7 +187,10 @@ class Fetching:
                     )
 
     def _fetch_all(self, files: Sequence[WeightFile]) -> Iterator[WeightsError]:
-        """Gives what could not be had."""
+        """Fetch the files, and yield an error for each one that failed. Stop if the network is unreachable.
+
+        Files that only a person can get come first, so that they are reported even then.
+        """
         for file in sorted(files, key=lambda file: not file.by_hand):
             try:
                 self._fetch_one(file)
@@ -193,7 +200,7 @@ class Fetching:
                     return
 
     def _fetch_one(self, file: WeightFile) -> None:
-        """Raises WeightsMissing for a file that only a person can get, DownloadFailed."""
+        """Fetch one file. Raises WeightsMissing if only a person can get it, and DownloadFailed."""
         download = download_of(file, self.weights.path, self.environ)
         if file.by_hand:
             raise WeightsMissing(
@@ -216,7 +223,7 @@ def _difference(path: Path, file: WeightFile) -> str:
 
 
 def _check_room(absent: Sequence[WeightFile], folder: Path) -> None:
-    """Raises DownloadFailed if what is to come, as far as its size is known, does not fit on the disk."""
+    """Raise DownloadFailed if the missing files, as far as their sizes are known, do not fit on the disk."""
     parts = [folder / f"{file.path}.part" for file in absent if file.size_bytes]
     needed = sum(file.size_bytes or 0 for file in absent) - sum(part.stat().st_size for part in parts if part.exists())
     existing = next(path for path in (folder, *folder.parents) if path.exists())
@@ -230,7 +237,7 @@ def _check_room(absent: Sequence[WeightFile], folder: Path) -> None:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Two that write into the same parts would spoil each other's work. Raises DownloadFailed."""
+    """Lock the folder, because two fetches would write into the same partial files. Raises DownloadFailed."""
     lock = FileLock(folder / LOCK_FILE, blocking=False)
     try:
         lock.acquire()
@@ -253,7 +260,7 @@ def _size_text(size_bytes: float) -> str:
 
 
 class ProgressLine:
-    """How far a download is: one line that changes on a terminal, a line every tenth elsewhere."""
+    """Shows the progress of a download: one changing line on a terminal, or else a line for every 10 %."""
 
     def __init__(self, write: Callable[[str], object], terminal: bool, clock: Callable[[], float]) -> None:
         self._write = write
@@ -264,7 +271,7 @@ class ProgressLine:
     def begin(self, name: str) -> None:
         self._name = name
         self._started: tuple[float, int] | None = None
-        "when the first byte of this run came, and how many there were before it"
+        "When the first bytes of this run came, and how many there were by then. None: nothing has come yet."
         self._shown_tenths = 0
         self._shown_s = 0.0
 

@@ -1,4 +1,4 @@
-"""What a check of the doctor finds."""
+"""The result of one of the doctor's checks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Check", "Finding", "State"]
 class State(enum.StrEnum):
     OK = "ok"
     WARN = "warn"
-    "works, with something left out"
+    "The portal works, but something is left out."
     BAD = "bad"
-    "the portal cannot do its main job"
+    "The portal cannot do its main job."
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found."""
+    """The result of one check. detail: what was found. remedy: what to do about it, if anything."""
 
     name: str
     state: State

@@ -1,4 +1,4 @@
-"""The table of all backends in docs/backends.md: `python -m portal.commands.listing [zh]` writes it."""
+"""Makes the table of all backends in docs/backends.md. `python -m portal.commands.listing [zh]` prints it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Language = Literal["en", "zh"]
 
 
 class _Words(NamedTuple):
-    """What the table says in a language, with places for what a row needs."""
+    """The words of the table in one language. Some are templates to be filled from a row."""
 
     head: str
     nothing: str
@@ -56,13 +56,13 @@ _WORDS: dict[Language, _Words] = {
 
 
 def backends_table(rows: Iterable[BackendRow], language: Language = "en") -> str:
-    """The rows as Markdown."""
+    """Return the rows as a Markdown table."""
     words = _WORDS[language]
     return "\n".join((words.head, "|---|---|---|---|---|", *(_line(row, language) for row in rows)))
 
 
 def own_rows() -> Iterator[BackendRow]:
-    """The rows that come with the program: documents tell of these only."""
+    """Return the rows that come with the program. The documents describe only these."""
     return (row for rows in registry.BACKENDS.values() for row in rows.values())
 
 

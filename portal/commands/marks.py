@@ -1,4 +1,4 @@
-"""`python launch.py marks CLIP`: which marks a clip carries that programs can read."""
+"""`python launch.py marks CLIP`: reports the machine-readable marks of a clip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ __all__ = ["marks_of"]
 
 
 def marks_of(clip: Path, mark: SoundMark | None) -> Iterator[str]:
-    """A line for each. mark: what finds the mark in the sound, where it is installed. Raises BadMedia."""
+    """Yield one line for each kind of mark. mark: finds the mark in the sound; None if it is not installed.
+
+    Raises BadMedia.
+    """
     try:
         with av.open(str(clip)) as file:
             told = dict(file.metadata)

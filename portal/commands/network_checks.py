@@ -1,6 +1,6 @@
-"""Checks of the doctor: what the portal reaches over the network, and whether others can reach it.
+"""Checks of the doctor: what the portal can reach over the network, and whether others can reach the portal.
 
-Each is a function from the settings to one Finding. None changes anything.
+Each check is a function that takes the settings and returns a Finding. No check changes anything.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ __all__ = [
 ]
 
 SPARE_UDP_PORTS = 100
-"For watchers, and for offers that nobody goes on with: each holds a port for 15 s. One address held 24 at a time."
+"""UDP ports beyond one for each viewer: for watchers, and for offers that are never connected. Such an offer holds a
+port for 15 s, and one address was seen to hold 24 ports that way."""
 
 EDGE_HOST = "speech.platform.bing.com"
 CONNECT_TIMEOUT_S = 3.0
 PROBE_LIFETIME_S = 600
-"""For which a company lends TURN servers to the doctor."""
+"""How long the credentials are valid that the doctor asks of a company's TURN service."""
 
 
 def check_database(settings: Settings) -> Finding:
@@ -89,7 +90,7 @@ def check_language_model(settings: Settings) -> Finding:
 
 
 def check_webrtc(settings: Settings) -> Finding:
-    """Which UDP ports and addresses viewers are offered, and whether there are ports enough."""
+    """Report the UDP ports and addresses that viewers are offered, and check whether there are enough ports."""
     if settings.transport == "websocket":
         return Finding("WebRTC", State.OK, "off: pictures and sound come over the WebSocket")
     where = "at this machine's own addresses"
@@ -112,7 +113,7 @@ def check_webrtc(settings: Settings) -> Finding:
 
 
 def check_turn(settings: Settings) -> Finding:
-    """Has each TURN server lend a relay, with the credentials that a viewer would get now."""
+    """Ask each TURN server for a relay, with the credentials that a viewer would get now."""
     lender = settings.turn_lender()
     if not settings.turn_urls and lender is None:
         detail = "none set: viewers behind strict firewalls get the WebSocket instead of WebRTC"
@@ -136,7 +137,7 @@ def check_turn(settings: Settings) -> Finding:
 
 
 async def _lent_by(lender: TurnService) -> tuple[IceServer, ...]:
-    """Raises TurnServiceError."""
+    """Return the TURN servers that a company lends. Raises TurnServiceError."""
     try:
         return (await lender.lend(PROBE_LIFETIME_S)).servers
     finally:
@@ -144,14 +145,14 @@ async def _lent_by(lender: TurnService) -> tuple[IceServer, ...]:
 
 
 async def _troubles_of(servers: Collection[IceServer]) -> dict[str, str]:
-    """Why there is no relay at each address of a TURN server; empty where there is one."""
+    """Return for each URL of a TURN server why it gives no relay; empty if it gives one."""
     asked = [(url, server) for server in servers for url in server.urls if url.startswith("turn")]
     found = await asyncio.gather(*(turn_trouble(url, server, CONNECT_TIMEOUT_S) for url, server in asked))
     return {url: trouble for (url, _), trouble in zip(asked, found, strict=True)}
 
 
 def check_webhooks(settings: Settings) -> Finding:
-    """Whether they can be connected to, and whether who gets their requests can know that they are ours."""
+    """Check whether webhooks can be reached, and whether requests are signed, so that receivers can trust them."""
     addresses = (*settings.webhook, *settings.livetalking_notify)
     if not addresses:
         return Finding("Webhooks", State.OK, "none")
@@ -192,7 +193,7 @@ def check_port(settings: Settings) -> Finding:
 
 
 def _running_portal(settings: Settings) -> Finding | None:
-    """What a portal that is running at that port says of itself; None if something else has it."""
+    """Return the health of a portal that already uses the port; None if something else uses it."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound
     caller = http.client.HTTPConnection(
         everywhere.get(settings.host, settings.host), settings.port, timeout=CONNECT_TIMEOUT_S
@@ -210,7 +211,7 @@ def _running_portal(settings: Settings) -> Finding | None:
 
 
 def reachable(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> bool:
-    """Whether a TCP connection can be made."""
+    """Return whether a TCP connection can be made."""
     try:
         with socket.create_connection((host, port), timeout=timeout_s):
             return True

@@ -1,4 +1,4 @@
-"""A portal in a process of its own, as a user starts it: for notebooks, benchmarks and tests."""
+"""Starts a portal in a process of its own, as a user would, for notebooks, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENDS_WITHIN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PortalProcess:
-    """What it costs is read from /proc, which only Linux has."""
+    """A running portal. Its CPU time and memory are read from /proc, which only Linux has."""
 
     pid: int
     port: int
@@ -40,25 +40,25 @@ class PortalProcess:
         return f"ws://127.0.0.1:{self.port}/session"
 
     def kill(self) -> None:
-        """As a crash does: nothing is ended in order, and its port is free again."""
+        """End the process at once, as a crash would: nothing is shut down in order, and the port becomes free."""
         os.kill(self.pid, signal.SIGKILL)
 
     def cpu_s(self) -> float:
-        """CPU seconds of the server process so far, all threads; the job worker is another process."""
+        """CPU seconds that all threads of the server process have used. The job worker is another process."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_mb(self) -> float:
-        """Memory of the process's own (without file pages, which the system can take back)."""
+        """Resident memory of the process in MiB, without file pages, which the system can take back."""
         fields = Path(f"/proc/{self.pid}/statm").read_text().split()
         return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at, for somebody who will.
+    """Return a TCP port of this machine on which nobody listens.
 
-    It is none of those that systems give to connections (from 32768 on Linux, from 49152 elsewhere), of which one could
-    have it by then. Raises OSError.
+    It is outside the range of ephemeral ports (from 32768 on Linux, from 49152 elsewhere). Otherwise an outgoing
+    connection could get it before the caller uses it. Raises OSError if none is found.
     """
     for port in random.SystemRandom().sample(PORTS, PORTS_TRIED):
         with contextlib.suppress(OSError), socket.socket() as probe:
@@ -76,10 +76,10 @@ def running_portal(
     log_name: str = "portal.log",
     surroundings: Mapping[str, str] | None = None,
 ) -> Iterator[PortalProcess]:
-    """Start `launch.py` with these options and wait until it says that; end it as Ctrl-C does. port 0: a free one.
+    """Start `launch.py` with these options, wait until it is ready, and end it after the block as Ctrl-C does.
 
-    What it says is in the log of that name in the data folder. surroundings: variables of its environment beside ours.
-    Raises RuntimeError if it does not start.
+    port: 0 for a free one. says: the output that shows that it is ready. log_name: the file in the data folder that
+    gets its output. surroundings: environment variables in addition to ours. Raises RuntimeError if it does not start.
     """
     port = port or free_port()
     log = data_dir / log_name
@@ -93,7 +93,8 @@ def running_portal(
         "--no-browser",
     ]
     with log.open("wb") as output:
-        # In a session of its own: Jupyter sends the signal that interrupts a cell to all processes of its kernel's.
+        # In a session of its own, because Jupyter interrupts a cell by a signal to all processes of its kernel's
+        # session, and that must not end the portal.
         process = subprocess.Popen(
             [*command, *options],
             stdout=output,
@@ -119,7 +120,7 @@ def _wait_ready(process: subprocess.Popen[bytes], log: Path, says: str) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # Windows has no signal for one process that could be handled.
+    # On Windows no signal that a process can handle can be sent to one process alone.
     process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGINT)
     try:
         process.wait(timeout=ENDS_WITHIN_S)

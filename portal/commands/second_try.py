@@ -1,9 +1,9 @@
-"""Tests that failed run once more, alone on the machine.
+"""Decides which failed tests run once more, alone on the machine.
 
-Some 8,000 tests take half an hour on two cores, and a few of them measure time. On a busy machine one can fail that
-passes in every other run. A test that passes when it runs again does not fail the whole, but it is named as the last
-thing that is said: its cause is a fault of the test or of the product, and has to be found. More than MOST_TESTS
-failures, a crash, or a test that could not be collected are never excused.
+About 8,000 tests take half an hour on two cores, and a few of them measure time. On a busy machine, one of these can
+fail although it passes in every other run. If a test passes when it runs again, the whole run passes, but the last line
+of the output names the test: the cause is a fault of the test or of the product and has to be found. More than
+MOST_TESTS failures, a crash, or a test that could not be collected always fail the run.
 """
 
 from __future__ import annotations
@@ -18,30 +18,27 @@ from tempfile import TemporaryDirectory
 __all__ = ["MOST_TESTS", "TESTS_FAILED", "FailedTests", "failed_tests"]
 
 MOST_TESTS = 3
-"In one run of everything. A change that breaks something usually breaks more."
+"Most failed tests of a whole run that may run again. A change that breaks something usually breaks more."
 TESTS_FAILED = 1
-"Pytest's exit status where every test was run and some failed; all others mean that some did not run."
+"Pytest's exit status if all tests ran and some failed. Other statuses (but 0) mean that some tests did not run."
 
 
 @dataclass(frozen=True, slots=True)
 class FailedTests:
-    """Remembers which tests failed, each run of pytest in a folder of its own."""
+    """Remembers which tests failed. Each run of pytest has a cache folder of its own for that."""
 
     folder: Path
 
     def options(self, name: str) -> tuple[str, ...]:
-        """Arguments with which pytest remembers them.
-
-        name: what the run is called.
-        """
+        """Return the arguments that make pytest remember its failed tests. name: name of the run."""
         return ("-o", f"cache_dir={self._cache(name)}")
 
     def to_repeat(self, names: Iterable[str]) -> list[str]:
-        """Node ids of the tests that failed in these runs; none if they are not to be repeated."""
+        """Return the node ids of the tests that failed in these runs, or none if they may not be repeated."""
         tests = []
         for name in names:
             failed = self._of(name)
-            if not failed or not all("::" in test for test in failed):  # a whole file: it could not be collected
+            if not failed or not all("::" in test for test in failed):  # an id without "::" is a file not collected
                 return []
             tests += failed
         return tests if len(tests) <= MOST_TESTS else []
@@ -49,7 +46,7 @@ class FailedTests:
     def _of(self, name: str) -> list[str]:
         try:
             return sorted(json.loads((self._cache(name) / "v/cache/lastfailed").read_text(encoding="utf-8")))
-        except FileNotFoundError:  # it was killed, or was no run of pytest
+        except FileNotFoundError:  # pytest was killed, or the command was not pytest
             return []
 
     def _cache(self, name: str) -> Path:
@@ -58,6 +55,6 @@ class FailedTests:
 
 @contextmanager
 def failed_tests() -> Iterator[FailedTests]:
-    """FailedTests in a folder that is deleted afterwards."""
+    """Provide a FailedTests whose folder is deleted afterwards."""
     with TemporaryDirectory(prefix="vivavoce-tests-") as folder:
         yield FailedTests(Path(folder))

@@ -1,4 +1,4 @@
-"""The settings as options of the command line, made from the fields of Settings."""
+"""Makes command-line options from the fields of Settings."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from portal.settings import Settings, option_name
 __all__ = ["add_settings", "arguments_of", "settings_given"]
 
 REGISTERED = ("llm", "tts", "lipsync")
-"Settings that name a backend of the kind of their own name."
+"Settings that name a backend. The name of the setting is also the kind of backend."
 
 
 def settings_given(parsed: argparse.Namespace) -> dict[str, object]:
-    """Settings that were on the command line, and only those."""
+    """Return only the settings that were given on the command line."""
     return {name: value for name, value in vars(parsed).items() if name in Settings.model_fields}
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Let a command take every setting. What is not given does not appear in what is parsed."""
+    """Add every setting as an option. An option that is not given does not appear in the parsed namespace."""
     group = parser.add_argument_group("settings")
     for name, field in Settings.model_fields.items():
         shown = _shown(field.get_default())
@@ -37,12 +37,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
             metavar = _metavar(name)
             group.add_argument(flag, dest=name, nargs="+", metavar=metavar, default=argparse.SUPPRESS, help=text)
         else:
-            # Settings check the value, so that a bad one reads the same wherever it comes from.
+            # The type is not checked here but by Settings, so that a bad value gives the same error wherever it is set.
             group.add_argument(flag, dest=name, metavar=_metavar(name), default=argparse.SUPPRESS, help=text)
 
 
 def arguments_of(given: Mapping[str, object]) -> list[str]:
-    """What settings_given() found, as options again: for another process of ours."""
+    """Turn the result of settings_given() back into options, for another process of ours."""
     arguments: list[str] = []
     for name, value in given.items():
         option = option_name(name)
@@ -56,7 +56,10 @@ def arguments_of(given: Mapping[str, object]) -> list[str]:
 
 
 def _shown(default: object) -> str:
-    """A default as a person would write it; "" for none, which a description names where it matters."""
+    """Return a default value as a person would write it; "" if there is none to show.
+
+    Where the absence of a value has a meaning, the setting's description explains it.
+    """
     if isinstance(default, bool):
         return "on" if default else "off"
     if isinstance(default, tuple):

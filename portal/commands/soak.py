@@ -1,7 +1,8 @@
-"""`launch.py soak`: a portal with viewers who talk for minutes or hours, and what becomes of it meanwhile.
+"""`launch.py soak`: lets viewers talk to a portal for minutes or hours, and measures both meanwhile.
 
-The portal runs in a process of its own, and so do its viewers (`soak_crowd`). Every few seconds one line says what both
-show; at the end there is a table, and `soak.json` and `soak.svg` have all of it. Only on Linux: it reads /proc.
+The portal and its viewers (`soak_crowd`) run in processes of their own. Every few seconds one line shows the latest
+figures of both. At the end there is a table, and `soak.json` and `soak.svg` have all figures. It works only on Linux,
+because it reads /proc.
 """
 
 from __future__ import annotations
@@ -28,28 +29,29 @@ from portal.commands.soak_report import PARTS, Reading, figures_of, picture_of, 
 __all__ = ["Soak", "soak"]
 
 SETTLING_S = 30.0
-"In which loops are encoded and memory of a first turn is taken. Nothing of it counts."
+"""Time before the first reading. In it, loops are encoded and the first turns take their memory, which would look like
+a leak."""
 EVERY_S = 5.0
 OF_ITS_OWN = frozenset({"host", "port", "data_dir", "store_url", "open_browser"})
-"Settings that are the soak's own."
+"Settings that the soak chooses itself."
 
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What is to be done."""
+    """The parameters of a soak."""
 
     minutes: float
     viewers: int
     seed: int
     out: Path
-    "folder for what was found"
+    "Folder for the results."
 
 
 def soak(run: Soak, given: Mapping[str, object], say: Callable[[str], None]) -> int:
-    """Returns the exit status: 1 if a target is missed.
+    """Run a soak and return the exit status, which is 1 if a target is missed.
 
-    given: settings for the portal; its address and its data folder are its own. say: gets lines for a person.
-    Raises VivavoceError.
+    given: settings for the portal, apart from those in OF_ITS_OWN, which are ignored. say: called with lines for a
+    person. Raises VivavoceError.
     """
     if sys.platform != "linux":
         raise VivavoceError("A soak reads /proc, which only Linux has.", "Run it on Linux.")
@@ -75,7 +77,7 @@ def soak(run: Soak, given: Mapping[str, object], say: Callable[[str], None]) -> 
 
 
 def _watch(portal: PortalProcess, run: Soak, say: Callable[[str], None]) -> list[Reading]:
-    """Read as often as the crowd tells what it got."""
+    """Return one reading for each report of the crowd, after the portal has settled."""
     readings: list[Reading] = []
     say(f"{run.viewers} viewers for {run.minutes:g} minutes, after {SETTLING_S:.0f} s in which they settle.")
     with running_crowd(portal.socket_url, run.viewers, run.seed, EVERY_S) as lines:

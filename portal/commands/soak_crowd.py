@@ -34,7 +34,7 @@ SENTENCES = (
     "We measured the room twice and still bought a shelf that is too wide.",
 )
 INTERRUPTS, LEAVES = 0.3, 0.05
-"how often a turn is cut off, and how often a viewer goes after a turn, to come again"
+"Probability that a turn is interrupted, and that a viewer leaves after a turn and comes back."
 SPEAKS_WITHIN_S = 60.0
 COMES_AGAIN_S = 2.0
 ENDS_WITHIN_S = 10.0
@@ -42,18 +42,18 @@ ENDS_WITHIN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One turn of a viewer, and what comes after it."""
+    """One turn of a viewer, and what the viewer does after it."""
 
     text: str
     interrupts_after_s: float | None
-    "seconds of speech; None: it is heard to its end"
+    "Seconds of speech after which the viewer interrupts; None: the turn is heard to its end."
     pause_s: float
     leaves: bool
-    "and comes again as a new session"
+    "True: the viewer leaves after the turn and comes back with a new session."
 
 
 class Plan:
-    """The steps of one viewer, without end: the same for the same seed and number."""
+    """An endless sequence of steps for one viewer. It is the same for the same seed and number."""
 
     def __init__(self, seed: int, number: int) -> None:
         self._random = random.Random(f"{seed}:{number}")  # noqa: S311 - no secret
@@ -67,24 +67,24 @@ class Plan:
 
 @dataclass(slots=True)
 class Heard:
-    """What one viewer got since it was last asked."""
+    """What one viewer received since it was last asked."""
 
     frames: int = 0
     pictures: int = 0
     longest_gap_ms: float = 0.0
-    "between two frames"
+    "Longest time between two frames."
     lag_s: float | None = None
-    """The least time from a frame's place on the media clock to its arrival: what drifts if clocks do, and little that
-    only jitters. None: nothing came."""
+    """The least lag of a frame: its time of arrival minus its time on the media clock, relative to the session's first
+    frame. The minimum shows a drift of clocks and hides jitter. None: no frame came."""
     done: int = 0
     interrupted: int = 0
     sessions: int = 0
-    "begun"
+    "Sessions that were begun."
     errors: list[str] = field(default_factory=list)
 
 
 class Viewer:
-    """One person at a time, for whom session follows session. clock_s: seconds, of any beginning."""
+    """A viewer who opens one session after another. clock_s: returns seconds since any fixed moment."""
 
     def __init__(self, url: str, plan: Plan, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._url, self._plan, self._clock_s = url, plan, clock_s
@@ -95,12 +95,12 @@ class Viewer:
         self._speaks = asyncio.Event()
 
     def take_heard(self) -> Heard:
-        """What came since the last call."""
+        """Return what was received since the last call."""
         heard, self._heard = self._heard, Heard()
         return heard
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Open sessions and talk until cancelled."""
         while True:
             try:
                 await self._visit()
@@ -110,7 +110,7 @@ class Viewer:
                 await asyncio.sleep(COMES_AGAIN_S)
 
     async def _visit(self) -> None:
-        """One session."""
+        """Open a session and talk until a step leaves it."""
         async with connect(self._url, max_size=None, compression=None) as socket:
             await _send(socket, type="hello")
             welcome = json.loads(await socket.recv())
@@ -149,7 +149,7 @@ class Viewer:
                 self._take(json.loads(message))
 
     def take_frame(self, message: bytes) -> None:
-        """A frame of the socket, as it arrives."""
+        """Count a frame that has just arrived over the socket."""
         _kind, flags, _number, _bytes, media_us = MEDIA_HEADER.unpack_from(message)
         now_s, heard = self._clock_s(), self._heard
         if self._arrived_s is not None:
@@ -182,7 +182,10 @@ class Viewer:
 
 @contextlib.contextmanager
 def running_crowd(url: str, viewers: int, seed: int, every_s: float) -> Iterator[Iterator[str]]:
-    """What a crowd's process says, a line each `every_s`: a list of Heard, by viewer. It ends with the block."""
+    """Run a crowd in a process of its own until the block ends, and provide its lines.
+
+    Every `every_s` seconds it writes one line of JSON: a list of Heard, one for each viewer.
+    """
     options = ("--url", url, "--viewers", str(viewers), "--seed", str(seed), "--every-s", str(every_s))
     command = [sys.executable, "-m", "portal.commands.soak_crowd", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment())
@@ -202,7 +205,7 @@ async def _send(socket: ClientConnection, **message: object) -> None:
 
 
 async def _crowd(url: str, viewers: int, seed: int, every_s: float) -> None:
-    """Tell each `every_s` what all viewers got, as a line of JSON, until nobody reads it."""
+    """Write every `every_s` seconds what all viewers received, as a line of JSON, until nobody reads it."""
     crowd = [Viewer(url, Plan(seed, number)) for number in range(viewers)]
     async with asyncio.TaskGroup() as group:
         for viewer in crowd:

@@ -1,4 +1,4 @@
-"""What a soak has shown: figures against their targets as a table, and a picture of how they went over time."""
+"""The results of a soak: a table of figures with their targets, and a picture of their course over time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from portal.commands.soak_crowd import Heard
 __all__ = ["Figure", "Line", "Reading", "figures_of", "picture_of", "picture_of_lines", "table_of"]
 
 PARTS = 5
-"The last of so many parts of the run is compared with the first."
+"Number of equal parts of a run. The last part is compared with the first."
 MOST_DRIFT_MS, MOST_GROWTH_MB, MOST_GAP_MS = 20.0, 20.0, 60.0
 FLAT_PER_VIEWER = 2.0
-"A count that differs by no more between the parts has not grown: viewers come, speak and go."
+"How far a count may differ between the parts, for each viewer, since viewers come, speak and go all the time."
 Line: TypeAlias = tuple[str, list[float], float | None]
-"Name, a value for each moment, and what it should not pass."
+"A line of the picture: its name, a value for each moment, and the limit that it should not pass, if any."
 WIDTH_PX, HEIGHT_PX, LEFT_PX, TOP_PX, STEP_PX, LEGEND_PX = 760, 70, 12, 26, 108, 16
 STYLE = """
   text { fill: #1f2328; font: 12px system-ui, sans-serif } .back { fill: #ffffff }
@@ -32,21 +32,21 @@ STYLE = """
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look at the portal, and what its viewers got since the one before."""
+    """Figures of the portal at one moment, and what its viewers received since the reading before."""
 
     at_s: float
-    "since the first look"
+    "Seconds since the first reading."
     resident_mb: float
     descriptors: int
     threads: int
     tasks: int
-    "of asyncio"
+    "Number of asyncio tasks."
     late: int
-    "pictures shown while speech was waited for, since the portal began"
+    "Idle pictures that were shown because speech was late, since the portal started."
     slipped_s: float
-    "by which clocks of sessions gave up catching up, since the portal began"
+    "Seconds of delay that the clocks of sessions did not make up for, since the portal started."
     heard: Sequence[Heard]
-    "by viewer"
+    "What each viewer received."
 
     @property
     def longest_gap_ms(self) -> float:
@@ -62,7 +62,7 @@ class Figure:
 
 
 def figures_of(readings: Sequence[Reading]) -> list[Figure]:
-    """Raises ValueError: fewer readings than parts."""
+    """Return the figures of a soak with their targets. Raises ValueError if there are fewer readings than parts."""
     size = len(readings) // PARTS
     if not size:
         raise ValueError(f"{len(readings)} readings are too few: let it run for longer")
@@ -104,11 +104,11 @@ def _sum(heard: Iterable[Heard], name: str) -> int:
 
 
 def _runs(readings: Sequence[Reading]) -> Iterator[list[float]]:
-    """For each session of each viewer: by how much its frames come later than in its first whole interval, in ms."""
+    """Yield for each session of each viewer how much later its frames came than in its first full interval, in ms."""
     for number in range(len(readings[0].heard)):
         run: list[float] = []
         for heard in (reading.heard[number] for reading in readings):
-            if heard.sessions or heard.lag_s is None:  # an interval with two sessions says nothing of either
+            if heard.sessions or heard.lag_s is None:  # a new session began, so the interval has frames of two sessions
                 yield [1000 * (lag_s - run[0]) for lag_s in run]
                 run = []
             else:
@@ -117,7 +117,7 @@ def _runs(readings: Sequence[Reading]) -> Iterator[list[float]]:
 
 
 def table_of(figures: Iterable[Figure]) -> str:
-    """As Markdown; a missed target is bold."""
+    """Return the figures as a Markdown table. Missed targets are bold."""
     lines = ["| figure | measured | target |", "|---|---|---|"]
     for figure in figures:
         value = figure.value if figure.met else f"**{figure.value}**"
@@ -126,7 +126,7 @@ def table_of(figures: Iterable[Figure]) -> str:
 
 
 def picture_of(readings: Sequence[Reading]) -> str:
-    """How it went, as SVG: a line for each figure, over the minutes of the run."""
+    """Return the course of the run as SVG: a line for each figure over the minutes."""
     minutes = [reading.at_s / 60 for reading in readings]
     rows: list[Line] = [
         ("memory, MB", [reading.resident_mb for reading in readings], None),
@@ -145,7 +145,10 @@ def picture_of_lines(
     marks: Sequence[tuple[float, str]] = (),
     legend: Sequence[str] = (),
 ) -> str:
-    """Lines below each other as SVG. marks: minutes at which something happened, and its sign; legend: lines below."""
+    """Return line charts, one below the other, as SVG.
+
+    marks: minutes at which something happened, each with a short label. legend: lines of text below the charts.
+    """
     bottom = TOP_PX + STEP_PX * len(lines)
     height = bottom + LEGEND_PX * len(legend)
     parts = [
@@ -170,7 +173,7 @@ def _words(words: str, top: int) -> str:
 
 
 def _row(name: str, values: Sequence[float], most: float | None, minutes: Sequence[float], top: int) -> str:
-    """One line with its name, and with a red one for what it should not pass."""
+    """Return one chart with its name, and with a red line at the limit `most` if there is one."""
     marks = [*values, *([] if most is None else [most])]
     low, high = min(marks), max(marks)
     low = min(low, 0.9 * high)

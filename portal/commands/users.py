@@ -1,4 +1,4 @@
-"""`launch.py user`: who may log in."""
+"""`launch.py user`: manages the people who may log in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["change_users"]
 
 
 def change_users(path: Path, name: str, role: str, *, remove: bool) -> None:
-    """Add a person, change their password, or remove them; then list all. No name: only list them.
+    """Add a person, change their password, or remove them, and then list all people. Without a name, only list them.
 
     Raises VivavoceError.
     """
@@ -27,7 +27,10 @@ def change_users(path: Path, name: str, role: str, *, remove: bool) -> None:
 
 
 def _asked_password(name: str) -> str:
-    """Asked for at a terminal, else the first line of what comes in: never an argument, which others could see."""
+    """Ask for the password at a terminal, or else read the first line of standard input.
+
+    It is never an argument, because other users of the machine can see those.
+    """
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     try:

@@ -1,4 +1,4 @@
-"""The form of LiveTalking's answers: HTTP 200 with `code`, `msg` and perhaps `data`, whatever has happened."""
+"""Answers in LiveTalking's form: always HTTP status 200, with `code`, `msg` and perhaps `data` in the body."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NO_SERVER_FILES = "Files on the server cannot be named from outside."
 
 
 class Body(BaseModel):
-    """Of a request. Fields that mean nothing here are left out of account."""
+    """Base of the models of request bodies. Fields that have no meaning here are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class LiveTalkingRoute(APIRoute):
-    """A route whose errors answer as LiveTalking's: HTTP 200, `code` -1 and a message."""
+    """A route that answers errors as LiveTalking does: HTTP status 200, `code` -1 and a message."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         handle = super().get_route_handler()
@@ -44,8 +44,8 @@ class LiveTalkingRoute(APIRoute):
             except VivavoceError as error:
                 return _told(error)
             except ClientDisconnect:
-                return failed("The request ended too early.")  # to nobody
-            except Exception:  # the border of a request: whatever it is, the caller has to be told
+                return failed("The request ended too early.")  # nobody will read it
+            except Exception:  # whatever went wrong with this request, the caller has to learn of it
                 logger.exception("%s %s could not be served", request.method, request.url.path)
                 return failed("Something went wrong in the server; its log has the details.")
 
@@ -65,5 +65,5 @@ def _told(error: VivavoceError) -> JSONResponse:
 
 
 def parse(model: type[M], body: bytes | Mapping[str, object]) -> M:
-    """Raises BadRequest."""
+    """Parse the body of a request into `model`. Raises BadRequest."""
     return checked(model, body, hint="")

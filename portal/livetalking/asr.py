@@ -1,4 +1,4 @@
-"""LiveTalking's recognition of speech: sound comes over a WebSocket in FunASR's protocol, and a text goes back."""
+"""LiveTalking's speech recognition: a client sends sound over a WebSocket, in FunASR's protocol, and gets text back."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from portal.livetalking.answers import Body
 __all__ = ["SOCKETS_EACH", "Hearing", "asr_router"]
 
 SILENT_S = 60.0
-"""After so long without any sound the socket is closed."""
+"""Time without sound after which the socket is closed."""
 SOCKETS, SOCKETS_EACH = 32, 4
-"""Open at one time: of all, and of one address or person."""
+"""Most sockets that may be open at a time: in total, and for one address or one person."""
 COST = 0.25
-"""Of a message, in the measure of the session socket: 800 at once, then 80 a second. Pages of LiveTalking send one for
-each 60 ms of sound; programs may send a whole recording at once."""
+"""Cost of a message in the allowance of a ViewerSocket, which comes to 800 messages at once and then 80 per second.
+LiveTalking's pages send one for each 60 ms of sound, but programs may send a whole recording at once."""
 BROKEN, SILENT = 1011, 1000
-"""How the socket is closed: after an error, which was told before, and when nothing is said any more."""
+"""Close codes: after an error, of which a message told first, and after a long silence."""
 
 
 class Hearing(Protocol):
-    """What is needed here of pipeline.ears.hearing.Hearing."""
+    """The part of pipeline.ears.hearing.Hearing that is used here."""
 
     async def loaded(self) -> Senses:
-        """Raises VivavoceError."""
+        """Return the loaded models. Raises VivavoceError."""
         ...
 
 
 class Told(Body):
-    """A text message; FunASR's other fields say what is always so here."""
+    """A text message. FunASR has more fields, but they only state what is always the case here."""
 
     is_speaking: bool
 
 
 def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRouter:
-    """language: what is spoken, ISO 639-1; None: found out."""
+    """Return the route /api/asr. language: what is spoken, as ISO 639-1; None: it is detected."""
     router = APIRouter()
     sockets, sockets_each = Shares(SOCKETS), AskerShares(SOCKETS_EACH)
     allowances = SocketAllowances(clock)
@@ -85,7 +85,10 @@ def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRoute
 
 
 async def _listen(speaker: ViewerSocket, hearing: Hearing, language: str | None, asker: str, person: Person) -> None:
-    """One utterance after another, until the speaker is gone. Raises VivavoceError, TimeoutError."""
+    """Recognise one utterance after another until the speaker is gone. asker: the client's address.
+
+    Raises VivavoceError, and TimeoutError after SILENT_S without sound.
+    """
     sound = bytearray()
     messages = speaker.messages()
     loop = asyncio.get_running_loop()
@@ -119,7 +122,7 @@ def _speaks(message: str) -> bool:
 
 
 async def _text_of(sound: bytes, hearing: Hearing, language: str | None, asker: str) -> str:
-    """sound: PCM16. Raises VivavoceError."""
+    """Recognise what is said. sound: PCM16 at LISTEN_RATE_HZ, mono. Raises VivavoceError."""
     samples = np.asarray(np.frombuffer(sound[: len(sound) // 2 * 2], "<i2") / 32768, np.float32)
     if not len(samples):
         return ""

@@ -1,5 +1,7 @@
-"""What clients of LiveTalking call avatars. Its ids are names of folders, such as `wav2lip256_avatar1`; ours have small
-letters, digits and hyphens only.
+"""Finds the avatar that a client of LiveTalking names.
+
+LiveTalking's ids are names of folders, such as `wav2lip256_avatar1`. Our ids have only small letters, digits and
+hyphens.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ FOREIGN_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def own_id(named: str) -> str:
-    """The id that an avatar has here whose id in LiveTalking is `named`; what is none of these stays as it is."""
+    """Return our id for an avatar with this id in LiveTalking. Text that cannot be such an id is returned unchanged."""
     return named.lower().replace("_", "-").strip("-") if FOREIGN_ID.fullmatch(named) else named
 
 
 def find_avatar(library: AvatarLibrary, person: Person, named: str) -> str:
-    """The id of the avatar that is meant: by its id, or else the newest of that name that the person may see, as an
-    imported folder keeps its name. Where there is none, the id that it would have.
+    """Return the id of the avatar that is meant.
+
+    It is found by its id, or else by its name, because an imported avatar keeps the name of its folder. Of several with
+    that name it is the newest that the person may see. If there is none, the id that it would have is returned.
     """
     wanted = own_id(named)
     if wanted in library:

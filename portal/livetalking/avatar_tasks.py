@@ -1,7 +1,7 @@
-"""LiveTalking's avatar tasks, as jobs of ours: an upload becomes an avatar of the id that the caller has chosen.
+"""LiveTalking's avatar tasks, run as our jobs: an upload becomes an avatar whose id the caller chooses.
 
-A task is a job whose id holds the model and the id of the task. So tasks outlive a restart as jobs do, and only jobs
-that were asked for here are found here.
+A task is a job whose id contains the model and the task's id. So tasks survive a restart as jobs do, and these routes
+find only jobs that were ordered by them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["avatar_tasks_router", "tell_of_task"]
 ARE_OFF = "Avatar tasks are off: LiveTalking does not ask whether the person shown agrees."
 MOST_LISTED = 500
 NOT_FOUND = 404
-"In the body; the answer itself is HTTP 200."
+"The `code` in the body of the answer. The HTTP status is 200 all the same."
 JOB_ID: Final = re.compile(r"task-(musetalk|wav2lip)-([A-Za-z0-9_-]{1,64})")
 STATUS: Final = {
     "queued": "pending",
@@ -50,24 +50,24 @@ STATUS: Final = {
 
 
 class TaskWish(Body):
-    """What of a task means something here; its crop options have the same defaults as ours and are not read."""
+    """The fields of a task that have a meaning here. Crop options are not read; their defaults are the same as ours."""
 
     model: Literal["musetalk", "wav2lip"]
     avatar_id: Annotated[str, Field(min_length=1, max_length=64)]
     video_path: Annotated[str, Field(max_length=MOST_NAME)] | None = None
-    "a file on the server"
+    "A file on the server, which is refused."
     notifyurl: Annotated[str, Field(max_length=2000)] | None = None
-    "told of each change of the task"
+    "The address that is notified of each change of the task."
     task_id: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")] | None = None
 
 
 def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) -> APIRouter:
-    """Tasks that make avatars, as LiveTalking has them. Each is one of our jobs, and takes no file of the server."""
+    """Return LiveTalking's routes for tasks that make avatars. Each task is a job; files on the server are refused."""
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
     queue = orders.queue
 
     def seen(task_id: str, request: Request) -> Job | None:
-        """None: there is no such task, or it is somebody else's."""
+        """Return the job of a task; None if there is no such task, or if the sender may not see it."""
         job = _find(queue, task_id)
         return next(iter(seen_jobs(person_of(request.scope), orders.library, [] if job is None else [job])), None)
 
@@ -105,7 +105,7 @@ def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) 
 
 
 async def _order_task(request: Request, orders: Orders, max_upload_bytes: int, webhooks: Webhooks) -> str:
-    """Queue what a form asks for. Gives the id of the task."""
+    """Queue the task that a form describes, and return its id."""
     if not request.headers.get("content-type", "").startswith("multipart/"):
         _checked(parse(TaskWish, await request.body()), webhooks)
         raise BadRequest("There is no clip.", "Send it in the field `video_file` of a form.")
@@ -132,7 +132,7 @@ async def _order_task(request: Request, orders: Orders, max_upload_bytes: int, w
 
 
 def _checked(wish: TaskWish, webhooks: Webhooks) -> TaskWish:
-    """Raises BadRequest for what would let a caller reach further than this server's door."""
+    """Return the wish. Raises BadRequest if it names a file on the server, or an address that may not be notified."""
     if wish.video_path:
         raise BadRequest(f"video_path: {NO_SERVER_FILES}", "Send the clip in the field `video_file` of a form.")
     if wish.notifyurl:
@@ -141,10 +141,10 @@ def _checked(wish: TaskWish, webhooks: Webhooks) -> TaskWish:
 
 
 def tell_of_task(webhooks: Webhooks, job: Job) -> None:
-    """Send the task to the address that was named with it, as LiveTalking does at each change of its state."""
+    """Send a task's new state to the address that was given with it, as LiveTalking does."""
     if not job.notify:
         return
-    with suppress(BadRequest):  # the operator allows it no longer
+    with suppress(BadRequest):  # the operator has stopped allowing this address
         webhooks.notify(job.notify, "task", _view(job))
 
 
@@ -160,7 +160,7 @@ def _find(queue: JobQueue, task_id: str) -> Job | None:
 
 
 def _view(job: Job) -> Mapping[str, object]:
-    """As LiveTalking tells a task. Times are in seconds since the epoch, `progress` is in percent."""
+    """Return a task in LiveTalking's form. Times are in seconds since the epoch, and `progress` is in percent."""
     found = JOB_ID.fullmatch(job.id)
     assert found is not None, "it was found as a task"
     model, task_id = found.groups()

@@ -1,10 +1,10 @@
-"""Clients of LiveTalking's API: each has a session, found by the id that it got with the answer to its offer.
+"""Clients of LiveTalking's API. Each has a session, and gets the session's id in the answer to its offer.
 
-The session of such a client ends with its peer connection, as in LiveTalking, or when it asks for that. The id is a
-random UUID that only this client knows, so whoever sends it may speak for the session.
+As in LiveTalking, the session ends with the client's peer connection, or when the client asks for that. The id is a
+random UUID that only this client knows, so whoever sends it may drive the session.
 
-Ids were numbers in older versions of LiveTalking, and pages written for those send `parseInt(sessionid)`. So a UUID
-here begins with a number that no other one has, and that number is as good as the whole.
+In older versions of LiveTalking ids were numbers, and pages written for those send `parseInt(sessionid)`. So each UUID
+here begins with a unique decimal number, and the session is also found by that number alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["Client", "Clients"]
 logger = logging.getLogger(__name__)
 
 NUMBER_DIGITS: Final = 15
-"Of the number that a UUID begins with: as many as JavaScript keeps. 14 of them are random."
+"Digits of the number that a UUID begins with: as many as a JavaScript number holds exactly. 14 of them are random."
 
 
 class Client(Caller):
@@ -42,7 +42,7 @@ class Client(Caller):
     def __init__(self, seat: Seat) -> None:
         super().__init__(_new_id(), seat)
         self.recording = ""
-        "id of the last one"
+        "Id of the latest recording of the session; empty if there is none."
         self._speech = SpeechEvents()
         self._recordings: dict[int, Path] = {}  # by the turns that speak them
 
@@ -55,7 +55,7 @@ class Client(Caller):
         return self.session.stats()
 
     def say(self, text: str, mode: str, extra: Mapping[str, object]) -> None:
-        """Speak a text (echo) or answer it (chat), after what is being said. Raises what Session.say() raises."""
+        """Speak a text (echo) or answer it (chat), after what is being said. Raises as Session.say() does."""
         turn = self.session.say(text, mode, interrupts=False)
         if mode == "echo":
             self._speech.expect(turn, unit="whole", text=text, extra=extra)
@@ -63,7 +63,7 @@ class Client(Caller):
             self._speech.expect(turn, unit="sentences", extra=extra)
 
     def speak(self, recording: Recording) -> None:
-        """Speak a recording, after what is being said; its file is removed afterwards. Raises BadRequest."""
+        """Speak a recording after what is being said, and then remove its file. Raises BadRequest."""
         turn = self.session.speak(recording.speech())
         self._recordings[turn] = recording.path
         self._speech.expect(turn, unit="whole")
@@ -89,10 +89,7 @@ class Client(Caller):
 
 
 class Clients(Callers[Client]):
-    """All clients of this process.
-
-    places: how many sessions the portal has, for the words in which LiveTalking refuses one more.
-    """
+    """All clients of this process. places: most sessions of the portal, which LiveTalking's refusal mentions."""
 
     def __init__(self, seating: Seating, places: int) -> None:
         super().__init__(seating.seats)
@@ -100,7 +97,10 @@ class Clients(Callers[Client]):
         self._places = places
 
     def find(self, client_id: str) -> Client:
-        """By its UUID, or by the number that this begins with. Raises SessionNotFound, in LiveTalking's words."""
+        """Find a client by its UUID, or by the number that the UUID begins with.
+
+        Raises SessionNotFound with LiveTalking's wording.
+        """
         client = self.get(client_id)
         if client is None and len(client_id) == NUMBER_DIGITS and client_id.isdecimal():
             client = next((one for one in self.all() if one.id.startswith(client_id)), None)
@@ -109,25 +109,25 @@ class Clients(Callers[Client]):
         return client
 
     def charge(self, address: str) -> None:
-        """For what costs as much as the beginning of a session. Raises TooOften."""
+        """Charge a request that costs as much as opening a session. Raises TooOften."""
         self._seating.allowances.charge_greeting(address)
 
     async def open(
         self, sdp: str, wish: SessionWish, *, address: str, person: Person, local: bool
     ) -> tuple[Client, str]:
-        """A client with a new session, and the answer to its offer.
+        """Open a session for a client. Return the client and the SDP answer to its offer.
 
-        Raises AtCapacity, TooOften, BadSignalling, and what Seating.new_seat() raises.
+        Raises AtCapacity, TooOften, BadSignalling, and the errors of Seating.new_seat().
         """
         try:
             seat = await self._seating.new_seat(wish, address, person)
         except AtCapacity as error:
-            # Clients compare these words.
+            # Clients compare the message with exactly this text.
             raise AtCapacity(f"Maximum session limit reached ({self._places}/{self._places})") from error
         try:
             self._seating.allowances.charge_offer(seat.session.id, address)
             answer = await seat.answer(sdp, Whereabouts(address, local))
-        except BaseException:  # a client that hangs up too: nobody else would close the seat
+        except BaseException:  # cancellation too, when the client hangs up: nobody else would close the seat
             await self._seating.seats.close(seat)
             raise
         client = Client(seat)
@@ -137,7 +137,10 @@ class Clients(Callers[Client]):
 
 
 def _new_id() -> str:
-    """A UUID of version 4, in hexadecimal digits without hyphens: a decimal number of 15 digits, then a letter."""
-    begins = secrets.randbelow(9 * 10**11) + 10**11  # no zero in front, which parseInt() would drop
-    number = f"{begins}4{secrets.randbelow(100):02}"  # the 4 is the version
+    """Return a UUID of version 4 as 32 hexadecimal digits without hyphens.
+
+    It begins with a decimal number of 15 digits, which a letter ends, so that parseInt() reads exactly that number.
+    """
+    begins = secrets.randbelow(9 * 10**11) + 10**11  # no leading zero, which parseInt() would drop
+    number = f"{begins}4{secrets.randbelow(100):02}"  # the 4, at the 13th place, is the version of the UUID
     return f"{number}{secrets.choice('abcdef')}{secrets.choice('89ab')}{secrets.token_hex(8)[1:]}"

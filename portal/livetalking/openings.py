@@ -1,4 +1,4 @@
-"""Recordings that are decoded as a whole before they are spoken: whose turn it is."""
+"""Openings: the line of recordings that must be decoded as a whole before they are spoken."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from portal.intake.uploads import MAX_SPEECH_S
 __all__ = ["OPENED_EACH", "SHORT_S", "Openings"]
 
 SHORT_S: Final = 30.0
-"Decoding a second of sound takes 0.01 to 0.03 s of a processor."
+"Longest recording that counts as short. Decoding one second of sound takes 0.01 to 0.03 s of CPU time."
 SHORT_AT_A_TIME, LONG_AT_A_TIME = 2, 1
 OPENED_EACH = 4
-"Recordings of one address that wait to be decoded, or are; further ones are refused."
+"Most recordings of one address that may wait or be decoded. More are refused."
 
 
 class Openings:
-    """Opens the recordings of one address one after another, and long ones apart from short ones.
+    """Opens the recordings of one address one after another, and long ones separately from short ones.
 
-    So nobody with a short recording waits for somebody else's long ones, however many those are.
+    So a short recording never waits for other people's long ones, however many there are.
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,12 @@ class Openings:
         self._short, self._long = asyncio.Semaphore(SHORT_AT_A_TIME), asyncio.Semaphore(LONG_AT_A_TIME)
 
     async def open(self, path: Path, told_s: float, address: str, is_gone: Callable[[], Awaitable[bool]]) -> Recording:
-        """told_s: how long the recording is by its packets. If it turns out to be longer, it is opened as a long one.
-        is_gone: whether who sent it has hung up, asked when it is its turn.
+        """Open a recording when its turn comes.
 
-        Raises TooMany, ClientDisconnect, and what open_recording() raises.
+        told_s: its length in seconds according to its packets. If it turns out to be longer, it is opened as a long
+        one. is_gone: returns whether the sender has hung up; it is called when the recording's turn comes.
+
+        Raises TooMany, ClientDisconnect, and the errors of open_recording().
         """
         if self._turns.wanted(address) >= OPENED_EACH:
             raise TooMany(

@@ -1,4 +1,4 @@
-"""A folder of pages that were written for LiveTalking, served as they are beside the portal's own."""
+"""Serves a folder of pages that were written for LiveTalking, unchanged and beside the portal's own pages."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ POLICY: Final = (
     "default-src 'self' http: https: data: blob: 'unsafe-inline' 'unsafe-eval'; "
     "connect-src 'self' http: https: ws: wss: blob:; object-src 'none'; base-uri 'self'"
 )
-"""Such pages have scripts within them, and use libraries and streaming servers elsewhere, by plain HTTP as well, which
-browsers refuse where the page has come by HTTPS. The operator has chosen them."""
+"""The Content-Security-Policy of these pages. They have inline scripts, and use libraries and streaming servers on
+other hosts, by plain HTTP as well. (In a page that came by HTTPS, browsers refuse plain HTTP themselves.) Such a wide
+policy is acceptable because the operator has chosen the pages."""
 LONGEST_PATH = 500
 
 
 class Pages:
-    """ASGI application: files of `folder`. What is none of them, and the address `/`, goes to `other`.
+    """An ASGI application that serves the files in `folder`. All other requests, and the address `/`, go to `other`.
 
-    A folder is answered with its index.html. Links that lead out of the folder are not followed, and names that begin
-    with a dot are not found.
+    A request for a subfolder is answered with its index.html. Links that lead out of the folder are not followed, and
+    names that begin with a dot are not found.
     """
 
     def __init__(self, folder: Path, other: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""LiveTalking's routes on our sessions. Every answer is HTTP 200, as its clients expect; `code` tells success."""
+"""LiveTalking's HTTP routes, served by our sessions. Every answer has status 200, and its `code` shows success."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids o
 FIRST_ACTION = 2
 """The number of the first action clip in LiveTalking."""
 MOST_SDP = 65_536
-"Characters; a browser's offer has 5,000 to 20,000."
+"Most characters of an SDP offer. A browser's offer has 5,000 to 20,000."
 
 SessionId = Annotated[str, BeforeValidator(str), Field(max_length=100)]
 
@@ -49,9 +49,9 @@ class Offer(Body):
     type: Literal["offer"]
     avatar: Annotated[str, Field(max_length=200)] | None = None
     refaudio: Annotated[str, Field(max_length=200)] | None = None
-    "the voice; LiveTalking takes a file on the server as well"
+    "Name of the voice. In LiveTalking it may also be a file on the server, which is refused here."
     custom_config: Annotated[str, Field(max_length=MOST_TEXT)] | None = None
-    "action clips as files on the server"
+    "Action clips as files on the server, which are refused here."
 
 
 class Human(Body):
@@ -60,7 +60,7 @@ class Human(Body):
     type: Literal["echo", "chat"]
     interrupt: bool = False
     tts: Annotated[dict[str, object], AfterValidator(small_json)] | None = None
-    "sent along with the speech events"
+    "Sent back with the speech events of the text."
 
 
 class OfSession(Body):
@@ -76,7 +76,7 @@ class RecordWish(OfSession):
 
 
 IceServers = Callable[[], list[dict[str, object]]]
-"""As RTCPeerConnection takes them."""
+"""Returns the ICE servers in the form that RTCPeerConnection expects."""
 
 
 def livetalking_router(
@@ -87,7 +87,7 @@ def livetalking_router(
     ice_servers: IceServers,
     settings: Settings,
 ) -> APIRouter:
-    """What LiveTalking answers, but for tasks and recognition."""
+    """Return LiveTalking's routes, apart from avatar tasks and speech recognition."""
     router = APIRouter(tags=["livetalking"], route_class=LiveTalkingRoute)
     _add_life(router, clients, library, ice_servers)
     _add_speech(router, clients)
@@ -98,7 +98,7 @@ def livetalking_router(
 
 
 def _add_life(router: APIRouter, clients: Clients, library: AvatarLibrary, ice_servers: IceServers) -> None:
-    """From a session's opening to its end."""
+    """Add the routes that open a session, follow its events, and end it."""
 
     @router.post("/offer")
     async def offer(request: Request) -> Response:
@@ -136,7 +136,7 @@ def _add_life(router: APIRouter, clients: Clients, library: AvatarLibrary, ice_s
 
 
 def _add_speech(router: APIRouter, clients: Clients) -> None:
-    """What the avatar says and does."""
+    """Add the routes for what the avatar says and does."""
 
     @router.post("/human")
     async def human(request: Request) -> Response:
@@ -173,7 +173,7 @@ def _add_speech(router: APIRouter, clients: Clients) -> None:
 
 
 def _add_recorded_speech(router: APIRouter, clients: Clients, uploads: Uploads, max_upload_bytes: int) -> None:
-    """What it says of a recording."""
+    """Add the route by which the avatar speaks a recording."""
     openings = Openings()
 
     @router.post("/humanaudio")
@@ -196,14 +196,14 @@ def _add_recorded_speech(router: APIRouter, clients: Clients, uploads: Uploads, 
         told_s = await uploads.submit(partial(check_speech, path), path, address)
         try:
             client.speak(await openings.open(path, told_s, address, request.is_disconnected))
-        except BaseException:  # a client that hangs up too: nothing else removes the upload
+        except BaseException:  # cancellation too, when the client hangs up: nothing else removes the upload
             path.unlink(missing_ok=True)
             raise
         return ok()
 
 
 def _add_recording(router: APIRouter, clients: Clients, recordings: Recordings) -> None:
-    """What is recorded of a session."""
+    """Add the routes that record a session and fetch the recording."""
 
     @router.post("/record")
     async def record(request: Request) -> Response:
@@ -230,7 +230,7 @@ def _add_recording(router: APIRouter, clients: Clients, recordings: Recordings) 
 
 
 def _add_admin(router: APIRouter, clients: Clients, recordings: Recordings, settings: Settings) -> None:
-    """For the operator's own pages."""
+    """Add the routes for the operator's own pages."""
 
     @router.get("/api/admin/config")
     async def admin_config() -> Response:
@@ -251,7 +251,7 @@ def _add_admin(router: APIRouter, clients: Clients, recordings: Recordings, sett
 
 
 def _voice(named: str | None) -> str | None:
-    """The voice that is meant by `refaudio`. Raises BadRequest for a file on the server."""
+    """Return the voice that `refaudio` names. Raises BadRequest if it names a file on the server."""
     if named and ("/" in named or "\\" in named or Path(named).suffix.lower() in (".wav", ".mp3", ".flac", ".ogg")):
         raise BadRequest(f"refaudio: {NO_SERVER_FILES}", "Name a voice; GET /api/backends lists them.")
     return named or None
@@ -263,7 +263,7 @@ def _require_admin(settings: Settings) -> None:
 
 
 def _config_of(settings: Settings) -> Mapping[str, object]:
-    """The options of LiveTalking that mean something here. Nothing secret is among them."""
+    """Return those options of LiveTalking that have a meaning here. None of them is secret."""
     return {
         "transport": "webrtc",
         "model": settings.lipsync,

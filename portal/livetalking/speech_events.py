@@ -1,4 +1,4 @@
-"""Speech events as LiveTalking sends them: `start` and `end` of what is spoken, each with its text."""
+"""Speech events in LiveTalking's form: the `start` and the `end` of each piece of speech, with its text."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from portal.api.event_messages import ServerMessage
 __all__ = ["SpeechEvent", "SpeechEvents"]
 
 SpeechEvent = dict[str, object]
-"""What one `data:` line of the stream holds: status, text and what the caller sent along."""
+"""The content of one `data:` line of the stream: status, text, and the fields that the caller sent along."""
 Whole = Literal["whole", "sentences"]
 
 
 @dataclass(slots=True)
 class _Spoken:
-    """A turn that was asked for."""
+    """A turn whose speech events are to be sent."""
 
     unit: Whole
     text: str | None
-    "of a text that is spoken as it is; None for a recording and for answers"
+    "The text, if it is spoken as it is; None for a recording, and for an answer of the language model."
     extra: Mapping[str, object]
     open: SpeechEvent | None = None
-    "what has started and not ended"
+    "The event that has started and not ended yet."
 
 
 class SpeechEvents:
@@ -40,11 +40,14 @@ class SpeechEvents:
     def expect(
         self, turn: int, *, unit: Whole, text: str | None = None, extra: Mapping[str, object] | None = None
     ) -> None:
-        """A turn was asked for. extra: sent along with each of its events."""
+        """Expect the speech of a turn that was queued. unit: what has a start and an end.
+
+        extra: fields that are sent with each of its events.
+        """
         self._turns[turn] = _Spoken(unit, text, extra or {})
 
     def of(self, message: ServerMessage) -> Iterator[SpeechEvent]:
-        """The speech events that a message of the session means; most mean none."""
+        """Yield the speech events that follow from a message of the session. For most messages there are none."""
         turn = message.get("turn")
         spoken = self._turns.get(turn) if isinstance(turn, int) else None
         if spoken is None:

@@ -1,4 +1,4 @@
-"""Preparing an avatar for a neural backend with what the settings say, for a job and for the command line alike."""
+"""Prepares an avatar for a neural backend according to the settings, both for jobs and for the command line."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ __all__ = ["check_preparable", "check_upload_preparable", "is_prepared", "prepar
 
 
 def check_preparable(settings: Settings, bundle: AvatarBundle, backend: str) -> None:
-    """Cheap, and before minutes of preparation. Raises BackendUnavailable (it cannot run here), NetworkMissing."""
+    """Check whether an avatar can be prepared for a backend. This is cheap, while preparing takes minutes.
+
+    Raises BackendUnavailable (the backend cannot run here), NetworkMissing (it needs a network trained for the avatar).
+    """
     check_backend("lipsync", backend, backend_options(settings))
     if _has_own_network(backend) and backend not in networks_of(bundle.path):
         raise NetworkMissing(bundle.id, backend)
 
 
 def check_upload_preparable(settings: Settings, upload: Path, backend: str) -> None:
-    """The same for the avatar that a photo, a clip or a foreign avatar will become.
+    """Check the same for the avatar that will be made from a photo, a clip or a foreign avatar.
 
-    Raises BackendUnavailable, BadRequest (it will have no network of its own), BadImport.
+    Raises BackendUnavailable, BadRequest (the avatar will have no network of its own), BadImport.
     """
     check_backend("lipsync", backend, backend_options(settings))
     if _has_own_network(backend) and backend not in _networks_in(upload):
@@ -56,7 +59,7 @@ def _networks_in(upload: Path) -> Collection[str]:
 
 
 def is_prepared(bundle: AvatarBundle, backend: str) -> bool:
-    """Whether the avatar has all that a lip-sync backend needs; many need nothing. Raises BundleError."""
+    """Return whether the avatar has everything that a lip-sync backend needs. Many need nothing. Raises BundleError."""
     if backend not in registry.prepared_names():
         return True
     try:
@@ -74,15 +77,17 @@ def prepare_for_backend(
     work: Path,
     progress: Callable[[float], None],
 ) -> list[NoticeEvent]:
-    """Make and store what `backend` needs of an avatar; `parameters` as in parameters_for.
+    """Make and store the files that `backend` needs for an avatar.
 
-    Returns notices to show, e.g. of a face too large for the network.
+    parameters: see parameters_for(). work: folder for intermediate results, from which an interrupted preparation goes
+    on. progress: called with the share done, 0 to 1. Returns notices to show, e.g. about a face that is too large for
+    the network.
 
     Raises AvatarError (no such backend), BadParameters, FaceNotFound, BundleError, DiskFull,
     BackendUnavailable.
     """
     chosen, device = parameters_for(bundle, backend, parameters), find_devices(settings.device)[0]
-    if _encodes_faces(backend) and find_spec("torch") is not None:  # prepare_parts tells of what is missing
+    if _encodes_faces(backend) and find_spec("torch") is not None:  # without torch prepare_parts() reports it
         open_device(backend, device)
     with weights_told(backend):
         parts = prepare_parts(bundle, backend, settings.weights_folder, chosen, work, progress, device=device)
@@ -94,7 +99,7 @@ def prepare_for_backend(
 
 
 def _encodes_faces(backend: str) -> bool:
-    """Whether a network takes part in preparing: to others, faces are only cut out."""
+    """Return whether preparing runs a network. For other backends the faces are only cut out."""
     return backend in registry.prepared_names() and face_format(backend).rows == "latents"
 
 

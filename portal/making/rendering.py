@@ -1,4 +1,4 @@
-"""Clips: text or a recording in, an MP4 or a clip with alpha out, for the job queue and for `launch.py render`."""
+"""Renders a text or a recording as a clip (an MP4, or a clip with alpha), for the job queue and `launch.py render`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = ["render_clip"]
 
 
 PREPARING_SHARE = 0.5
-"of the progress, where the avatar has to be prepared first"
+"Share of the progress that preparing the avatar counts for, if that has to be done first."
 TITLE_CHARACTERS = 60
-"of a clip's text, in its metadata"
+"Most characters of a clip's text in the title in its metadata."
 
 
 def render_clip(
@@ -47,15 +47,16 @@ def render_clip(
     longest_speech_s: float = math.inf,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> list[NoticeEvent]:
-    """Write `output` (an MP4; .webm and .mov are clips with alpha): an avatar speaks `text`, or the recording `audio`.
+    """Write a clip in which an avatar speaks `text`, or the recording `audio`. Blocks, and runs an event loop.
 
-    Blocks; runs a loop of its own.
-    voice: asked for this clip; None: the avatar's own, else the portal's.
-    A recording that lasts longer than longest_speech_s is refused. An avatar that is not prepared for the lip-sync is
-    prepared first; `work` keeps what is finished of that.
-    progress is called with the share done, 0..1 (an estimate); what it raises ends the rendering with nothing written.
-    Returns notices to show, e.g. of sentences that no voice here could speak.
-    Raises RenderError, VivavoceError (a backend that cannot run).
+    output: an MP4; .webm and .mov are clips with alpha. voice: the voice of this clip; None: the avatar's own, or else
+    the portal's. longest_speech_s: a longer recording is refused. progress: called with an estimate of the share done,
+    0 to 1; if it raises, the rendering ends and nothing is written.
+
+    An avatar that is not prepared for the lip-sync backend is prepared first. `work` keeps the finished parts of that.
+
+    Returns notices to show, e.g. about sentences that no voice here could speak.
+    Raises RenderError, VivavoceError (a backend cannot run).
     """
     if (text is None) == (audio is None):
         raise RenderError("A clip needs a text or a recording, one of the two.", "Give --text or --audio.")
@@ -76,7 +77,7 @@ def render_clip(
 
 
 class _MadeMeanwhile(Exception):
-    """Somebody else has prepared the avatar, perhaps with parameters that a person chose: those count."""
+    """Raised when somebody else has prepared the avatar meanwhile. Their parameters, which may be chosen, are kept."""
 
 
 def _prepare(
@@ -94,7 +95,7 @@ def _prepare(
 
 
 def _finish(settings: Settings, clip: Path) -> list[NoticeEvent]:
-    """A clip that cannot be marked or signed is kept, and the notices say why."""
+    """Mark and sign a clip. If that fails, the clip is kept, and the returned notices say why."""
     return [NoticeEvent(lack.code, lack.message, lack.hint) for lack in ClipFinish(settings).finish(clip)]
 
 

@@ -1,4 +1,4 @@
-"""An avatar on a streaming server, without a page: for `launch.py stream`."""
+"""Sends a speaking avatar to a streaming server, without a page: for `launch.py stream`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["stream_avatar"]
 
 LOOKED_EVERY_S: Final = 0.5
 LINES_BOUND: Final = 2
-"""Lines that may wait; further ones stay with whoever writes them."""
+"""Most lines that may wait to be spoken. More are not read until one of them has been taken."""
 ENDED: Final = (TurnState.DONE, TurnState.INTERRUPTED)
 
 
@@ -35,12 +35,12 @@ def stream_avatar(
 ) -> None:
     """Push the avatar to a streaming server or to CAMERA, and let it speak one line after another.
 
-    Blocks; runs a loop of its own.
+    Blocks, and runs an event loop.
 
-    lines: ends with the last one spoken; None: it stays silent until Ctrl-C. They are read in another thread, which may
-    wait for them as long as it takes. say: what a person should know.
+    lines: the function returns when the last of them was spoken; None: the avatar stays silent until Ctrl-C. They are
+    read in another thread, which may wait for them for any time. say: called with messages for a person.
 
-    Raises BadRequest (no address of a streaming server), VivavoceError (a backend that cannot run).
+    Raises BadRequest (not the address of a streaming server), VivavoceError (a backend cannot run).
     """
     if address == CAMERA:
         require_camera()
@@ -65,12 +65,12 @@ async def _stream(
         if lines is None:
             await asyncio.Event().wait()
         else:
-            await push.connected.wait()  # what is said before that, nobody would hear
+            await push.connected.wait()  # nobody would hear what is said before that
             await _speak(session, lines, say)
 
 
 async def _speak(session: Session, lines: Iterable[str], say: Callable[[str], None]) -> None:
-    """Each line as it is, without a pause in between while there is another."""
+    """Speak each line as it is. One turn is always queued ahead, so that there are no pauses between lines."""
     open_turns: list[int] = []
     async for line in _read(lines):
         if line.strip():
@@ -90,7 +90,10 @@ async def _one_ends(session: Session, open_turns: list[int], say: Callable[[str]
 
 
 async def _read(lines: Iterable[str]) -> AsyncIterator[str]:
-    """In a thread of its own that the end of the program does not wait for: it may hang in a terminal."""
+    """Yield lines, which a daemon thread reads. Reading may block for ever in a terminal.
+
+    The end of the program does not wait for a daemon thread.
+    """
     loop, waiting = asyncio.get_running_loop(), Channel[str](LINES_BOUND)
 
     def read() -> None:
@@ -104,7 +107,7 @@ async def _read(lines: Iterable[str]) -> AsyncIterator[str]:
 
 
 async def _report(push: Push, say: Callable[[str], None]) -> None:
-    """Say what becomes of the connection."""
+    """Report each new state of the connection."""
     told = ""
     while True:
         words = f"{push.host}: {push.state}" + (f" ({push.trouble})" if push.state == "waiting" else "")

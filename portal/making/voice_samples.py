@@ -1,4 +1,4 @@
-"""From an uploaded recording to the voice sample of an avatar: for the job queue."""
+"""Makes an avatar's voice sample from an uploaded recording, for the job queue."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ __all__ = ["read_sample", "write_sample"]
 logger = logging.getLogger(__name__)
 
 SOUND: Final = "voice.npy"
-"What the first step hands to the second: float32 mono at SAMPLE_RATE_HZ."
+"The file that the first step leaves for the second: float32 mono at SAMPLE_RATE_HZ."
 
 
 def read_sample(upload: Path, work: Path, progress: Callable[[float], None]) -> None:
-    """Decode a recording, and bring it to the level of all voices and the rate of samples. Blocks.
+    """Decode a recording, and bring it to the loudness of all voices and to SAMPLE_RATE_HZ. Blocks.
 
     Raises RenderError (it cannot be read, or is silent), BadMedia (too short or too long).
     """
@@ -60,10 +60,10 @@ async def _speech(upload: Path, progress: Callable[[float], None]) -> FloatArray
 def write_sample(
     settings: Settings, avatar: AvatarBundle, work: Path, transcript: str, source: Mapping[str, object]
 ) -> VoiceSample:
-    """Keep what read_sample() has left. Blocks.
+    """Store the sound that read_sample() has left as the avatar's voice sample. Blocks.
 
-    transcript: what is said in it; empty: it is recognised, where something here can. source: see VoiceSample.
-    Raises DiskFull.
+    transcript: what is said in it; empty: it is recognised, if there is a recogniser. source: see VoiceSample. Raises
+    DiskFull.
     """
     samples: FloatArray = np.load(work / SOUND)
     words = transcript or asyncio.run(_recognised(settings, samples))
@@ -74,7 +74,7 @@ def write_sample(
 
 
 async def _recognised(settings: Settings, samples: FloatArray) -> str:
-    """Empty where nothing here recognises speech. Voices can copy a voice without its words, less well."""
+    """Return what is said, or "" if there is no recogniser. Without the words, voices can copy a voice less well."""
     options = backend_options(settings)
     backends = Backends(options)
     hearing = Hearing(backends, options, hearing_choice(settings))

@@ -1,4 +1,4 @@
-"""Every word of the Avatars tab, in English and Chinese. `text` puts them with those of the other tabs."""
+"""All texts of the Avatars tab, in English and Chinese. `text` joins them with those of other tabs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The Avatars tab: gallery, upload with live progress, face report, test clip. Behaviour in static/desk/avatars.js."""
+"""The Avatars tab: gallery, upload with live progress, face report, test clip.
+
+Its behaviour is in static/desk/avatars.js.
+"""
 
 from __future__ import annotations
 

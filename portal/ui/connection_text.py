@@ -1,4 +1,4 @@
-"""Words of the panel that shows how a browser reaches the server: each way, how it stands, and why it does not work."""
+"""Texts of the panel that shows how the browser is connected: each way, its state, and why it does not work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tabs of the page are built from. Handed in; a tab reaches for nothing else."""
+"""The objects that the tabs of the page are built from. They are passed in, and a tab uses nothing else."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ class PageContext:
     sessions: SessionManager
     backends: BackendCatalogue
     files: str
-    "address of the page's own files, below the page's: it changes with them"
+    "URL of the portal's static files, relative to the page's. It changes when the files do."

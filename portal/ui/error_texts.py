@@ -1,10 +1,11 @@
-"""What went wrong, by its code, for all tabs of the page: one table, so that a code is told alike wherever it is met.
+"""Texts of errors by their code. All tabs of the page use this table, so that a code has the same text everywhere.
 
-`error.<code>` is the cause, `hint.<code>` the remedy; `<code>.<cause>` tells apart what one code stands for. English
-has only what happens in the page itself, and what nobody foresaw: elsewhere the server's own sentence is more exact.
-Chinese has every code and cause there is, and `error.unknown` for a code that is newer than the table; the server's
-sentence is folded away under `details`. `portal/static/errors.js` reads it. What is said of uploads in Chinese is in
-`upload_error_texts`.
+`error.<code>` is the cause and `hint.<code>` the remedy. `<code>.<cause>` distinguishes several causes of one code.
+
+English has only errors that happen in the page itself, and the unforeseen error of the server. For all others the
+server's own sentence is more exact. Chinese has every code and cause, and `error.unknown` for codes that are newer than
+the table. The server's English sentence is folded away below the Chinese text, under `details`. The Chinese texts about
+uploads are in `upload_error_texts`. `portal/static/errors.js` reads the table.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.microphone_insecure": "Open the portal by https, or on its own machine as http://localhost.",
         "error.microphone_unsupported": "This browser gives web pages no microphone.",
         "hint.microphone_unsupported": "Use a recent Chrome, Edge, Firefox or Safari.",
-        # Nobody has foreseen this error, so the server's sentence names parts of the program.
+        # Nobody foresaw this error, so the server's own sentence would speak of parts of the program.
         "error.internal": "Something went wrong on the server, and it does not know why.",
         "hint.internal": "Try again. If this goes on, the operator finds the details in the server's log.",
     },

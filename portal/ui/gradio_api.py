@@ -1,11 +1,13 @@
 """Gradio's protocol for programs: `gradio_client.Client(url)` finds four endpoints here, and nothing else.
 
-Gradio describes the endpoints, and its own message types tell how a call goes on. Calls are carried out here and not by
-Gradio's queue. That queue looks for work a thousand times a second, beside live sessions. It fetches any address that a
-caller names as a file, copies results to a folder of its own, and keeps what nobody fetches.
+Gradio makes the description of the endpoints, and its message types report the progress of a call. But calls are run by
+this module and not by Gradio's queue. That queue polls for work a thousand times per second while sessions are live. It
+also fetches any URL that a caller gives as a file, copies results to a folder of its own, and never deletes results
+that nobody fetches.
 """
 
-# Without annotations as strings: Gradio reads those of a result as they are.
+# There is no `from __future__ import annotations` here: Gradio reads the annotation of a result, and needs the type
+# itself, not a string.
 
 import asyncio
 import logging
@@ -53,26 +55,26 @@ __all__ = ["GradioCalls", "View", "gradio_router"]
 logger = logging.getLogger(__name__)
 
 CALLS_EACH, CALLS = 20, 200
-"""Calls of one address or person, and of all, that wait for their result, or whose result waits to be read. More are
-refused, but where all are taken a result that nobody reads makes room."""
+"""Most calls of one address or person, and of all, that may run or have a result that was not read yet. More are
+refused. If all places are taken, results that nobody reads are dropped to make room."""
 UNREAD_S = 60.0
-"A result that nobody has read after so long is forgotten. A clip or an avatar is kept all the same."
+"How long a result waits to be read before it is dropped. The clip or avatar itself is kept."
 MESSAGES = 100
-"Of calls that one client has under way. Beyond it there is no news of progress."
+"Most messages that may wait for one client. When half of them wait, progress is no longer reported."
 KEEP_ALIVE_S = 15.0
 CLIP = "api/clips/{}.{}"
-"Address of a clip below the portal's, which Gradio's client asks for as the path of a file."
+"Path of a clip, relative to the portal's address. Gradio's client requests it as the path of a file."
 
 View: TypeAlias = dict[str, Any]
-"an answer as JSON"
+"An answer as JSON."
 MOST_ARGUMENTS = 20
-"Of a call: more than any endpoint has."
+"Most arguments of a call. No endpoint has so many."
 Arguments: TypeAlias = Annotated[list[Any], Field(max_length=MOST_ARGUMENTS), at_most(MOST_ARGUMENTS)]
-"of a call, in their order, as its caller sent them"
+"The arguments of a call in their order, as the caller sent them."
 
 
 class GradioCall:
-    """One call, by the types of Gradio. Names, arguments and descriptions are what programs see."""
+    """One call, with Gradio's types. Programs see the names, arguments and docstrings of these methods."""
 
     NAMES = ("list_avatars", "prepare_avatar", "render_clip", "list_jobs")
 
@@ -140,7 +142,7 @@ class GradioCall:
 
 
 class Join(BaseModel):
-    """What Gradio's client sends to begin a call. The rest of what it sends is of no use here."""
+    """The message by which Gradio's client begins a call. Its other fields are not needed here."""
 
     fn_index: int
     data: Arguments
@@ -149,18 +151,18 @@ class Join(BaseModel):
 
 @dataclass
 class _Line:
-    """What one client, by its session hash, has under way."""
+    """The calls of one client that run or have an unread result. A client is known by its session hash."""
 
     messages: Channel[EventMessage] = field(default_factory=lambda: Channel(MESSAGES))
     unread: dict[str, asyncio.Event] = field(default_factory=dict)
-    "id of a call -> set once its result has been read"
+    "Id of a call -> an event that is set once the call's result has been read."
     places: dict[str, ExitStack] = field(default_factory=dict)
-    "id of a call -> what it holds"
+    "Id of a call -> the places that it holds."
     working: int = 0
-    "calls that have no result yet"
+    "Number of calls that have no result yet."
 
     def give_up(self) -> None:
-        """Whoever follows it is told that there is no more."""
+        """Free the places of all calls and drop their results. Followers are told that there is no more."""
         self.messages.close()
         for places in self.places.values():
             places.close()
@@ -169,19 +171,19 @@ class _Line:
 
 
 class GradioCalls:
-    """The calls under way. Built at rest; used on one event loop."""
+    """All calls. It may be built without an event loop, and must be used on one event loop only."""
 
     def __init__(self, tools: Tools, unread_s: float = UNREAD_S) -> None:
         self.tools = tools
         self._unread_s = unread_s
         self._lines: dict[tuple[str, str], _Line] = {}
-        "by the person's name and the hash that their client has chosen: nobody reads the results of others"
+        "Keyed by the person's name and the hash that their client chose, so that nobody can read others' results."
         self._tasks: set[asyncio.Task[None]] = set()
         self._each, self._all = AskerShares(CALLS_EACH), Shares(CALLS)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """End all calls at the end; their jobs go on."""
+        """End all calls when the block ends. Their jobs continue."""
         try:
             yield
         finally:
@@ -193,7 +195,7 @@ class GradioCalls:
             await self.tools.parked.aclose()
 
     def begin(self, scope: Scope, session_hash: str, name: str, data: Arguments) -> str:
-        """Begin a call; gives its id. What becomes of it is told to who follows. Raises TooMany."""
+        """Begin a call and return its id. Its messages go to whoever calls follow(). Raises TooMany."""
         call_id = secrets.token_hex(16)
         held = self._places(scope)
         key = (person_of(scope).name, session_hash)
@@ -221,7 +223,7 @@ class GradioCalls:
         return call_id
 
     def _places(self, scope: Scope) -> ExitStack:
-        """What a call holds, to be closed once it has ended and its result was read. Raises TooMany."""
+        """Take the places of a call. Close them once its result was read or dropped. Raises TooMany."""
         hint = "Wait until one of them has ended."
         mine = TooMany(f"{CALLS_EACH} calls of yours are under way already.", hint)
         with ExitStack() as places:
@@ -232,7 +234,7 @@ class GradioCalls:
             return places.pop_all()
 
     def _make_room(self) -> None:
-        """Give up the oldest line whose results only wait to be read, if there is one."""
+        """Give up the oldest line that has only unread results, if there is one."""
         for key, line in self._lines.items():
             if not line.working:
                 del self._lines[key]
@@ -240,7 +242,7 @@ class GradioCalls:
                 return
 
     def follow(self, scope: Scope, session_hash: str) -> AsyncIterator[str]:
-        """Server-sent events about a client's calls, until it has none. Raises JobNotFound: it has none now."""
+        """Yield server-sent events about a client's calls until it has none. Raises JobNotFound if it has none now."""
         line = self._lines.get((person_of(scope).name, session_hash))
         if line is None:
             raise JobNotFound("No call of yours is under way.", "Begin one first; a result is kept for a minute.")
@@ -251,12 +253,12 @@ class GradioCalls:
             try:
                 async with asyncio.timeout(KEEP_ALIVE_S):
                     if not await line.messages.ready():
-                        return  # the portal ends
+                        return  # the portal is ending, or the line was given up
             except TimeoutError:
                 yield _told(HeartbeatMessage())
                 continue
             message = line.messages.receive_nowait()
-            if message is None:  # somebody else reads the same line
+            if message is None:  # another reader of the same line has taken the message
                 continue
             yield _told(message)
             if isinstance(message, ProcessCompletedMessage) and message.event_id in line.unread:
@@ -282,7 +284,7 @@ class GradioCalls:
         except ValidationError as error:
             fault = BadRequest(f"The call is malformed: {first_fault(error)[1]}.", "See view_api().")
             return _failed(call_id, fault)
-        except Exception:  # the border of a call: whatever it is, the caller has to be told
+        except Exception:  # whatever went wrong with this call, the caller has to learn of it
             logger.exception("the call of %s failed", name)
             hint = "Try again; if it stays so, the server's log has the details."
             return _failed(call_id, VivavoceError("Something went wrong in the server.", hint))
@@ -291,7 +293,7 @@ class GradioCalls:
 
 
 def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
-    """The addresses that Gradio's client asks for. Everything else of Gradio's stays closed."""
+    """Return the routes that Gradio's client needs. All other routes of Gradio stay closed."""
     router = APIRouter(route_class=ErrorRoute, include_in_schema=False)
     tools = calls.tools
     config, info = _description(tools)
@@ -338,7 +340,7 @@ def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
 
 
 def _description(tools: Tools) -> tuple[View, View]:
-    """What Gradio tells of the endpoints: the configuration that its clients need, and their documentation."""
+    """Return the configuration that Gradio's clients need, and the documentation of the endpoints."""
     described = GradioCall(tools, {}, _told_to_nobody)
     with gr.Blocks(title="Vivavoce", analytics_enabled=False, mode="server") as blocks:
         for name in GradioCall.NAMES:

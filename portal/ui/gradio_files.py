@@ -1,7 +1,7 @@
-"""Which files of Gradio's frontend the page will want, so that its HTML can name them all at once.
+"""Finds the files of Gradio's frontend that the page will need, so that its HTML can name all of them at once.
 
-Gradio's scripts find out one after another what they need: its page, then the components on it. Each time, a phone far
-away waits for an answer before it asks again.
+Otherwise Gradio's scripts load what they need step by step: first its page, then the components on it. On a slow
+connection each step costs another round trip.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from typing import Final
 __all__ = ["wanted_files"]
 
 COMPONENTS: Final = ("column", "html", "tabs", "tabitem")
-"That the page is made of, as Gradio's scripts call them."
+"Names, in Gradio's scripts, of the components that the page consists of."
 ENTRY: Final = re.compile(r'<script type="module"[^>]* src="\./assets/([\w.-]+\.js)"')
 NEEDED: Final = re.compile(r"m\.f\|\|\(m\.f=(\[[^\]]*\])\)")
 LOADED: Final = re.compile(r"import\(`\./([\w.-]+\.js)`\)[^\[]{0,40}__vite__mapDeps\(\[([\d,]*)\]\)")
-"What is loaded later, and the numbers of what that needs in the list above."
+"A script that is loaded later, and the numbers of the files that it needs, in the list that NEEDED finds."
 COMPONENT: Final = re.compile(rf"\b(?:{'|'.join(COMPONENTS)}):{{([^{{}}]*)}}")
 
 
 def wanted_files(frontend: Path) -> Sequence[str]:
-    """Names below `assets/`, but for the two that Gradio's HTML names itself. Of a version of Gradio that is built in
-    another way, fewer or none: the page then takes longer, and is the same.
+    """Return names of files below `assets/`, without those that Gradio's HTML already names.
+
+    If a version of Gradio is built differently, fewer or no files are found. The page is then the same but loads more
+    slowly.
     """
     assets = frontend / "assets"
     entry = ENTRY.search((frontend / "index.html").read_text(encoding="utf-8"))
@@ -44,7 +46,7 @@ def wanted_files(frontend: Path) -> Sequence[str]:
 
 
 def _loaded(assets: Path, name: str) -> Iterator[tuple[str, Sequence[str]]]:
-    """What a script loads later, each with everything that this needs, itself included."""
+    """Yield each file that a script loads later, with all files that this one needs, itself included."""
     path = assets / name
     if path.suffix == ".js" and path.is_file():
         text = path.read_text(encoding="utf-8")

@@ -1,12 +1,12 @@
-"""Gradio is imported without what serves nobody here and takes long.
+"""Imports Gradio without two steps that are slow and of no use here.
 
-Each import of Gradio reads the sources of its 81 components, and writes a `.pyi` file beside each. That serves people
-who edit components. It took 3.4 of the 9 seconds in which an old processor brought up the portal's main thread, and an
-installation may be read-only.
+First, each import of Gradio reads the source of its 81 components and writes a `.pyi` file beside each. That helps only
+people who edit components, and fails if the installation is read-only. On an old processor it took 3.4 of the 9 seconds
+in which the portal's main thread started.
 
-It imports jsonschema, which takes `rfc3987_syntax` where JupyterLab has brought that. This works out a grammar of web
-addresses whenever it is imported: 1.7 of the 6 seconds of processor time that an import of Gradio took. Nothing here
-has such addresses checked by a schema.
+Second, Gradio imports jsonschema, which imports `rfc3987_syntax` if JupyterLab has installed that. This package
+compiles a grammar of web addresses whenever it is imported. That took 1.7 of the 6 seconds of CPU time of Gradio's
+import. Nothing here checks such addresses by a schema.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ GRAMMAR = "rfc3987_syntax"
 
 
 def import_gradio() -> None:
-    """Import it, before anything else does. Call it while there is one thread."""
+    """Import Gradio. Call this before anything else imports it, and while there is only one thread."""
     with _sourceless(WRITER), _missing(GRAMMAR):
         import gradio  # noqa: F401 - whoever imports it after this gets the same
 
 
 @contextmanager
 def _sourceless(module: str) -> Iterator[None]:
-    """In here, that module finds no class in a file; Gradio leaves out the stubs of such classes."""
+    """Within the block, keep `module` from finding source files of classes. Gradio writes no stubs for such classes."""
     getfile = inspect.getfile
 
     def elsewhere(of: object) -> str:
@@ -47,7 +47,7 @@ def _sourceless(module: str) -> Iterator[None]:
 
 @contextmanager
 def _missing(module: str) -> Iterator[None]:
-    """In here, an import of that module fails as if it were not installed. One that is there already stays."""
+    """Within the block, make imports of `module` fail as if it were not installed, unless it is already imported."""
     if module in sys.modules:
         yield
         return

@@ -1,4 +1,7 @@
-"""The Jobs tab: every job with state, stage, progress, times, error and remedy. Behaviour in static/desk/jobs.js."""
+"""The Jobs tab: every job with state, stage, progress, times, error and remedy.
+
+Its behaviour is in static/desk/jobs.js.
+"""
 
 from __future__ import annotations
 

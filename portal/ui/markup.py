@@ -1,4 +1,4 @@
-"""What goes from Python into the page's markup."""
+"""Puts values from Python into the page's markup."""
 
 from __future__ import annotations
 
@@ -9,5 +9,8 @@ __all__ = ["json_attribute"]
 
 
 def json_attribute(value: object) -> str:
-    """As JSON, to be put between the quotes of an attribute; without backticks, with which Gradio's templates end."""
+    """Return a value as JSON for a quoted HTML attribute.
+
+    Backticks are escaped as well, because one would end Gradio's template.
+    """
     return html.escape(json.dumps(value, ensure_ascii=False)).replace("`", "&#96;")

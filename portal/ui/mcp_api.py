@@ -1,10 +1,12 @@
-"""The tools for programs as MCP tools, at /gradio_api/mcp: an assistant can make an avatar and a clip.
+"""The tools for programs as MCP tools at /gradio_api/mcp, so that an assistant can make avatars and clips.
 
-Served by the SDK of the protocol. Gradio's own MCP server calls its portal over HTTP for each tool, so every assistant
-would come from this machine's address, past the limits of addresses, and none could log in.
+They are served by the official MCP SDK. Gradio's own MCP server is not used, because it calls the portal over HTTP for
+each tool. So all assistants would come from this machine's address, which evades the limits by address, and none could
+log in.
 """
 
-# Without annotations as strings: the SDK reads those of functions inside a function.
+# There is no `from __future__ import annotations` here: the SDK must evaluate the annotations of functions that are
+# defined inside a function, and could not find their names.
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -32,11 +34,12 @@ from portal.ui.gradio_api import CALLS, CALLS_EACH, CLIP, View
 __all__ = ["McpTools"]
 
 Call: TypeAlias = Context[Any, Any, Any]
-"of a tool; the three are the server's own, which the tools do not use"
+"The context of a tool's call. The three parameters are types of the server that the tools do not use."
 
 PATH = "/gradio_api/mcp"
 MOST_CALL_BYTES = 64 * 1024
-"The SDK looks at each part of a request on the event loop. A clip's longest text, of escaped characters, needs 60 kB."
+"""Largest request. It is small because the SDK parses requests on the event loop. The longest text of a clip needs
+60 kB if all its characters are escaped."""
 TOO_LARGE = UploadTooLarge("The call is larger than 64 KiB.", "Send a shorter text.")
 INSTRUCTIONS = (
     "Makes clips in which an avatar speaks a text. list_avatars names the avatars; render_clip makes a clip and gives "
@@ -46,14 +49,15 @@ INSTRUCTIONS = (
 
 
 class McpTools:
-    """The server of the protocol. Built at rest, started and ended by running(), once."""
+    """The MCP server. It may be built without an event loop. running() starts and ends it, and works only once."""
 
     def __init__(self, tools: Tools) -> None:
-        # Requests from foreign pages and by foreign names have been refused already, by OriginGuard.
+        # The SDK's own protection is off, because OriginGuard has already refused requests that come from other sites'
+        # pages or use another host name.
         checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         self._server = FastMCP("Vivavoce", INSTRUCTIONS, stateless_http=True, transport_security=checked)
         _add_tools(self._server, tools)
-        self._server.streamable_http_app()  # makes the manager of sessions
+        self._server.streamable_http_app()  # called for its side effect: it makes session_manager
         self.route = Route(PATH, _Bounded(StreamableHTTPASGIApp(self._server.session_manager)))
 
     @asynccontextmanager
@@ -63,9 +67,10 @@ class McpTools:
 
 
 class _Bounded:
-    """Requests wait for their job, so an address and a person have so many at a time; more are answered 429.
+    """Limits how many requests run at a time, per address or person and in total. More are answered with 429.
 
-    Only POST: the server keeps no session, so a stream that a client opens by GET would hold a place and bring nothing.
+    A limit is needed because a request takes as long as its job. Only POST is allowed: the server is stateless, so a
+    stream that a client opens by GET would hold a place and never carry anything.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -140,7 +145,7 @@ def _add_tools(server: FastMCP, tools: Tools) -> None:
 
 def _request(ctx: Call) -> Request:
     request = ctx.request_context.request
-    assert isinstance(request, Request)  # this server takes requests over HTTP only
+    assert isinstance(request, Request)  # always true, because this server is only reached over HTTP
     return request
 
 
@@ -149,7 +154,7 @@ def _report_to(ctx: Call) -> Report:
 
     async def report(progress: float, step: str) -> None:
         nonlocal last
-        if progress > last:  # the protocol wants it to grow
+        if progress > last:  # MCP requires that progress increases with each report
             last = progress
             await ctx.report_progress(progress, 1.0, step or "waiting")
 

@@ -1,8 +1,8 @@
-"""The page on the application: the one place where Gradio meets FastAPI, and the list of what it may answer.
+"""Mounts the page on the application. This is the only module where Gradio meets FastAPI.
 
-Gradio brings a server of its own: it fetches any address for whoever asks, takes uploads, keeps queues and sessions.
-Nothing of that is needed, because every tab talks to our API. So Gradio only draws the page and hands out the files of
-its frontend; everything else of it answers 404, whatever its next version adds.
+Gradio comes with a server that fetches any URL for anybody, accepts uploads, and keeps queues and sessions. None of
+that is needed, because every tab uses our API. So Gradio only draws the page and serves the files of its frontend.
+Every other path of it is answered with 404, whatever a future version adds.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from portal.ui.talk import catalogue
 __all__ = ["PageServer", "mount_page"]
 
 ASSETS, THEME = "/assets/", "/theme.css"
-"Files of Gradio's frontend. Their addresses change with their contents, so browsers keep them."
+"Paths of the files of Gradio's frontend. Their URLs change with their content, so browsers may cache them for ever."
 KEPT = "public, max-age=31536000, immutable"
-# Of Gradio's page: its own preview of shared links, a list of icons, and a script for pages that frame it.
+# What is removed from Gradio's HTML: its preview of shared links, its list of icons, and a script for pages that frame
+# it.
 FOREIGN = re.compile(
     r'<meta\s+(?:property="og:|name="(?:twitter:|viewport"))[^>]*>\s*|<link rel="manifest"[^>]*>\s*'
     r"|<script>(?:(?!</script>).)*iframeResizer\.contentWindow(?:(?!</script>).)*</script>\s*",
@@ -41,19 +42,20 @@ ICONS = """
 <link rel="icon" href="static/logo.svg" type="image/svg+xml">
 <link rel="apple-touch-icon" href="static/icons/apple-touch-icon.png">
 """
-"Written into the page, as is the preview: what reads a link does not run Gradio, which would add the rest."
+"""Icons of the page. They and the link preview are written into the HTML, because programs that read a link do not run
+Gradio's scripts."""
 DESCRIPTION = "A portrait or a short clip becomes a live talking avatar."
 EVALUATING = "'unsafe-eval'"
-"Gradio's HTML component makes every template into a Function, also one without anything to fill in."
+"The policy must allow this because Gradio's HTML component makes a Function of every template, even a constant one."
 THEME_MARK = re.compile(r'"theme_hash":\s*"(\w+)"')
 PAGES_KEPT = 16
 READING = {"Allow": "GET, HEAD"}
 
 
 def mount_page(app: FastAPI, context: PageContext) -> None:
-    """Put the page at `/` of the application; it answers whatever no route does."""
+    """Put the page at `/` of the application. It also answers all paths that no route matches."""
     page = build_page(context)
-    carrier = FastAPI(openapi_url=None)  # never started: no queue of Gradio's runs
+    carrier = FastAPI(openapi_url=None)  # its lifespan is never started, so Gradio's queue does not run
     gr.mount_gradio_app(carrier, page.blocks, path="/", **page.mount)
 
     @app.get("/choices.json", include_in_schema=False)
@@ -72,11 +74,13 @@ def mount_page(app: FastAPI, context: PageContext) -> None:
 
 
 class PageServer:
-    """ASGI application: the page at `/` and the files of Gradio's frontend; all else is answered here with an error.
+    """An ASGI application that serves the page at `/` and the files of Gradio's frontend, and errors for all else.
 
-    gradio: its application; picture: address, below the page's, of what is shown where a link to the page is shared;
-    early: what the browser is to know before Gradio's scripts run.
-    Up to PAGES_KEPT finished pages are kept, one for each address by which the portal is asked, the least used dropped.
+    gradio: Gradio's application. picture: URL, relative to the page's, of the picture in previews of shared links.
+    early: HTML for the head, which the browser reads before Gradio's scripts run.
+
+    Up to PAGES_KEPT finished pages are cached, one for each address by which the portal is reached. The least recently
+    used is dropped first.
     """
 
     def __init__(self, gradio: ASGIApp, picture: str, early: str = "") -> None:
@@ -84,7 +88,7 @@ class PageServer:
         self._picture = picture
         self._early = early
         self._pages: OrderedDict[str, tuple[str, str]] = OrderedDict()
-        "address -> the page and its policy"
+        "Address -> the finished page and its Content-Security-Policy."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -103,7 +107,7 @@ class PageServer:
             )
         if is_file:
             return self._file
-        if path == "":  # addresses on the page are relative to its own
+        if path == "":  # without the final slash, relative URLs on the page would lead one level too high
             return RedirectResponse(f"{scope['root_path']}/")
         return await self._page(scope)
 
@@ -135,7 +139,7 @@ class PageServer:
         return HTMLResponse(page, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
 
     async def _drawn(self, scope: Scope) -> str:
-        """The page as Gradio draws it. Nothing of the request but its address gets there."""
+        """Return the page as Gradio draws it. Of the request, Gradio only sees its address."""
         parts: list[bytes] = []
 
         async def collect(message: Message) -> None:
@@ -154,7 +158,7 @@ class PageServer:
 
 
 def _preview(address: str, picture: str) -> str:
-    """What other sites show of a link to the page."""
+    """Return the meta tags from which other sites make a preview of a link to the page."""
     told = {"title": "Vivavoce", "type": "website", "url": address, "description": DESCRIPTION}
     tags = {**told, "image": address + picture}
     lines = [f'<meta property="og:{name}" content="{html.escape(value)}">' for name, value in tags.items()]

@@ -1,4 +1,4 @@
-"""Whether the online voices can be reached from here. Asked for when somebody looks at the voices, not before."""
+"""Finds out whether the online voices can be reached. This is only done when somebody looks at the list of voices."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ BELIEVED_S = 60.0
 
 
 class OnlineVoices:
-    """However many ask, the service is looked for once in BELIEVED_S."""
+    """Probes the voices' service at most once in BELIEVED_S, however many people ask."""
 
     def __init__(self, probe: Callable[[], Awaitable[None]] | None = None, clock: Clock | None = None) -> None:
-        """probe: raises BackendUnavailable if it cannot be reached; by default that of `edge`."""
+        """probe: raises BackendUnavailable if the service cannot be reached. Default: the one of `edge`."""
         self._probe = probe or _probe_edge
         self._clock = clock or SystemClock()
         self._asking = asyncio.Lock()
@@ -38,5 +38,5 @@ class OnlineVoices:
 
 
 async def _probe_edge() -> None:
-    """Raises BackendUnavailable, also if its package is missing."""
+    """Probe the service of `edge`. Raises BackendUnavailable, also if its package is missing."""
     await EdgeSynthesizer().probe()

@@ -30,8 +30,8 @@ _FONT = [
 ]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
-# Addresses are relative, so that the page also works below a proxy's path. Gradio puts this into the page after its own
-# styles, which ours may so change, and long after the page has come: `early` tells the browser of it before.
+# URLs are relative, so that the page also works below a proxy's path. Gradio adds this after its own styles, so ours
+# can override them. It does so long after the page has loaded, so `early` tells the browser of these files before.
 _HEAD = """
 <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
 <meta name="color-scheme" content="light dark">
@@ -66,13 +66,13 @@ _HEADER = """
 class Page:
     blocks: gr.Blocks
     mount: dict[str, object] = field(default_factory=dict)
-    "keywords for gr.mount_gradio_app"
+    "Keyword arguments for gr.mount_gradio_app."
     early: str = ""
-    "belongs into the head of the HTML"
+    "HTML that belongs into the page's head."
 
 
 def build_page(context: PageContext) -> Page:
-    """The page, ready to be mounted at `/` beside `/static` and `/session`."""
+    """Build the page, ready to be mounted at `/` beside `/static` and `/session`."""
     with gr.Blocks(title="Vivavoce", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(html_template=_HEADER, js_on_load=None, apply_default_css=False, elem_id="vv-header")
         with gr.Tabs(elem_id="vv-tabs"):
@@ -94,8 +94,10 @@ def build_page(context: PageContext) -> Page:
 
 
 def _early(files: str) -> str:
-    """All that the page will want, named at once: our script, which waits for its elements; styles, which only lie
-    ready; Gradio's files; and what the Talk tab asks for first.
+    """Return HTML that tells the browser at once of all files that the page will need.
+
+    These are our script, which waits for its elements; our styles, which are only preloaded; Gradio's files; and the
+    data that the Talk tab requests first.
     """
     later = wanted_files(Path(gr.__file__).parent / "templates" / "frontend")
     lines = [f'<script type="module" src="{files}/{PAGE_SCRIPT}"></script>']

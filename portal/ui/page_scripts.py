@@ -1,4 +1,4 @@
-"""The scripts of the page, which are served as one: eighty of them keep a phone on a slow network busy for seconds."""
+"""The scripts of the page. They are served as one, because loading eighty takes seconds on a slow network."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 __all__ = ["BUNDLES", "PAGE_SCRIPT"]
 
 PAGE_SCRIPT: Final = "whole-page.js"
-# The other tabs' scripts come with the page, too: what a tab would fetch when it is first opened might find the server
-# away, and nothing would fetch it again.
+# The bundle includes the scripts of all tabs. If a tab fetched its own when it is first opened, the server might be
+# unreachable at that moment, and nothing would fetch them again.
 BUNDLES: Final = {
     PAGE_SCRIPT: ("header.js", "talk.js", "desk/avatars.js", "desk/studio.js", "desk/jobs.js", "desk/job-notice.js")
 }
-"""For PageFiles."""
+"""Name of each bundle -> the scripts in it, for PageFiles."""

@@ -1,6 +1,6 @@
-"""The stage view: the Talk tab by itself, without Gradio, to be put on a screen or into somebody else's page.
+"""The stage view: the Talk tab alone, without Gradio, for a public screen or for embedding into other sites' pages.
 
-Its markup and scripts are those of the Talk tab. portal/static/stage/stage.js reads what its address asks for.
+Its markup and scripts are those of the Talk tab. portal/static/stage/stage.js reads the options in its URL.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEAD = """<link rel="stylesheet" href="{files}/styles.css">
 
 
 def stage_router(context: PageContext) -> APIRouter:
-    """`/stage` and `/embed.js`; of a kiosk also `/`."""
+    """Return the routes `/stage` and `/embed.js`, and for a kiosk also `/`."""
     router = APIRouter()
     is_kiosk = context.settings.kiosk
     body = f'<body class="vv-alone" data-defaults="{"kiosk=1" if is_kiosk else ""}">{MARKUP}</body>'
@@ -42,7 +42,7 @@ def stage_router(context: PageContext) -> APIRouter:
 
     @router.get("/embed.js", include_in_schema=False)
     def embed() -> FileResponse:
-        """The element <vivavoce-avatar> for pages of others; this address stays."""
+        """Serve the element <vivavoce-avatar> for other sites' pages. Its address must never change."""
         return FileResponse(EMBED, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
     return router

@@ -1,4 +1,4 @@
-"""The Studio tab: text or a recording and an avatar become a clip. Behaviour in static/desk/studio.js."""
+"""The Studio tab: makes a clip of an avatar and a text or recording. Its behaviour is in static/desk/studio.js."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def build_studio_tab(context: PageContext) -> gr.HTML:
 
 
 def voices_of(tts: str) -> list[str]:
-    """What a speech synthesizer can sound like; nothing where it cannot run."""
+    """Return the voices of a speech synthesizer; none if it cannot run here."""
     try:
         return list(registry.create("tts", tts).voices)
     except VivavoceError:

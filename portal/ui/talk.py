@@ -1,4 +1,4 @@
-"""The Talk tab: the live player and the chat. Markup here, behaviour in portal/static/talk.js."""
+"""The Talk tab: the live player and the chat. The markup is here, the behaviour in portal/static/talk.js."""
 
 from __future__ import annotations
 
@@ -182,12 +182,12 @@ MARKUP = f"""
 
 
 def build_talk_tab(_context: PageContext) -> gr.HTML:
-    """The player. What can be chosen its script asks for: see catalogue()."""
+    """Build the player. Its script requests the choices for its menus; see catalogue()."""
     return gr.HTML(html_template=MARKUP, js_on_load=None, apply_default_css=False, elem_id="vv-talk")
 
 
 def catalogue(context: PageContext) -> dict[str, object]:
-    """The choices of a session and the portal's own choice among them. Blocks; for threads."""
+    """Return the choices for a session, and the portal's defaults among them. Blocks, so call it in a thread."""
     settings, found = context.settings, context.backends.look()
     return {
         **{
@@ -210,7 +210,7 @@ def catalogue(context: PageContext) -> dict[str, object]:
 
 
 def _entry(row: BackendRow, choice: BackendChoice) -> dict[str, object]:
-    """Of what is lacking, the remedy: what it is good for is known by its name."""
+    """Return a backend as the menus need it. If something is missing, only the remedy is given, not the reason."""
     lacking = choice.lacking
     return {
         "name": choice.name,

@@ -1,4 +1,4 @@
-"""Every word of the header and of the Talk tab, in English and Chinese. The page's script reads them by key."""
+"""All texts of the header and of the Talk tab, in English and Chinese. The page's scripts read them by key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every word of the Avatars, Studio and Jobs tabs, in English and Chinese. The page's script reads them by key."""
+"""All texts of the Avatars, Studio and Jobs tabs, in English and Chinese. The page's scripts read them by key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every word of the page as a script, `texts.js`, that its other scripts import: once for all tabs."""
+"""Makes the script `texts.js`, which contains all texts of the page and is imported by its other scripts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from portal.ui.text import DESK_TEXTS
 __all__ = ["texts_module"]
 
 Texts = Mapping[str, Mapping[str, str]]
-"language -> key -> text"
+"Language -> key -> text."
 
 
 def texts_module() -> str:
-    """Its exports `header`, `talk` and `desk` are {language: {key: text}}. Errors are in it once, for both tabs."""
+    """Return the script. Its exports `header`, `talk` and `desk` are {language: {key: text}}.
+
+    The texts of errors, which `talk` and `desk` share, are in it only once.
+    """
     parts = [f"const errors = {_json(ERROR_TEXTS)};", f"export const header = {_json(HEADER_TEXTS)};"]
     for name, texts in (("talk", TALK_TEXTS), ("desk", DESK_TEXTS)):
         languages = (

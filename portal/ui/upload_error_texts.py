@@ -1,4 +1,4 @@
-"""What was wrong with an upload, an avatar or what was to be made of it, in Chinese: a part of `error_texts`."""
+"""Chinese texts of errors with uploads and avatars, and with making things of them. `error_texts` includes them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The page at `/watch`, for those who were given a link to watch a session. portal/static/watch does the rest.
+"""The page at `/watch`, for people who were given a link to watch a session. Its scripts are in portal/static/watch.
 
-The secret of the link stands behind its `#`, so the page is the same for everybody, and no log has the secret.
+The secret in the link stands after its `#`, which browsers do not send. So the page is the same for everybody, and the
+secret appears in no log.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _BODY = """<body><main data-state="connecting">
 
 
 def watch_page_router(files: str) -> APIRouter:
-    """files: address of the page's own files, below the page's."""
+    """Return the route /watch. files: URL of the portal's static files, relative to the page's."""
     router = APIRouter()
     page = framed_page(_HEAD.format(files=files), _BODY, scheme="dark")
     headers = {"Content-Security-Policy": page_policy(page), "Cache-Control": "no-cache"}

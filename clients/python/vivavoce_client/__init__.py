@@ -1,4 +1,4 @@
-"""Drive an avatar of a Vivavoce portal from Python: let it speak, ask it, and get its pictures and sound.
+"""Drive an avatar of a Vivavoce portal from Python: let it speak, ask it questions, and get its pictures and sound.
 
     from vivavoce_client import Session
 
@@ -7,8 +7,8 @@
         for frame in session.frames():
             ...  # frame.image is (height, width, 3) uint8 RGB, frame.sound (1920,) float32 at 48 kHz
 
-`AsyncSession` is the same for asyncio. Both speak the portal's session socket (docs/protocol.md of the portal); the
-session ends when the block is left.
+The session ends when the block is left. `AsyncSession` is the same for asyncio. Both use the portal's session socket,
+which docs/protocol.md of the portal describes.
 """
 
 from vivavoce_client._blocking import Session

@@ -1,4 +1,4 @@
-"""AgentVoice: what an agent of another framework says through an avatar, segment by segment."""
+"""AgentVoice: lets an agent of another framework speak through an avatar, segment by segment."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ Mark = TypeVar("Mark")
 
 
 class AgentVoice(Generic[Mark]):
-    """Segments of sound, each of which is a turn of the session. It tells when a segment has been heard.
+    """Speaks segments of sound, each as a turn of the session, and reports when a segment has been heard.
 
-    Frames are those of session.frames(), in their order.
+    is_audible() and ended_by() must be given the frames of session.frames(), in their order.
     """
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
         self._sound: SpokenSound | None = None
         self._ending: deque[tuple[Turn, Mark]] = deque()
-        self._cut: list[Turn] = []  # by the last clear(): of them nothing more is to be heard
+        self._cut: list[Turn] = []  # turns that the last clear() cut off, of which nothing more may be heard
         self._clears = 0
 
     async def say(self, data: bytes, rate_hz: int, channels: int = 1) -> None:
-        """Speak that next: interleaved int16. Waits while 10 s are ahead of what is heard. Raises PortalError."""
+        """Add interleaved int16 sound to the segment. Waits while 10 s are not heard yet. Raises PortalError."""
         samples = np.frombuffer(data, np.int16)
         sound = self._sound
-        if sound is None or sound.turn.over or sound.rate_hz != rate_hz:  # it may have ended because nothing came
+        # A turn may be over because no sound came for some time. The segment then goes on in a new turn.
+        if sound is None or sound.turn.over or sound.rate_hz != rate_hz:
             clears = self._clears
             if sound is not None:
                 await sound.end()
             sound = await self._session.open_sound(rate_hz)
-            if clears != self._clears:  # somebody interrupted meanwhile; nothing of this was heard
+            if clears != self._clears:  # clear() was called meanwhile, so this sound must not be heard
                 await sound.end()
                 return
             self._sound = sound
         await sound.write(samples if channels == 1 else _mono(samples, channels))
 
     async def end(self, mark: Mark) -> bool:
-        """The segment is complete. `mark` comes back when it has been heard. False: none was begun.
+        """End the current segment. `mark` comes back from ended_by() when the segment has been heard.
 
-        Raises PortalError.
+        Returns False if no segment was begun. Raises PortalError.
         """
         sound, self._sound = self._sound, None
         if sound is None:
@@ -60,7 +61,7 @@ class AgentVoice(Generic[Mark]):
         return True
 
     async def clear(self) -> None:
-        """Fall silent, and forget all segments; their marks do not come back. Raises PortalError."""
+        """Stop speaking, and drop all segments. Their marks do not come back. Raises PortalError."""
         self._clears += 1
         cut = [turn for turn, _ in self._ending]
         if self._sound is not None:
@@ -72,17 +73,17 @@ class AgentVoice(Generic[Mark]):
         await self._session.interrupt()
 
     async def heard(self) -> None:
-        """Return when the marks of all segments have come back. Raises PortalError if the session ends before."""
+        """Wait until the marks of all segments have come back. Raises PortalError if the session ends first."""
         while self._ending:
             await self._session.finished(self._ending[0][0])
-            await asyncio.sleep(FRAME_S)  # the last frame follows, or was before
+            await asyncio.sleep(FRAME_S)  # the turn's last frame may come after the message of its end
 
     def is_audible(self, frame: Frame) -> bool:
-        """Whether the frame's sound belongs to a segment that goes on."""
+        """Return whether the frame has speech that was not cut off by clear()."""
         return frame.speaking and all(turn.over and _is_after(frame, turn) for turn in self._cut)
 
     def ended_by(self, frame: Frame) -> Iterator[Mark]:
-        """Marks of the segments whose last frame was this one, or one before it."""
+        """Yield the marks of the segments that have ended by this frame."""
         while self._ending:
             turn, mark = self._ending[0]
             if not turn.over or (frame.speaking and not _is_after(frame, turn)):
@@ -92,7 +93,7 @@ class AgentVoice(Generic[Mark]):
 
 
 def _is_after(frame: Frame, turn: Turn) -> bool:
-    """The message of a turn's end may come a frame before or after its last frame."""
+    """Return whether a frame comes after a turn. The message of the turn's end may come a frame early or late."""
     return frame.time_s > turn._over_at_s + FRAME_S
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Session:
-    """AsyncSession for programs without asyncio. Its connection has a thread of its own."""
+    """AsyncSession for programs without asyncio. Its event loop runs in a thread of its own."""
 
     def __init__(
         self, url: str, *, media: bool = True, headers: Mapping[str, str] | None = None, **wish: Unpack[Wish]
@@ -31,7 +31,7 @@ class Session:
         return self._session.welcome
 
     def __enter__(self) -> Self:
-        """Raises PortalError (no place, no such avatar, ...), OSError (nobody is there)."""
+        """Open the session. Raises PortalError (no place, no such avatar, ...), OSError (there is no server)."""
         self._thread.start()
         try:
             self._do(self._session.__aenter__())
@@ -58,7 +58,7 @@ class Session:
         return self._do(self._session.ask(text, event))
 
     def speak(self, pieces: Iterable[str]) -> None:
-        """See AsyncSession.speak(). The pieces are made in another thread."""
+        """See AsyncSession.speak(). The pieces are read in another thread."""
         self._do(self._session.speak(pieces))
 
     def play(self, samples: NDArray[np.int16] | NDArray[np.float32], rate_hz: int, event: object = None) -> Turn:

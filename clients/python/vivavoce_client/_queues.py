@@ -1,4 +1,4 @@
-"""What waits for one reader; sentences of a text that comes in pieces."""
+"""A queue that keeps the newest items for one reader, and a splitter that makes sentences of pieces of text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """What waits for one reader: the newest `bound` items."""
+    """A queue for one reader that keeps only the newest `bound` items."""
 
     def __init__(self, bound: int) -> None:
         self.fault: PortalError | None = None
@@ -54,7 +54,7 @@ async def sentences_of(pieces: AsyncIterable[str] | Iterable[str]) -> AsyncItera
 
 
 async def _in_a_thread(pieces: Iterable[str]) -> AsyncIterator[str]:
-    """Waiting for a piece must not hold up the connection."""
+    """Read each piece in a thread, because waiting for one must not block the event loop and its connection."""
     source = iter(pieces)
     while (piece := await asyncio.to_thread(next, source, None)) is not None:
         yield piece

@@ -1,4 +1,4 @@
-"""AsyncSession: one session of an avatar, over the portal's session socket (docs/protocol.md of the portal)."""
+"""AsyncSession: a session with an avatar, over the portal's session socket (docs/protocol.md of the portal)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from vivavoce_client._sound import SpokenSound
 from vivavoce_client._types import Frame, PortalError, Turn, Wish
 
 FRAMES_BOUND = 50
-"""Frames that wait for frames(): 2 s. Beyond it the oldest is dropped."""
+"""Most frames that wait for frames(): 2 s. When it is full, the oldest is dropped."""
 EVENTS_BOUND = 1000
-"""Events that wait for events(); beyond it the oldest is dropped."""
+"""Most events that wait for events(). When it is full, the oldest is dropped."""
 MOST_WAITING = 4
-"""Sentences of speak() that wait in the portal, which takes eight at most."""
+"""Most sentences of speak() that wait in the portal at a time. The portal itself takes eight."""
 ANSWERED_WITHIN_S = 15.0
 OPENED_WITHIN_S = 120.0
-"""A network may have to be loaded first."""
+"""How long opening a session may take. It is long because the portal may have to load a network first."""
 
 _HEADER = struct.Struct("<BBHIq")  # kind, flags, sequence number, bytes of sound, microseconds on the media clock
 _MEDIA_KIND = 1
@@ -36,15 +36,15 @@ _SPEAKING, _HAS_PICTURE = 1, 2
 _SAMPLES = 1920
 _REFUSALS = frozenset(
     {"bad_request", "too_often", "too_large", "session_closed"}
-)  # of a text; faults of a turn are others
+)  # codes of errors by which a text itself is refused; other errors belong to a turn that was queued
 
 
 class AsyncSession:
-    """One session of an avatar, from `async with` to its end.
+    """A session with an avatar. It is opened by `async with`, and ends with the block.
 
-    url: of the portal, e.g. http://127.0.0.1:7860, or below a path of a proxy. media: whether pictures and sound are
-    wanted; without them only events come. headers: sent as the connection is made, e.g. Authorization where the portal
-    has a login. wish: see Wish.
+    url: the portal's, e.g. http://127.0.0.1:7860, or with a path behind a proxy. media: whether pictures and sound are
+    wanted; without them only events come. headers: HTTP headers of the handshake, e.g. Authorization if the portal has
+    a login. wish: see Wish.
     """
 
     def __init__(
@@ -64,10 +64,13 @@ class AsyncSession:
         self._jpeg = b""
         self._media_s = 0.0
         self.welcome: dict[str, Any] = {}
-        "what the portal said when the session was opened: session, avatar, gestures, width, height, fps, sampleRate"
+        "The portal's answer to opening the session: session, avatar, gestures, width, height, fps, sampleRate."
 
     async def __aenter__(self) -> Self:
-        """Raises PortalError (no place, no such avatar, a login is needed, ...), OSError (nobody is there)."""
+        """Open the session.
+
+        Raises PortalError (no place, no such avatar, a login is needed, ...), OSError (there is no server).
+        """
         self._socket = await self._connected()
         try:
             async with asyncio.timeout(None if self._wish.get("wait") else OPENED_WITHIN_S):
@@ -96,20 +99,20 @@ class AsyncSession:
         self._end(PortalError("session_closed", "The session has ended."))
 
     async def say(self, text: str, event: object = None) -> Turn:
-        """Speak a text as it is, after what is being said. Returns when it waits to be spoken. Raises PortalError.
+        """Speak a text as it is, after what is being said. Returns as soon as it is queued. Raises PortalError.
 
-        event: any JSON; the message `speech` brings it back when the speech begins, and when it has ended.
+        event: any JSON value. It comes back in `speech` messages, when the speech begins and when it ends.
         """
         return await self._ask(text, "echo", event)
 
     async def ask(self, text: str, event: object = None) -> Turn:
-        """Let the language model answer; what is being said is interrupted. event: see say(). Raises PortalError."""
+        """Interrupt what is being said, and let the language model answer. event: see say(). Raises PortalError."""
         return await self._ask(text, "chat", event)
 
     async def speak(self, pieces: AsyncIterable[str] | Iterable[str]) -> None:
-        """Speak a text that comes in pieces, such as the stream of a language model, sentence by sentence.
+        """Speak a text sentence by sentence while it comes in pieces, for example from a language model.
 
-        Returns when the last sentence waits to be spoken. Raises PortalError.
+        Returns when the last sentence is queued. Raises PortalError.
         """
         turns: deque[Turn] = deque()
         async for sentence in sentences_of(pieces):
@@ -118,16 +121,16 @@ class AsyncSession:
             turns.append(await self.say(sentence))
 
     async def open_sound(self, rate_hz: int, event: object = None) -> SpokenSound:
-        """Speak sound of your own, after what is being said: write() it to what this returns. Raises PortalError.
+        """Speak your own sound after what is being said. Write the sound to the returned object. Raises PortalError.
 
-        rate_hz: of the sound, 8,000 to 48,000. event: see say().
+        rate_hz: sampling rate of the sound, 8,000 to 48,000. event: see say().
         """
         return SpokenSound(await self._queued("speak", rate=rate_hz, event=event), rate_hz, self._send_raw)
 
     async def play(self, samples: NDArray[np.int16] | NDArray[np.float32], rate_hz: int, event: object = None) -> Turn:
-        """Speak a recording: (n,) mono, int16, or float32 from -1 to 1. Returns when all of it is on its way.
+        """Speak a recording: (n,) mono, as int16 or as float32 from -1 to 1. Returns when all of it has been sent.
 
-        Raises PortalError.
+        rate_hz, event: see open_sound(). Raises PortalError.
         """
         sound = await self.open_sound(rate_hz, event)
         await sound.write(samples)
@@ -135,37 +138,37 @@ class AsyncSession:
         return sound.turn
 
     async def finished(self, turn: Turn) -> Turn:
-        """Wait until a turn is done or interrupted. Raises PortalError if the session ends before."""
+        """Wait until a turn is done or interrupted, and return it. Raises PortalError if the session ends first."""
         await turn._ended.wait()
         if not turn.over:
             raise self._events.fault or PortalError("session_closed", "The session has ended.")
         return turn
 
     async def interrupt(self) -> None:
-        """Stop speaking, and forget what waits to be spoken."""
+        """Stop speaking, and drop everything that waits to be spoken."""
         await self._send("interrupt")
 
     async def gesture(self, name: str | None = None) -> None:
-        """Show one of the avatar's gestures (`welcome["gestures"]`); None: back to the idle loop."""
+        """Show one of the avatar's gestures (`welcome["gestures"]`). None: go back to the idle loop."""
         await self._send("gesture", name=name)
 
     async def swap_avatar(self, avatar: str) -> None:
-        """Go on as another avatar; the event `avatar` comes when that is done."""
+        """Change to another avatar. The event `avatar` comes when that is done."""
         await self._send("avatar", id=avatar)
 
     async def change(self, **wishes: Any) -> None:
-        """Go on with another `tts`, `voice`, `speed`, `lipsync` or `prompt`; None takes a wish back.
+        """Change `tts`, `voice`, `speed`, `lipsync` or `prompt`. None: go back to the portal's or the avatar's own.
 
-        The event `choice` says what is in force then.
+        The event `choice` says what is in force afterwards.
         """
         await self._send("change", **wishes)
 
     def frames(self) -> AsyncIterator[Frame]:
-        """25 frames per second until the session ends. For one reader; one that is slower misses the oldest."""
+        """Yield 25 frames per second until the session ends. For one reader; a slow one misses the oldest frames."""
         return self._frames.all()
 
     def events(self) -> AsyncIterator[dict[str, Any]]:
-        """The portal's messages, e.g. {"type": "subtitle", "text": ...}, until the session ends. For one reader."""
+        """Yield the portal's messages, e.g. {"type": "subtitle", ...}, until the session ends. For one reader."""
         return self._events.all()
 
     async def _connected(self) -> ClientConnection:
@@ -178,7 +181,8 @@ class AsyncSession:
         return await self._queued("say", text=text, mode=mode, event=event)
 
     async def _queued(self, kind: str, **fields: object) -> Turn:
-        async with self._asking:  # the portal queues turns in the order in which it was asked
+        # One request at a time: the portal's answers do not name the request, so the next `queued` must be for ours.
+        async with self._asking:
             self._asked = asyncio.get_running_loop().create_future()
             try:
                 await self._send(kind, **fields)
@@ -267,7 +271,7 @@ class AsyncSession:
             if self._asked is not None and not self._asked.done():
                 self._asked.set_exception(error)
             return
-        for turn in tuple(self._turns.values())[:1]:  # the one that is at work
+        for turn in tuple(self._turns.values())[:1]:  # the error belongs to the oldest turn, which is being worked on
             turn.errors.append(error)
 
     def _end(self, fault: PortalError) -> None:
@@ -291,7 +295,7 @@ def _error_of(message: dict[str, Any]) -> PortalError:
 
 
 def _refusal_of(body: bytes) -> PortalError:
-    """What an HTTP answer in the place of a connection says."""
+    """Return the error in an HTTP response that refused the handshake."""
     try:
         return _error_of(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):

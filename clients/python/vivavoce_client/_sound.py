@@ -1,4 +1,4 @@
-"""Sound of a program's own, such as the voice of an agent, on its way to be spoken by the avatar."""
+"""SpokenSound: sends a program's own sound, such as the voice of an agent, for the avatar to speak."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vivavoce_client._types import Turn
 
 LEAD_S = 10.0
-"""So much may be sent before it is heard. The portal refuses more than 30 s."""
+"""How far ahead of what is heard sound may be sent. The portal refuses more than 30 s."""
 PIECE_S = 0.5
 SHORTEST_PIECE_S = 0.02
 LOOKED_EVERY_S = 0.1
@@ -23,9 +23,9 @@ _KIND, _ENDS = 3, 1
 
 
 class SpokenSound:
-    """One turn that speaks what write() gets, from the first piece on; end() says that there is no more.
+    """A turn that speaks the sound given to write(), beginning with the first piece. Call end() after the last.
 
-    It is made by AsyncSession.open_sound(). A turn that gets no sound for some 20 s ends by itself.
+    It is made by AsyncSession.open_sound(). A turn that gets no sound for about 20 s ends by itself.
     """
 
     def __init__(self, turn: Turn, rate_hz: int, send: Callable[[bytes], Awaitable[None]]) -> None:
@@ -38,10 +38,10 @@ class SpokenSound:
         self._ended = False
 
     async def write(self, samples: NDArray[np.int16] | NDArray[np.float32]) -> None:
-        """Speak that next: (n,) mono, int16, or float32 from -1 to 1.
+        """Speak these samples next: (n,) mono, as int16 or as float32 from -1 to 1.
 
-        Waits while 10 s are ahead of what is heard. Sound for a turn that was interrupted is dropped. Raises
-        PortalError.
+        Waits while more than 10 s have been sent and not heard yet. Sound for a turn that was interrupted is dropped.
+        Raises PortalError.
         """
         self._waiting += _coded(samples)
         piece = 2 * round(PIECE_S * self.rate_hz)
@@ -50,7 +50,7 @@ class SpokenSound:
             await self._send_piece(sent)
 
     async def end(self) -> None:
-        """That was all. Idempotent. Raises PortalError."""
+        """Tell the portal that there is no more sound. Idempotent. Raises PortalError."""
         if not self._ended:
             self._ended = True
             await self._send_piece(self._waiting, _ENDS)

@@ -1,4 +1,4 @@
-"""What a session is asked for and what it gives: wishes, turns, frames, errors."""
+"""The types of a session: wishes, turns, frames, errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLE_RATE_HZ = 48_000
 
 
 class PortalError(Exception):
-    """The portal refused something, or the connection broke: `code` for programs, `hint` the remedy."""
+    """Raised when the portal refuses something, or the connection breaks. `code` is for programs, `hint` the remedy."""
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(f"{message} {hint}".strip())
@@ -33,7 +33,7 @@ class Remark(TypedDict):
 
 
 class Wish(TypedDict, total=False):
-    """What a session should be like; the portal chooses whatever is left out."""
+    """What a new session should be like. The portal chooses whatever is left out."""
 
     avatar: str
     voice: str
@@ -49,20 +49,20 @@ class Wish(TypedDict, total=False):
 
 @dataclass
 class Turn:
-    """One question and its answer, or one text that is spoken as it is. It changes while the session goes on."""
+    """A question and its answer, or a text that is spoken as it is. Its fields change while the session goes on."""
 
     number: int
     state: str = "queued"
-    "queued, thinking, speaking, done or interrupted"
+    "queued, thinking, speaking, done or interrupted."
     text: str = ""
-    "what the language model has answered so far; empty for a text that is spoken as it is"
+    "The language model's answer so far; empty for a text that is spoken as it is."
     errors: list[PortalError] = field(default_factory=list)
-    "what went wrong on the way"
+    "Errors that happened during the turn."
     _ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     _spoken_since_s: float | None = field(default=None, repr=False)
-    "by the event loop's clock"
+    "When the speech began, on the event loop's clock; None before that."
     _over_at_s: float = field(default=0.0, repr=False)
-    "on the media clock: of the last frame that had come when it ended"
+    "Time, on the media clock, of the last frame that had come when the message of the turn's end came."
 
     @property
     def over(self) -> bool:
@@ -71,18 +71,18 @@ class Turn:
 
 @dataclass(frozen=True)
 class Frame:
-    """40 ms: one picture and its sound."""
+    """A picture and its sound, 40 ms long."""
 
     time_s: float
-    "on the session's media clock"
+    "Seconds on the session's media clock."
     speaking: bool
     jpeg: bytes
-    "the picture as it came; the last one again if none came with this frame"
+    "The picture as it was received. It is the previous one if this frame came without a picture."
     sound: NDArray[np.float32]
-    "(1920,) mono at 48 kHz, -1 to 1"
+    "(1920,) mono at 48 kHz, from -1 to 1."
 
     @cached_property
     def image(self) -> NDArray[np.uint8]:
-        """(height, width, 3) RGB."""
+        """The picture as (height, width, 3) uint8 RGB."""
         with Image.open(io.BytesIO(self.jpeg)) as picture:
             return np.asarray(picture.convert("RGB"))

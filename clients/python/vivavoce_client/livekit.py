@@ -1,4 +1,4 @@
-"""An avatar for agents of LiveKit: their voice goes to a portal, its pictures and sound go into the room.
+"""An avatar for LiveKit agents: the agent's voice goes to a portal, whose pictures and sound go into the room.
 
     from vivavoce_client.livekit import Avatar
 
@@ -34,7 +34,7 @@ __all__ = ["Avatar", "AvatarVideo", "avatar_runner"]
 
 
 class AvatarVideo(VideoGenerator):
-    """What AvatarRunner asks for pictures. session: is open, and has media."""
+    """The VideoGenerator that an AvatarRunner reads. session: must be open, with media."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -42,7 +42,7 @@ class AvatarVideo(VideoGenerator):
 
     @property
     def options(self) -> AvatarOptions:
-        """What the pictures and the sound are like."""
+        """The size and rate of the pictures, and the form of the sound."""
         told = self._session.welcome
         return AvatarOptions(
             video_width=told["width"],
@@ -53,18 +53,18 @@ class AvatarVideo(VideoGenerator):
         )
 
     async def push_audio(self, frame: rtc.AudioFrame | AudioSegmentEnd) -> None:
-        """Waits while 10 s are ahead of what is heard. Raises PortalError."""
+        """Speak a piece of sound, or end the segment. Waits while 10 s are not heard yet. Raises PortalError."""
         if isinstance(frame, AudioSegmentEnd):
             await self._voice.end(frame)
         else:
             await self._voice.say(bytes(frame.data), frame.sample_rate, frame.num_channels)
 
     async def clear_buffer(self) -> None:
-        """The agent was interrupted: fall silent at once. Raises PortalError."""
+        """Stop speaking at once, because the agent was interrupted. Raises PortalError."""
         await self._voice.clear()
 
     async def __aiter__(self) -> AsyncIterator[rtc.VideoFrame | rtc.AudioFrame | AudioSegmentEnd]:
-        """25 pictures per second; while the avatar speaks, each with its sound."""
+        """Yield 25 pictures per second, and while the avatar speaks the sound of each."""
         async for frame in self._session.frames():
             yield await asyncio.to_thread(_picture, frame)
             if self._voice.is_audible(frame):
@@ -74,9 +74,9 @@ class AvatarVideo(VideoGenerator):
 
 
 def avatar_runner(session: AsyncSession, room: rtc.Room, audio: AudioReceiver) -> AvatarRunner:
-    """Publishes the avatar in a room, and lets it speak what `audio` receives.
+    """Return a runner that publishes the avatar in a room and lets it speak what `audio` receives.
 
-    audio: such as DataStreamAudioReceiver(room), for a worker that is a participant of its own.
+    audio: for example DataStreamAudioReceiver(room), for a worker that is a participant of its own.
     """
     video = AvatarVideo(session)
     return AvatarRunner(room, audio_recv=audio, video_gen=video, options=video.options)
@@ -85,7 +85,7 @@ def avatar_runner(session: AsyncSession, room: rtc.Room, audio: AudioReceiver) -
 class Avatar:
     """Lets the agent of this process speak through an avatar, which the agent's own participant publishes.
 
-    url, headers, wish: see AsyncSession. The avatar's greeting is left to the agent, unless the wish has one.
+    url, headers, wish: see AsyncSession. The avatar says no greeting, unless the wish has one: greeting is the agent's.
     """
 
     def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, **wish: Unpack[Wish]) -> None:
@@ -94,9 +94,10 @@ class Avatar:
         self._runner: AvatarRunner | None = None
 
     async def start(self, agent_session: AgentSession, room: rtc.Room) -> None:
-        """Before the agent's session starts, which then must not publish sound itself (`audio_output=False`).
+        """Open the session and publish the avatar. Call it before the agent's session starts.
 
-        Raises PortalError (no place, no such avatar, ...), OSError (no portal is there).
+        The agent's session must not publish sound itself (`audio_output=False`). Raises PortalError (no place, no such
+        avatar, ...), OSError (there is no server).
         """
         await self._session.__aenter__()
         audio = QueueAudioOutput(wait_playback_start=True)
@@ -109,7 +110,7 @@ class Avatar:
         agent_session.output.audio = audio
 
     async def aclose(self) -> None:
-        """Take the avatar away. Idempotent."""
+        """Remove the avatar and end its session. Idempotent."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.aclose()

@@ -1,4 +1,4 @@
-"""An avatar in a pipeline of Pipecat: behind the voice, before the transport's output.
+"""An avatar in a Pipecat pipeline. It stands after the voice (TTS) and before the transport's output.
 
     from vivavoce_client.pipecat import AvatarProcessor
 
@@ -33,12 +33,12 @@ __all__ = ["AvatarProcessor"]
 
 
 class AvatarProcessor(FrameProcessor):
-    """Takes the voice (TTSAudioRawFrame) out of the pipeline, and gives it back with the avatar's pictures.
+    """Takes the voice (TTSAudioRawFrame) out of the pipeline and puts it back together with the avatar's pictures.
 
-    25 OutputImageRawFrames per second (RGB), while the avatar speaks each with 40 ms of TTSAudioRawFrame at 48 kHz
-    behind it. TTSStoppedFrame follows the last sound; InterruptionFrame silences the avatar.
+    It pushes 25 OutputImageRawFrames (RGB) per second. While the avatar speaks, a TTSAudioRawFrame of 40 ms at 48 kHz
+    follows each of them. A TTSStoppedFrame is held back until the last sound. An InterruptionFrame silences the avatar.
 
-    url, headers, wish: see AsyncSession. The avatar's greeting is left to the pipeline, unless the wish has one.
+    url, headers, wish: see AsyncSession. The avatar says no greeting, unless the wish has one.
     """
 
     def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, **wish: Unpack[Wish]) -> None:
@@ -50,7 +50,7 @@ class AvatarProcessor(FrameProcessor):
         self._is_open = False
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Open the session. Where that fails, an ErrorFrame says why, and the voice is heard without an avatar."""
+        """Open the session. If that fails, an ErrorFrame says why, and the voice is heard without an avatar."""
         await super().setup(setup)
         try:
             await self._session.__aenter__()
@@ -80,7 +80,7 @@ class AvatarProcessor(FrameProcessor):
             self._showing = self.create_task(self._show())
 
     async def _took(self, frame: Frame) -> bool:
-        """Whether the avatar speaks it, so that it comes back later."""
+        """Give a frame to the avatar. Return whether it was taken out of the pipeline, to come back later."""
         match frame:
             case TTSAudioRawFrame():
                 await self._voice.say(frame.audio, frame.sample_rate, frame.num_channels)
