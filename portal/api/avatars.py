@@ -64,7 +64,7 @@ class PersonaView(BaseModel):
 
 
 class AvatarChange(BaseModel):
-    """What is left out stays."""
+    """Changes of an avatar. Fields that are left out stay."""
 
     name: str | None = Field(None, description="what it is called from now on", max_length=200)
     mouth: Literal["personal", "painted"] | None = Field(None, description="how viseme draws its mouth from now on")
@@ -109,7 +109,10 @@ def avatars_router(
 def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, reports: FaceReports) -> None:
     @router.get("")
     def list_avatars(request: Request) -> list[AvatarView]:
-        """The oldest first. Where people log in: your own, those that are shared, and those without an owner."""
+        """List avatars, oldest first.
+
+        If people log in here, these are your own, shared ones, and those without an owner.
+        """
         return avatar_views(person_of(request.scope), library, queue, reports)
 
     @router.get("/{avatar_id}")
@@ -118,9 +121,10 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
 
     @router.patch("/{avatar_id}")
     def change_avatar(avatar_id: str, change: AvatarChange, request: Request) -> AvatarView:
-        """Call it by another name, draw its mouth in another way, share it with everybody or take it back.
+        """Rename an avatar, choose how its mouth is drawn, share it with everybody, or stop sharing it.
 
-        Its id stays, and so do the names of clips made with it. Sessions that begin from now on have the other mouth.
+        Its id does not change, nor do the names of clips made with it. A changed mouth is used in sessions that begin
+        afterwards.
         """
         name = clean_name(change.name or "")
         if not name and (change.name is not None or (change.mouth is None and change.shared is None)):
@@ -135,9 +139,9 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
 
     @router.delete("/{avatar_id}", status_code=204)
     def delete_avatar(avatar_id: str) -> Response:
-        """Sessions that show it go on to their end; its jobs that wait or run are cancelled.
+        """Delete an avatar. Its waiting and running jobs are cancelled. Sessions that show it continue to their end.
 
-        Clips made with it stay, and go by its id. So the id stays its owner's.
+        Clips made with it are kept and refer to its id. So the id stays reserved for its owner.
         """
         FormerIds(queue.folders.data_dir).retire(library, avatar_id)
         reports.delete(avatar_id)  # first, because its pictures show a person, and a full disk may stop the steps below
@@ -169,9 +173,9 @@ def _add_upload(router: APIRouter, orders: Orders, max_upload_bytes: int) -> Non
     async def upload_avatar(request: Request) -> JobView:
         """Queue the preparation of a photo or clip: multipart fields `file`, `name`, `consent` ("true").
 
-        `framing`, "x,y,width,height" in parts of the picture, uses that part of it only.
+        With `framing`, "x,y,width,height" as fractions of the picture, only that part of it is used.
         `cutout` ("true") cuts the person out of a clip, too, for a transparent stage and for clips with alpha.
-        A zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat will do as well.
+        The file may also be a zip of an avatar of LiveTalking, MuseTalk or OpenAvatarChat.
         """
         handed_in = await orders.uploads.handed_in(request, max_upload_bytes, "the photo or clip")
         with handed_in.or_removed():
@@ -182,7 +186,7 @@ def _add_upload(router: APIRouter, orders: Orders, max_upload_bytes: int) -> Non
 def _add_persona(router: APIRouter, library: AvatarLibrary, *, kiosk: bool) -> None:
     @router.get("/{avatar_id}/persona")
     def persona(avatar_id: str, request: Request) -> PersonaView:
-        """Its instructions are for those who may change it; for others, `prompt` is null."""
+        """Show an avatar's persona. `prompt` is null for people who may not change the avatar."""
         person, whose = person_of(request.scope), library.summary(avatar_id).ownership
         view = PersonaView(**asdict(read_persona(library.folder(avatar_id))))
         is_theirs = not kiosk and person.role >= Role.MAKER and may_change(person, whose)
@@ -190,7 +194,7 @@ def _add_persona(router: APIRouter, library: AvatarLibrary, *, kiosk: bool) -> N
 
     @router.patch("/{avatar_id}/persona")
     def change_persona(avatar_id: str, change: PersonaView, request: Request) -> PersonaView:
-        """What is left out stays. Sessions that begin from now on have it."""
+        """Change an avatar's persona. Fields that are left out stay. Sessions that begin afterwards use it."""
         library.summary(avatar_id)  # raises: there is no such avatar
         with library.changing(avatar_id) as folder:
             write_persona(folder, replace(read_persona(folder), **change.model_dump(exclude_unset=True)))
@@ -208,21 +212,21 @@ def _add_pictures(router: APIRouter, library: AvatarLibrary, reports: FaceReport
 
     @router.get("/{avatar_id}/mattes.bin")
     def mattes(avatar_id: str) -> FileResponse:
-        """Where the person is in each frame, and what is behind, if that is known. The format: docs/stage.md."""
+        """Fetch where the person is in each frame, and the background, if these are known. Format: docs/stage.md."""
         return _file(library, avatar_id, "mattes.bin", "application/octet-stream")
 
     cutouts = Turnstile(CUTOUTS_WAITING)
 
     @router.get("/{avatar_id}/cutout.webp")
     async def cutout(avatar_id: str) -> FileResponse:
-        """The person without the background, if it is known what that is."""
+        """Fetch a picture of the person without the background, if it is known where the person is."""
         if await run_in_threadpool(_lacks_cutout, library, avatar_id):  # an older version made the avatar
             await cutouts.run(partial(_keep_cutout, library, avatar_id))
         return await run_in_threadpool(_file, library, avatar_id, "cutout.webp", "image/webp")
 
     @router.get("/{avatar_id}/report/{name}")
     def report_picture(avatar_id: str, name: str) -> FileResponse:
-        """Also of uploads that were refused."""
+        """Fetch a picture of a face report. Refused uploads have one, too."""
         library.path_of(avatar_id)
         return FileResponse(reports.path(avatar_id, name), media_type="image/jpeg")
 
@@ -234,21 +238,21 @@ def _add_jobs(
 
     @router.post("/{avatar_id}/test-clip", status_code=202)
     def speak_test(avatar_id: str, request: Request) -> JobView:
-        """Queue a few spoken words of it."""
+        """Queue a clip in which the avatar speaks a few words."""
         bundle, asker = library.open(avatar_id), address_of(request.scope)
         submit = partial(submit_test_clip, queue, avatar_id, bundle.name, asker, owner=bundle.owner)
         return job_view(shares.asked_by(request.scope, submit))
 
     @router.post("/{avatar_id}/parts", status_code=202)
     def prepare_for_backend(avatar_id: str, wanted: PartsRequest, request: Request) -> JobView:
-        """Queue what a neural lip-sync backend needs of it: boxes, masks, faces or latents."""
+        """Queue the preparation of an avatar for a neural lip-sync backend: its boxes, masks, faces or latents."""
         submit = partial(submit_parts, library, queue, settings, avatar=avatar_id, asker=address_of(request.scope))
         wish = partial(submit, backend=wanted.backend, parameters=wanted.parameters)
         return job_view(shares.asked_by(request.scope, wish))
 
     @router.post("/{avatar_id}/parts/preview", response_class=Response)
     async def preview_parts(avatar_id: str, wanted: PartsRequest) -> Response:
-        """The first frame as a JPEG with the box and the mask that these parameters give. Needs no weights."""
+        """Draw the first frame as a JPEG, with the box and the mask that the parameters give. Needs no weights."""
 
         def draw() -> bytes:
             bundle = library.open(avatar_id)

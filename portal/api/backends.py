@@ -16,7 +16,7 @@ def backends_router(catalogue: BackendCatalogue) -> APIRouter:
 
     @router.get("")
     def list_backends() -> dict[str, list[BackendView]]:
-        """By kind (llm, tts, lipsync), the default of each first. What is new shows within seconds."""
+        """List backends by kind (llm, tts, lipsync), the default of each kind first. New ones appear within seconds."""
         return {kind: [backend_view(choice) for choice in found] for kind, found in catalogue.look().items()}
 
     return router

@@ -51,7 +51,7 @@ def clips_router(
 
     @router.get("/{job_id}.{ending}")
     def fetch_clip(job_id: str, ending: str) -> FileResponse:
-        """A finished clip. ending: mp4, webm or mov, as it was asked for; its job's `result` has the whole address."""
+        """Fetch a finished clip. ending: mp4, webm or mov, as it was ordered. Its job's `result` has the address."""
         is_name = VALID_ID.fullmatch(job_id) and ending in CLIP_TYPES
         path = queue.folders.find_clip(job_id, ending) if is_name else None
         if path is None:

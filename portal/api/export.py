@@ -33,8 +33,8 @@ def export_router(library: AvatarLibrary, queue: JobQueue) -> APIRouter:
 
     @router.get("/{avatar_id}/export", response_class=StreamingResponse, responses={200: {"content": {ZIP: {}}}})
     def export_avatar(avatar_id: str, request: Request) -> StreamingResponse:
-        """Everything that is kept of an avatar, as a zip: its bundle with the consent, its face report, the clips made
-        with it that are yours, and what is known of its jobs. For its owner.
+        """Export everything that is stored of an avatar as a zip: its bundle with the consent, its face report, your
+        clips of it, and the records of its jobs. Only its owner may do this.
         """
         person, avatar = person_of(request.scope), library.summary(avatar_id)
         require(person, Role.MAKER)

@@ -28,7 +28,7 @@ __all__ = ["gestures_router"]
 
 
 class GestureForm(BaseModel):
-    """The fields of a gesture beside its `file`."""
+    """The fields of a gesture's upload, apart from its `file`."""
 
     name: str = Field(max_length=MOST_NAME, description="letters and digits of any script, at most 24")
     consent: str = Field(max_length=MOST_NAME, description='"true": the person shown agrees')
@@ -50,7 +50,7 @@ def gestures_router(
 
     @router.get("")
     def list_gestures(avatar_id: str) -> list[GestureView]:
-        """In the order of their names."""
+        """List an avatar's gestures by name."""
         library.summary(avatar_id)  # raises: there is no such avatar
         folder = library.folder(avatar_id)
         return [gesture_view(gesture, avatar_id, folder) for gesture in gesture_summaries(folder)]
@@ -58,7 +58,7 @@ def gestures_router(
     @router.post("", status_code=202, openapi_extra=form_body(GestureForm, file="file"))
     async def add_gesture(avatar_id: str, request: Request) -> JobView:
         """Queue the preparation of a clip of 1 to 10 s as a gesture: multipart fields `file`, `name`, `consent`
-        ("true"), `sound`, `idle`. A gesture of the same name is replaced. Sessions that begin from then on have it.
+        ("true"), `sound`, `idle`. It replaces a gesture of the same name. Sessions that begin afterwards have it.
         """
         library.path_of(avatar_id)
         handed_in = await uploads.handed_in(request, settings.max_upload_bytes, "the clip")
@@ -67,12 +67,12 @@ def gestures_router(
 
     @router.get("/{name}/poster.jpg")
     def poster(avatar_id: str, name: str) -> FileResponse:
-        """A picture from its middle."""
+        """Fetch a picture from the middle of a gesture."""
         return shown(avatar_id, name, "poster.jpg", "image/jpeg")
 
     @router.get("/{name}/preview.mp4")
     def preview(avatar_id: str, name: str) -> FileResponse:
-        """All of it in small, with its own sound if that is to be heard."""
+        """Fetch a small clip of the whole gesture, with its own sound if that is played."""
         return shown(avatar_id, name, "preview.mp4", "video/mp4")
 
     def shown(avatar_id: str, name: str, file: Literal["poster.jpg", "preview.mp4"], media_type: str) -> FileResponse:
@@ -85,7 +85,7 @@ def gestures_router(
 
     @router.delete("/{name}", status_code=204)
     def remove_gesture(avatar_id: str, name: str) -> Response:
-        """Sessions in which it is open go on showing it."""
+        """Delete a gesture. Sessions that have already loaded it continue to show it."""
         with library.changing(avatar_id) as folder:
             delete_gesture(folder, name)
         return Response(status_code=204)

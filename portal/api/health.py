@@ -87,7 +87,10 @@ def health_router(
 
     @router.get("/healthz")
     async def health(response: Response) -> HealthView:
-        """With status 503 when no session can begin: there is no avatar, or the portal is about to stop. Else 200."""
+        """Report the portal's health. The status is 503 if no session can begin, and otherwise 200.
+
+        No session can begin if there is no avatar, or if the portal is about to stop.
+        """
         choice, stops = sessions.choice, is_stopping()
         # A portal that is about to end does not wait for the database.
         active = ActiveJobs(()) if stops else await look.take()
@@ -117,9 +120,9 @@ def stopping_router(stop: Callable[[], object]) -> APIRouter:
 
     @router.post("/stop", status_code=202)
     async def stop_portal(request: Request) -> None:
-        """As SIGTERM does: take no new sessions, send viewers away when they have heard their answer, then end.
+        """Stop the portal as SIGTERM does: take no new sessions, send viewers away after their answer, then end.
 
-        Where nobody has to log in, only who is on the portal's machine may ask for it.
+        If nobody has to log in here, only a request from the portal's own machine is allowed.
         """
         if not person_of(request.scope).logged_in and not is_local(request.scope):
             raise NotAllowed("Where nobody logs in, only the portal's machine may stop it.", "Set up a login.")

@@ -48,7 +48,7 @@ def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> A
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         kind: Annotated[str | None, Query(pattern=f"^({'|'.join(KINDS)})$")] = None,
     ) -> list[JobView]:
-        """The newest first. Where people log in: those that you may see."""
+        """List jobs, newest first. If people log in here, only those that you may see."""
         return job_views(person_of(request.scope), library, queue, limit, kind)
 
     @router.get("/{job_id}")
@@ -57,7 +57,7 @@ def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> A
 
     @router.post("/{job_id}/retry", status_code=202)
     def retry_job(job_id: str, request: Request) -> JobView:
-        """Run a failed or cancelled job again from its first step. A clip needs an avatar that its owner still sees."""
+        """Run a failed or cancelled job again from its first step. A clip's owner must still see its avatar."""
         job, person = queue.get(job_id), person_of(request.scope)
         if job.kind == CLIP:
             require_seen(library, person if job.owner == person.name else Person(job.owner, Role.MAKER), job.avatar)
@@ -65,7 +65,7 @@ def jobs_router(queue: JobQueue, shares: JobShares, library: AvatarLibrary) -> A
 
     @router.delete("/{job_id}")
     def end_job(job_id: str) -> JobView:
-        """Cancel a job that waits or runs; forget one that has ended, and its clip. Answers with what it was."""
+        """Cancel a job that waits or runs, or delete one that has ended, with its clip. Returns the job."""
         job = queue.get(job_id)
         if job.active:
             return view(queue.cancel(job_id))

@@ -14,7 +14,7 @@ __all__ = ["PersonView", "people_router"]
 
 
 class PersonView(BaseModel):
-    """name: "" for one without; login: whether people log in here at all."""
+    """The person who asks. name: "" if they have none; login: whether people log in here at all."""
 
     name: str
     role: Literal["viewer", "maker", "admin"]
@@ -26,7 +26,7 @@ def people_router() -> APIRouter:
 
     @router.get("")
     def show_me(request: Request) -> PersonView:
-        """Who you are to this portal, and what you may do: viewer (talk), maker (and make avatars and clips), admin."""
+        """Show your name and role: viewer (may talk), maker (may also make avatars and clips), or admin."""
         person = person_of(request.scope)
         role: Literal["viewer", "maker", "admin"] = person.role.name.lower()  # type: ignore[assignment]
         return PersonView(name=person.name, role=role, login=person.logged_in)

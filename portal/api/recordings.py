@@ -18,7 +18,9 @@ def recordings_router(recordings: Recordings) -> APIRouter:
 
     @router.get("/{recording_id}.{kind}")
     def fetch_recording(recording_id: str, kind: str) -> FileResponse:
-        """kind: mp4, vtt (WebVTT) or json (name, duration_s, entries with role, text, start_s, end_s)."""
+        """Fetch a file of a recording. kind: mp4, vtt (WebVTT) or json (name, duration_s, entries with role, text,
+        start_s, end_s).
+        """
         path = recordings.path(recording_id, kind)
         return FileResponse(path, media_type=TYPES[kind], filename=recordings.file_name(recording_id, kind))
 

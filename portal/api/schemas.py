@@ -147,7 +147,7 @@ class ClipRequest(BaseModel):
 
 
 class UploadForm(BaseModel):
-    """The fields of an upload beside its `file`."""
+    """The fields of an upload, apart from its `file`."""
 
     name: str = Field("", max_length=MOST_NAME, description="default: the file's name")
     consent: str = Field(max_length=MOST_NAME, description='"true": the person shown agrees')

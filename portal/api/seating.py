@@ -102,8 +102,8 @@ class Seating:
 
         The second value is Kept.cut_at. For the arguments see new_seat().
 
-        Raises UnknownToken if the token leads to no session of this person, and the errors of new_seat(). After one of
-        those (but AvatarNotFound) the viewer may try again with the same token.
+        Raises UnknownToken if the token leads to no session of this person, and the errors of new_seat(). After an
+        error of new_seat() other than AvatarNotFound, the viewer may try again with the same token.
         """
         self.allowances.charge_greeting(address)
         claimed = await self.seats.keeper.claim(token, person.name)

@@ -163,7 +163,7 @@ def _add_life(router: APIRouter, programs: Programs, ice_servers: Callable[[], l
 
     @router.post("", status_code=201)
     async def open_session(wish: SessionWish, request: Request, response: Response) -> OpenedSession:
-        """Open a session. It ends with DELETE, when nobody speaks for a long time, or unattended for two minutes."""
+        """Open a session. It ends by DELETE, after a long silence, or if it is unattended for two minutes."""
         program = await programs.open(wish, address_of(request.scope), person_of(request.scope))
         addresses = _addresses(request, program)
         response.headers["Location"] = addresses.session
@@ -188,11 +188,11 @@ def _add_life(router: APIRouter, programs: Programs, ice_servers: Callable[[], l
 
     @router.patch("/{session_id}")
     async def change_session(session_id: str, wish: ChangeRequest, token: Token, request: Request) -> SessionView:
-        """Go on as another avatar, with another voice, lip-sync or persona. What is left out stays. null: as if it
-        had not been asked for when the session was opened.
+        """Change the avatar, voice, lip-sync or persona. Fields that are left out stay. null: as if the field had not
+        been given when the session was opened.
 
-        A voice and its speed hold from the next sentence on, lip-sync and prompt from the next turn on. If something
-        cannot be had, nothing changes.
+        A new voice or speed is used from the next sentence on, a new lip-sync or prompt from the next turn on. If one
+        of the changes is not possible, nothing changes.
         """
         program = programs.find(session_id, token)
         await programs.change(program, given(wish), address_of(request.scope))
@@ -208,7 +208,7 @@ def _add_speech(router: APIRouter, programs: Programs) -> None:
 
     @router.post("/{session_id}/say", status_code=202)
     async def say(session_id: str, wish: SayRequest, token: Token) -> AskedTurn:
-        """Speak a text as it is, after what is being said. Answers before anything is spoken; events tell the rest."""
+        """Speak a text as it is, after what is being said. Returns before it is spoken; events report the rest."""
         return AskedTurn(turn=programs.find(session_id, token).seat.say(wish.text, "echo", wish.event))
 
     @router.post("/{session_id}/ask", status_code=202)
@@ -219,12 +219,12 @@ def _add_speech(router: APIRouter, programs: Programs) -> None:
 
     @router.post("/{session_id}/interrupt", status_code=204)
     async def interrupt(session_id: str, token: Token) -> None:
-        """Stop speaking, and forget what waits to be spoken."""
+        """Stop speaking, and drop everything that waits to be spoken."""
         programs.find(session_id, token).session.interrupt()
 
     @router.post("/{session_id}/gesture", status_code=204)
     async def show_gesture(session_id: str, wish: GestureRequest, token: Token) -> None:
-        """Show a gesture of the avatar, or without a name go back to the idle loop."""
+        """Show a gesture of the avatar. Without a name, go back to the idle loop."""
         session = programs.find(session_id, token).session
         if wish.name is None:
             session.end_gesture()
@@ -237,21 +237,21 @@ def _add_watching(router: APIRouter, programs: Programs) -> None:
 
     @router.get("/{session_id}/events", response_class=StreamingResponse, responses={200: {"content": {EVENTS: {}}}})
     async def follow(session_id: str, token: Token) -> Response:
-        """What happens in the session from now on: the messages that the session socket sends, one per event."""
+        """Stream what happens in the session from now on. Each event is a message as the session socket sends it."""
         return EventStream(programs.find(session_id, token).followers)
 
     @router.post("/{session_id}/whep", **WHEP)
     async def watch(session_id: str, request: Request, token: Token) -> Response:
         """WHEP: send a WebRTC offer to receive video and audio, with all its candidates.
 
-        The answer's `Location` ends the connection by DELETE. Up to 16 may watch a session.
+        A DELETE to the answer's `Location` ends the connection. Up to 16 may watch a session.
         """
         program = programs.find(session_id, token)
         return await _answer(programs, program.seat, request, _addresses(request, program).whep, is_guest=False)
 
     @router.delete("/{session_id}/whep/{peer_id}", status_code=204)
     async def stop_watching(session_id: str, peer_id: str, token: Token) -> None:
-        """End the connection; the session goes on."""
+        """End a watcher's connection. The session continues."""
         programs.find(session_id, token).seat.watchers.leave(peer_id)
 
 
@@ -260,9 +260,10 @@ def _add_pushing(router: APIRouter, programs: Programs) -> None:
 
     @router.put("/{session_id}/push", status_code=202)
     async def push(session_id: str, wish: PushRequest, request: Request, token: Token) -> PushView:
-        """Send the session to a streaming server (RTMP, WHIP) that the operator has allowed, in the place of another.
+        """Send the session to a streaming server (RTMP, WHIP) that the operator has allowed.
 
-        If the connection breaks, it is made again and again. Nobody who watches notices.
+        It replaces the one before. If the connection breaks, it is made again until it works. This does not disturb
+        those who watch the session.
         """
         return _push_view(programs.push(programs.find(session_id, token), wish.to, address_of(request.scope)))
 
@@ -307,7 +308,7 @@ def watch_router(programs: Programs) -> APIRouter:
 
     @router.post("/{watch_token}/whep", **WHEP)
     async def watch(watch_token: str, request: Request) -> Response:
-        """WHEP: watch somebody else's session, as `/api/sessions/{session_id}/whep` does for who opened it."""
+        """WHEP: watch a session by its link. It works like `/api/sessions/{session_id}/whep`, without the token."""
         seat = programs.find_watched(watch_token)
         return await _answer(programs, seat, request, _watch_address(request, seat), is_guest=True)
 

@@ -30,7 +30,7 @@ def voice_previews_router(previews: VoicePreviews) -> APIRouter:
         voice: Annotated[str, Query(max_length=200, description="one of the backend's; its default if left out")] = "",
         language: Annotated[str, Query(max_length=10, description="for voices that speak several")] = "en",
     ) -> Response:
-        """A WAV file. Who closes the connection stops the voice."""
+        """Speak a short sentence, and return it as a WAV file. Closing the connection stops the voice."""
         asked = asyncio.create_task(previews.of(name, voice, language, address_of(request.scope)))
         try:
             while not (await asyncio.wait({asked}, timeout=LOOKED_EVERY_S))[0]:

@@ -32,7 +32,7 @@ __all__ = ["VoiceSampleView", "voice_samples_router"]
 
 
 class VoiceSampleForm(BaseModel):
-    """The fields of a voice sample beside its `file`."""
+    """The fields of a voice sample's upload, apart from its `file`."""
 
     consent: str = Field(
         max_length=MOST_NAME,
@@ -46,7 +46,7 @@ class VoiceSampleForm(BaseModel):
 
 
 class VoiceSampleView(BaseModel):
-    """The sound itself is given to voices only."""
+    """An avatar's voice sample. Its sound is not part of it: only voices get that."""
 
     seconds: float
     transcript: str = Field(description="what is said in it; empty: not known")
@@ -67,7 +67,7 @@ def voice_samples_router(
 
     @router.get("")
     def show_voice_sample(avatar_id: str) -> VoiceSampleView | None:
-        """null: it has none."""
+        """Show an avatar's voice sample; null if it has none."""
         library.summary(avatar_id)  # raises: there is no such avatar
         sample = read_voice_sample(library.folder(avatar_id))
         return None if sample is None else _view(sample)
@@ -75,8 +75,8 @@ def voice_samples_router(
     @router.post("", status_code=202, openapi_extra=form_body(VoiceSampleForm, file="file"))
     async def add_voice_sample(avatar_id: str, request: Request) -> JobView:
         """Queue a recording of 3 to 30 s as the voice sample: multipart fields `file`, `consent` ("true"),
-        `transcript`. It takes the place of the one before. Sessions that begin from then on speak like it, where their
-        voice can copy voices.
+        `transcript`. It replaces the avatar's earlier one. Sessions that begin afterwards speak like it, if their voice
+        can copy voices.
         """
         library.path_of(avatar_id)
         handed_in = await uploads.handed_in(request, settings.max_upload_bytes, "the recording")
@@ -87,14 +87,14 @@ def voice_samples_router(
 
     @router.patch("")
     def say_transcript(avatar_id: str, change: TranscriptChange) -> VoiceSampleView:
-        """Put right what was recognised. Sessions use it from their next sentence on."""
+        """Correct the transcript of the voice sample. Sessions use it from their next sentence on."""
         library.summary(avatar_id)  # raises: there is no such avatar
         with library.changing(avatar_id) as folder:
             return _view(change_transcript(folder, " ".join(change.transcript.split())))
 
     @router.delete("", status_code=204)
     def remove_voice_sample(avatar_id: str) -> Response:
-        """Sessions speak with another voice from their next sentence on."""
+        """Delete the voice sample. Sessions speak with another voice from their next sentence on."""
         library.summary(avatar_id)  # raises: there is no such avatar
         with library.changing(avatar_id) as folder:
             delete_voice_sample(folder)

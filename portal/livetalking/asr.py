@@ -59,7 +59,7 @@ def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRoute
 
     @router.websocket("/api/asr")
     async def recognise(socket: WebSocket) -> None:
-        """Binary messages are PCM16 at 16 kHz, mono; {"is_speaking": false} ends what is said."""
+        """Recognise speech. Binary messages are PCM16 at 16 kHz, mono; {"is_speaking": false} ends an utterance."""
         address, person, speaker = address_of(socket.scope), person_of(socket.scope), ViewerSocket(socket, clock)
         try:
             allowances.charge_greeting(address)

@@ -73,14 +73,14 @@ def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) 
 
     @router.post("/api/avatar/task")
     async def add_task(request: Request) -> Response:
-        """A form with `model`, `avatar_id`, `video_file`, `task_id`? -> data.task_id."""
+        """Add a task: a form with `model`, `avatar_id`, `video_file`, `task_id`? -> data.task_id."""
         if not settings.livetalking_avatars:
             raise BadRequest(ARE_OFF, "The operator can turn them on with livetalking_avatars.")
         return ok({"task_id": await _order_task(request, orders, settings.max_upload_bytes, webhooks)})
 
     @router.get("/api/avatar/tasks")
     def list_tasks(request: Request) -> Response:
-        """-> data.tasks, the newest first. Where people log in: those that you may see."""
+        """List tasks, newest first, in data.tasks. If people log in here, only those that you may see."""
         jobs = [job for job in queue.list(limit=None, kind=PREPARE) if JOB_ID.fullmatch(job.id)]
         seen = seen_jobs(person_of(request.scope), orders.library, jobs)
         return ok({"tasks": [_view(job) for job in seen[:MOST_LISTED]]})
@@ -92,7 +92,7 @@ def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) 
 
     @router.delete("/api/avatar/task/{task_id}")
     def delete_task(task_id: str, request: Request) -> Response:
-        """One that has not begun."""
+        """Delete a task that has not begun."""
         job = seen(task_id, request)
         if job is None:
             return failed("Task not found", NOT_FOUND)

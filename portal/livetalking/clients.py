@@ -37,7 +37,7 @@ NUMBER_DIGITS: Final = 15
 
 
 class Client(Caller):
-    """One client's session, and the recordings that it has yet to speak."""
+    """A client's session, and the recordings that it has still to speak."""
 
     def __init__(self, seat: Seat) -> None:
         super().__init__(_new_id(), seat)

@@ -37,7 +37,7 @@ __all__ = ["livetalking_router"]
 
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
 FIRST_ACTION = 2
-"""The number of the first action clip in LiveTalking."""
+"""Number of the first action clip in LiveTalking."""
 MOST_SDP = 65_536
 "Most characters of an SDP offer. A browser's offer has 5,000 to 20,000."
 
@@ -102,7 +102,10 @@ def _add_life(router: APIRouter, clients: Clients, library: AvatarLibrary, ice_s
 
     @router.post("/offer")
     async def offer(request: Request) -> Response:
-        """{sdp, type, avatar?, refaudio?} -> {sdp, type, sessionid}. The offer holds all its candidates."""
+        """Open a session: {sdp, type, avatar?, refaudio?} -> {sdp, type, sessionid}.
+
+        The offer must contain all its ICE candidates.
+        """
         asked = parse(Offer, await request.body())
         if asked.custom_config and asked.custom_config not in ("[]", "{}"):
             raise BadRequest(NO_SERVER_FILES, "Leave custom_config out, and add gestures to the avatar.")
@@ -119,19 +122,19 @@ def _add_life(router: APIRouter, clients: Clients, library: AvatarLibrary, ice_s
 
     @router.get("/ice_servers")
     async def show_ice_servers(request: Request) -> Response:
-        """Ours: what to make the peer connection with. Credentials of a relay may end after a while."""
+        """Show the ICE servers for the peer connection. LiveTalking has no such route. Credentials may expire."""
         clients.charge(address_of(request.scope))
         return ok({"iceServers": ice_servers()})
 
     @router.post("/close")
     async def close(request: Request) -> Response:
-        """Ours: end the session now, rather than with its connection."""
+        """End the session now instead of with its connection. LiveTalking has no such route."""
         await clients.close(clients.find(parse(OfSession, await request.body()).sessionid))
         return ok()
 
     @router.get("/sse")
     async def events(sessionid: str = "") -> Response:
-        """Speech events of a session, as server-sent events."""
+        """Stream the speech events of a session as server-sent events."""
         return EventStream(clients.find(sessionid).followers)
 
 
@@ -140,7 +143,10 @@ def _add_speech(router: APIRouter, clients: Clients) -> None:
 
     @router.post("/human")
     async def human(request: Request) -> Response:
-        """{sessionid, text, type: echo or chat, interrupt?, tts?}. Returns before anything is spoken."""
+        """Speak or answer a text: {sessionid, text, type: echo or chat, interrupt?, tts?}.
+
+        Returns before anything is spoken.
+        """
         asked = parse(Human, await request.body())
         client = clients.find(asked.sessionid)
         if asked.interrupt:
@@ -159,7 +165,9 @@ def _add_speech(router: APIRouter, clients: Clients) -> None:
 
     @router.post("/set_audiotype")
     async def set_audiotype(request: Request) -> Response:
-        """0 and 1: idle and speaking, which come by themselves. From 2 on: the avatar's gestures by their names."""
+        """Show a gesture. 2 and above: the avatar's gestures in the order of their names. 0 and 1 (idle and speaking,
+        which alternate by themselves here): end the gesture.
+        """
         asked = parse(AudioType, await request.body())
         session = clients.find(asked.sessionid).session
         gestures = session.bundle.gesture_names
@@ -178,9 +186,9 @@ def _add_recorded_speech(router: APIRouter, clients: Clients, uploads: Uploads, 
 
     @router.post("/humanaudio")
     async def human_audio(request: Request) -> Response:
-        """A form with `sessionid` and a recording in `file`, which is spoken.
+        """Speak a recording: a form with `sessionid` and `file`.
 
-        Where the session is told first, and is none, the recording is not read.
+        If `sessionid` comes first and there is no such session, the recording is not read.
         """
 
         def look(name: str, text: str) -> None:
@@ -207,7 +215,10 @@ def _add_recording(router: APIRouter, clients: Clients, recordings: Recordings) 
 
     @router.post("/record")
     async def record(request: Request) -> Response:
-        """{sessionid, type: start_record or end_record}. Once it has ended its file is at /record/{sessionid}."""
+        """Start or end a recording: {sessionid, type: start_record or end_record}.
+
+        After it has ended, its file is at /record/{sessionid}.
+        """
         asked = parse(RecordWish, await request.body())
         client = clients.find(asked.sessionid)
         if asked.type == "start_record":
@@ -221,7 +232,7 @@ def _add_recording(router: APIRouter, clients: Clients, recordings: Recordings) 
 
     @router.get("/record/{sessionid}")
     async def recorded(sessionid: str) -> Response:
-        """The last recording of a session that is open, as MP4; 404 with a text, as in LiveTalking."""
+        """Fetch the latest recording of an open session as MP4. If there is none: 404, as in LiveTalking."""
         try:
             path = await run_in_threadpool(recordings.path, clients.find(sessionid).recording, "mp4")
         except VivavoceError as error:

@@ -309,7 +309,7 @@ def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
 
     @router.post("/gradio_api/upload")
     async def upload(request: Request) -> list[str]:
-        """One file in the field `files`; answers with what stands for it in a call."""
+        """Store one file from the field `files`, and return the path that names it in a call."""
         async with tools.orders.uploads.form(request, max_upload_bytes) as form:
             file = form.get("files")
             if not isinstance(file, UploadFile):
@@ -332,7 +332,7 @@ def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
 
     @router.get("/gradio_api/file=api/clips/{clip}")
     async def fetch(request: Request, clip: str) -> Response:
-        """A clip is served at its own address."""
+        """Redirect to the address of a clip."""
         job_id, _, ending = clip.rpartition(".")
         return RedirectResponse(request.url_for("fetch_clip", job_id=job_id, ending=ending).path, 307)
 

@@ -60,14 +60,14 @@ def mount_page(app: FastAPI, context: PageContext) -> None:
 
     @app.get("/choices.json", include_in_schema=False)
     def choices() -> dict[str, object]:
-        """What can be chosen in the Talk tab."""
+        """Return the choices of the Talk tab."""
         return catalogue(context)
 
     online = OnlineVoices()
 
     @app.get("/online.json", include_in_schema=False)
     async def reachable() -> dict[str, bool]:
-        """Whether the online voices can be had now."""
+        """Return whether the online voices can be reached now."""
         return {"reachable": await online.are_reachable()}
 
     app.router.default = PageServer(carrier, f"api/avatars/{context.sessions.default_avatar}/poster.jpg", page.early)
