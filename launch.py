@@ -228,6 +228,7 @@ class OwnEnvironment:
             raise SetupError(explain_pip_failure(said, self.path))
 
     def _record(self, packages: PackageList, state: str) -> None:
+        # Written to another file first, so that an interruption never leaves half a stamp.
         partial = self.stamp.with_suffix(".part")
         partial.write_text(json.dumps({**self.stamps(), packages.name: state}, indent=1), encoding="utf-8")
         partial.replace(self.stamp)

@@ -84,7 +84,7 @@ class Callers(Generic[Kind]):
         if self._callers.pop(caller.id, None) is None:
             return
         ending = self._ending.pop(caller.id)
-        if ending is not asyncio.current_task():
+        if ending is not asyncio.current_task():  # that task calls close() itself, and must not cancel itself
             ending.cancel()
         await self._seats.close(caller.seat)
         await caller.aclose()

@@ -57,6 +57,7 @@ class JobsLook:
     async def take(self) -> ActiveJobs:
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(asyncio.to_thread(self._active))
+        # wait() does not cancel the question at the timeout, so later callers can still get its answer.
         done, _ = await asyncio.wait((self._asking,), timeout=self._within_s)
         return self._asking.result() if done else ActiveJobs((), "The database of jobs does not answer.")
 

@@ -332,6 +332,7 @@ def parse(text: str) -> ClientMessage:
 
     Raises MessageTooLarge, BadRequest (no JSON, no object, unknown type, missing or wrong fields).
     """
+    # A text has at least as many bytes as characters, so the cheap test of its length comes before it is encoded.
     if len(text) > MAX_MESSAGE_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(
             f"The message is larger than {MAX_MESSAGE_BYTES // 1024} KiB.", "Send long texts in several messages."

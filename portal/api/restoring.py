@@ -38,7 +38,7 @@ class Kept(BaseModel):
     wish: SessionWish
     "The wish that opens the same session again."
     played: str | None = None
-    "The part of the current answer that was played; see Standing."
+    "What was played of the current speech: Standing.played."
 
     @property
     def cut_at(self) -> str | None:

@@ -344,7 +344,7 @@ class Seats:
         self._seats.discard(seat)
         self._by_token.pop(seat.token, None)
         waiting = self._empty.pop(seat, None)
-        if waiting is not None and waiting is not asyncio.current_task():
+        if waiting is not None and waiting is not asyncio.current_task():  # _wait_and_close() must not cancel itself
             waiting.cancel()
         self.keeper.forget(seat.session.id)
         await seat.aclose()

@@ -60,7 +60,7 @@ class ViewerSocket:
         self._allowance = Allowance(clock, burst=ALLOWANCE, per_s=ALLOWANCE_PER_S)
         self._put_off_s = 0.0
         self._put_off_at_s = 0.0
-        self._sending = asyncio.Lock()
+        self._sending = asyncio.Lock()  # one send at a time, so that keep_deadlines() can tell how long it hangs
         self._sending_since_s: float | None = None
         self._closing_since_s: float | None = None
         self._open = True
@@ -148,7 +148,7 @@ class ViewerSocket:
 
     async def _send(self, send: Callable[[], Awaitable[None]]) -> bool:
         async with self._sending:
-            if not self._open:
+            if not self._open:  # it may have closed while this send waited for the lock
                 return False
             self._sending_since_s = self._clock.now_s()
             try:

@@ -56,7 +56,7 @@ class Watchers:
         self._coding: FrameCoding | None = None
         self._watchers: dict[str, _Watcher] = {}  # the oldest first
         self._leaving: dict[str, asyncio.Task[None]] = {}
-        self._joining = 0
+        self._joining = 0  # newcomers whose offer is being answered; they count as well, so that the limit holds
 
     def __len__(self) -> int:
         return len(self._watchers)

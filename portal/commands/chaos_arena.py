@@ -83,7 +83,7 @@ class Bystanders:
     async def since(self, began_s: float) -> list[Look]:
         """Return the looks from `began_s` (on time.monotonic()) until now."""
         until_s = time.monotonic()
-        await asyncio.sleep(1.5 * LOOKS_EVERY_S)
+        await asyncio.sleep(1.5 * LOOKS_EVERY_S)  # the look that covers this moment is still to come
         return [look for look in list(self.looks) if began_s <= look.at_s - LOOKS_EVERY_S <= until_s]
 
     def _watch(self, lines: Iterator[str]) -> None:

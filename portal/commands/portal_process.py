@@ -114,7 +114,7 @@ def _wait_ready(process: subprocess.Popen[bytes], log: Path, says: str) -> None:
     deadline_s = time.monotonic() + READY_S
     while says.encode() not in log.read_bytes():
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.1)
+            process.wait(timeout=0.1)  # a pause that a dying process ends early
         if process.poll() is not None or time.monotonic() > deadline_s:
             raise RuntimeError(f"the portal did not start:\n{log.read_text(errors='replace')[-4000:]}")
 

@@ -110,4 +110,5 @@ class Session:
 
 
 async def _next(source: AsyncIterator[T]) -> T:
+    """Await anext() in a coroutine, since run_coroutine_threadsafe() does not accept its awaitable."""
     return await anext(source)
