@@ -50,7 +50,7 @@ class Trial:
     """Something that is done to the portal, and the promise that must hold.
 
     run: carries it out; raises NotHere if this machine cannot. breaks_others: True if the trial disturbs bystanders by
-    design. Then it judges itself what they receive, and nothing else does.
+    design. What they receive is then judged by the trial itself, and not by the general limits.
     """
 
     name: str

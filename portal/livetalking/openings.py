@@ -52,7 +52,7 @@ class Openings:
                 try:
                     async with self._short:
                         await _unless(is_gone)
-                        # Packets tell the length only roughly, so twice the length is allowed before it is "too long".
+                        # Packets tell the length only roughly, so up to twice SHORT_S is read before it is "too long".
                         return await open_recording(path, 2 * SHORT_S)
                 except RenderError as error:
                     if error.cause != "too_long":

@@ -1,8 +1,8 @@
 """Imports Gradio without two steps that are slow and of no use here.
 
 First, each import of Gradio reads the source of its 81 components and writes a `.pyi` file beside each. That helps only
-people who edit components, and fails if the installation is read-only. On an old processor it took 3.4 of the 9 seconds
-in which the portal's main thread started.
+people who edit components, and an installation may be read-only. On an old processor it took 3.4 of the 9 seconds in
+which the portal's main thread started.
 
 Second, Gradio imports jsonschema, which imports `rfc3987_syntax` if JupyterLab has installed that. This package
 compiles a grammar of web addresses whenever it is imported. That took 1.7 of the 6 seconds of CPU time of Gradio's
