@@ -1,7 +1,7 @@
 """Engine: sessions over shared models.
 
-Owns the backends, the device threads and the compositing pool, what LipSync backends prepared of each avatar, and how
-much of each device its sessions need. Sessions own everything else.
+It owns the backends, the device threads and the pool for compositing. It also keeps what LipSync backends prepared for
+each avatar, and what share of each device its sessions need. Sessions own everything else.
 """
 
 from __future__ import annotations
@@ -49,25 +49,25 @@ __all__ = ["Engine"]
 logger = logging.getLogger(__name__)
 
 KEPT_STATES = 8
-"""Prepared avatars kept for sessions to come; sessions hold their own besides."""
+"""Prepared avatars kept for later sessions. Running sessions hold their own, which do not count."""
 POOL_THREADS = max(2, min(8, os.cpu_count() or 2))
 
 
 @dataclass(frozen=True, slots=True)
 class _Appearance:
-    """What sessions show of an avatar."""
+    """The looks of an avatar, shared by its sessions."""
 
     bundle: AvatarBundle
-    "with its gestures"
+    "the avatar, its gestures included"
     loop: LoopPictures
     gestures: Gestures | None
-    "None: it has none"
+    "None if the avatar has none"
     face: MovingFace | None
-    "None: it does not act"
+    "moves the head with the voice; None if acting is off or the avatar cannot"
 
 
 def _appearance_of(bundle: AvatarBundle, acting: bool) -> _Appearance:
-    """Reads files, and brings the sound of gestures to the rate of playing: call it in a thread."""
+    """Open an avatar with its gestures. Reads files and resamples the sound of gestures, so call it in a thread."""
     whole = open_with_gestures(bundle)
     loop = loop_of(whole)
     gestures = Gestures(whole, loop) if whole.gestures else None
@@ -75,15 +75,15 @@ def _appearance_of(bundle: AvatarBundle, acting: bool) -> _Appearance:
 
 
 class Engine:
-    """start() before use, aclose() after; sessions still open are closed with it.
+    """Call start() before use and aclose() after. aclose() also closes sessions that are still open.
 
     options  constructor arguments of backends, by (kind, name)
-    devices  torch's names; one worker each for networks, sessions go where there is most room
+    devices  torch's names; each has one worker for networks, and a new session goes to the one with most room
     finish   what is done to a network's pictures before they are composed
-    measure  whether sessions are admitted by what drawing is measured to cost
-    limits   how long turns wait, and how much a session may ask
+    measure  whether to measure what drawing costs, and to admit sessions by it
+    limits   how long turns wait, and how many questions a session may ask
     hearing  what listens to viewers who speak
-    acting   whether heads nod and raise their brows with what they say
+    acting   whether heads nod and brows rise with the voice
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Engine:
         self.metrics = EngineMetrics()
         self.clock: Clock = clock or SystemClock()
         self.devices = tuple(DeviceWorker(name, self.clock.now_s) for name in devices)
-        self._own_device = DeviceWorker("cpu", self.clock.now_s)  # for what is no network
+        self._own_device = DeviceWorker("cpu", self.clock.now_s)  # for lip-sync that is not a network
         self.executor = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="media")
         self.backends = Backends(options or {})
         self.hearing = Hearing(self.backends, options or {}, hearing or HearingChoice())
@@ -127,7 +127,7 @@ class Engine:
             device.start()
 
     async def warm_up(self, choice: Choice, bundle: AvatarBundle | None = None) -> None:
-        """Load what `choice` needs wherever its sessions may be, and measure it, so that the first does not wait.
+        """Load and measure what `choice` needs, on every device its sessions may use, so that the first does not wait.
 
         Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError.
         """
@@ -141,7 +141,7 @@ class Engine:
             logger.debug("warm: %s, %s, %s on %s", choice.llm, choice.tts, choice.lipsync, device.name)
 
     async def open_session(self, session_id: str, bundle: AvatarBundle, choice: Choice, asker: str = "") -> Session:
-        """A started session of that avatar. asker: see Session.
+        """Open and start a session of that avatar. asker: see Session.
 
         Raises AtCapacity, BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError,
         SessionClosed (after aclose()).
@@ -155,10 +155,11 @@ class Engine:
         return session
 
     async def change(self, session: Session, choice: Choice | None = None, bundle: AvatarBundle | None = None) -> None:
-        """Go on with another choice, or as another avatar, or both. Whatever it raises leaves the session as it was.
+        """Switch a session to another choice, another avatar, or both. If it raises, the session is unchanged.
 
-        Another avatar interrupts what is being said; another choice interrupts nothing (see Session.change). A language
-        model stays. Call it again once it has returned, not before.
+        Another avatar interrupts what is being said; another choice interrupts nothing (see Session.change). The
+        language
+        model does not change. Calls for one session must not overlap.
 
         Raises BadRequest (no such voice), AtCapacity (no room for that lip-sync), SessionClosed (it ended meanwhile),
         AvatarNotFound (it was deleted meanwhile), BackendUnavailable, UnknownBackend, AvatarNotPrepared,
@@ -175,7 +176,9 @@ class Engine:
             self._shares.pop(session.id, None)
             raise SessionClosed("The session has ended.", "Start a new one.")
         if bundle is not None:
-            # In one turn of the event loop: whoever deletes it from now on finds that this session shows it.
+            # Nothing from this check to the end of the swap yields to the event loop. So whoever deletes the avatar
+            # later
+            # sees that this session shows it.
             if not bundle.path.exists():
                 self._shares[session.id] = held
                 raise AvatarNotFound(f"There is no avatar {bundle.id!r}.", "Choose one of the gallery.")
@@ -185,10 +188,10 @@ class Engine:
     async def _changed(
         self, session: Session, device: DeviceWorker, choice: Choice, bundle: AvatarBundle | None
     ) -> TurnContext:
-        """device: where the session is drawn now."""
+        """Return the context after a change. device: where the session is drawn now."""
         before = session.context
         if choice.lipsync != session.choice.lipsync:
-            # Whoever stays in the picture is drawn as it is there: also without files that are gone meanwhile.
+            # The avatar stays: show what is loaded already, so that it does not matter if its files were deleted since.
             shown = _Appearance(before.bundle, before.loop, before.gestures, before.face) if bundle is None else None
             opened = bundle or before.bundle.without_gestures
             return await self._context_with_room(session.id, opened, choice, session.playout, shown)
@@ -199,7 +202,7 @@ class Engine:
         return replace(before, tts=tts, voice=voice, speed=choice.speed, persona=choice.persona.over(own))
 
     async def _voice(self, choice: Choice, own: Persona, bundle: AvatarBundle) -> tuple[SpeechSynthesizer, str | None]:
-        """Who speaks, and with which voice; None: the synthesizer's default. own: the avatar's persona."""
+        """Return the synthesizer and the voice; None as voice: its default. own: the avatar's persona."""
         tts = await self.backends.get("tts", choice.tts)
         named = choice.persona.voice or (own.voice if own.voice in tts.voices else None)
         if not named and isinstance(tts, CopyingVoice):
@@ -209,7 +212,7 @@ class Engine:
         return tts, named or choice.voice
 
     async def _check_voice(self, choice: Choice) -> None:
-        """Raises BadRequest: the synthesizer has no voice of that name. Raises as Backends.get() does."""
+        """Raise BadRequest if the synthesizer has no such voice. Raises what Backends.get() raises, too."""
         wanted = choice.persona.voice
         tts = await self.backends.get("tts", choice.tts)
         if wanted and wanted not in tts.voices:
@@ -225,21 +228,23 @@ class Engine:
         device: DeviceWorker | None = None,
         shown: _Appearance | None = None,
     ) -> TurnContext:
-        """What a session of `choice` runs on; with the rest, for a session that already has it.
+        """Return what a session of `choice` runs on.
+
+        playout, device, shown: those of a session that already exists; None: they are made or chosen here.
 
         Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError, SessionClosed (after
         aclose()).
         """
         device = device or self.devices_for(choice)[0]
         built = await self.backends.built("lipsync", choice.lipsync, device)
-        made_from = await asyncio.to_thread(built.prepared_from, bundle)  # before a minute of loading
+        made_from = await asyncio.to_thread(built.prepared_from, bundle)  # fails early, before a minute of loading
         own = await asyncio.to_thread(read_persona, bundle.path)
         llm = await self.backends.get("llm", choice.llm)
         tts, voice = await self._voice(choice, own, bundle)
         lipsync = await self.backends.get("lipsync", choice.lipsync, device)
         extractor = await self.backends.get("features", lipsync.features, device)
         shown = shown or await self._appearance(bundle)
-        # Networks draw what was prepared for them: the frames of the loop.
+        # Networks are prepared for the frames of the loop only, not for those of gestures.
         drawn_on = bundle if lipsync.on_device else shown.bundle
         return TurnContext(
             llm=llm,
@@ -263,7 +268,7 @@ class Engine:
         )
 
     def exposition(self) -> bytes:
-        """The metrics up to now in Prometheus' text format. Call it on the event loop, which the sessions belong to."""
+        """Return the current metrics in Prometheus' text format. Call it on the event loop, which owns the sessions."""
         for session in self._sessions.values():
             session.outputs.count_losses()
         self.metrics.tasks.set(len(asyncio.all_tasks()))
@@ -271,7 +276,7 @@ class Engine:
 
     @property
     def avatars(self) -> set[Path]:
-        """Where the avatars are, or were, of which something is kept for sessions to come."""
+        """Folders of the avatars that are kept ready for later sessions; some may have been deleted since."""
         kept = (
             *(bundle for bundle, _stamp in self._appearances),
             *(bundle for _lipsync, bundle, _from in self._states),
@@ -279,7 +284,7 @@ class Engine:
         return {bundle.path for bundle in kept}
 
     def forget(self, avatar: Path) -> None:
-        """Keep nothing of an avatar that was deleted; sessions that show it go on. avatar: where it was."""
+        """Drop what is kept of a deleted avatar. Sessions that show it continue. avatar: the folder it was in."""
         for shown in [key for key in self._appearances if key[0].path == avatar]:
             del self._appearances[shown]
         for state in [key for key in self._states if key[1].path == avatar]:
@@ -295,7 +300,7 @@ class Engine:
 
     async def aclose(self) -> None:
         """Close sessions, backends and threads, in reverse order of their start. Idempotent."""
-        async with AsyncExitStack() as stack:  # each is closed, whatever closing another raises
+        async with AsyncExitStack() as stack:  # closes the others even if closing one of them raises
             stack.push_async_callback(asyncio.to_thread, self.executor.shutdown)
             for device in self._all_devices:
                 stack.push_async_callback(device.aclose)
@@ -305,11 +310,14 @@ class Engine:
                 stack.push_async_callback(self.close_session, session)
 
     def load(self, device: DeviceWorker, besides: str = "") -> float:
-        """What the device's sessions, besides the one of that id, need of its time if all speak at once, 0..1."""
+        """Return the share of the device's time, 0..1, that its sessions need if all speak at once.
+
+        besides: id of a session that is left out.
+        """
         return sum(share for one, (taken, share) in self._shares.items() if taken is device and one != besides)
 
     def devices_for(self, choice: Choice) -> tuple[DeviceWorker, ...]:
-        """Where its lip-sync may run. Raises UnknownBackend."""
+        """Return the devices that the choice's lip-sync may run on. Raises UnknownBackend."""
         on_device = registry.backend_class("lipsync", choice.lipsync).on_device
         return self.devices if on_device else (self._own_device,)
 
@@ -325,7 +333,10 @@ class Engine:
         playout: Playout | None = None,
         shown: _Appearance | None = None,
     ) -> TurnContext:
-        """What the session will run on; its share of the device is taken, and one that it had is given back."""
+        """Return the session's context, on the device with most room.
+
+        Takes the session's share of that device, in place of any share it had. Raises AtCapacity.
+        """
         while True:
             device = min(self.devices_for(choice), key=self.load)
             context = await self.context_for(bundle, choice, playout, device, shown)
@@ -344,7 +355,7 @@ class Engine:
         batch = min(QUEUED_PICTURES, context.device.largest_batch(context.lipsync))
         share, load = cost.share(batch), self.load(context.device, besides=session_id)
         if share > 1:
-            self._costs.pop(context.lipsync, None)  # measured anew next time: the machine may have been busy
+            self._costs.pop(context.lipsync, None)  # measured again next time, because the machine may have been busy
             raise BackendUnavailable(
                 context.lipsync.name,
                 f"it draws {cost.pictures_a_second(batch):.1f} pictures a second on {context.device.name}, and "
@@ -360,8 +371,9 @@ class Engine:
         self._shares[session_id] = (context.device, share)
 
     async def _cost(self, context: TurnContext) -> DrawingCost:
-        """What drawing costs with the backend of this context; measured once, before its first session, or taken as
-        nothing.
+        """Return what drawing costs with this context's backend. Measured once, before its first session.
+
+        Without `measure` drawing counts as free.
         """
         lipsync, device = context.lipsync, context.device
         if not self._measure:
@@ -371,14 +383,14 @@ class Engine:
             self._costs[lipsync] = asyncio.create_task(sample.cost())
         try:
             cost = await asyncio.shield(self._costs[lipsync])
-        except Exception:  # whatever it was: the next session measures again
+        except Exception:  # whatever the reason, the next session measures again
             self._costs.pop(lipsync, None)
             raise
         device.expect(lipsync, cost)
         return cost
 
     async def _appearance(self, bundle: AvatarBundle) -> _Appearance:
-        """What sessions of it share, made once until its gestures change."""
+        """Return what sessions of an avatar share. Made once, and again when its gestures change."""
         stamp = await asyncio.to_thread(gestures_stamp, bundle.path)
         if (bundle, stamp) not in self._appearances:
             made = await asyncio.to_thread(_appearance_of, bundle, self._acting)
@@ -401,6 +413,6 @@ class Engine:
             self._states.popitem(last=False)
         try:
             return await asyncio.shield(preparing)
-        except Exception:  # whatever it was: the next session prepares again
+        except Exception:  # whatever the reason, the next session prepares again
             self._states.pop(key, None)
             raise

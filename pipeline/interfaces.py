@@ -1,8 +1,8 @@
-"""The Protocols that backends implement. Capabilities are attributes that callers read; nobody probes with hasattr.
+"""The Protocols that backends implement. Callers read a backend's capabilities from its attributes, never by hasattr.
 
-A backend is one file plus one row in `pipeline/rows/`. Its class is built without required arguments; the
-constructor is cheap and raises `BackendUnavailable(name, reason, hint)` when something it needs is missing. `load()`
-does the slow part (blocking; called in a thread, once, before the first use).
+A backend is one file plus one row in `pipeline/rows/`. Its class can be built without arguments. The constructor is
+cheap, and raises `BackendUnavailable(name, reason, hint)` if something that the backend needs is missing. The slow
+part is `load()`: it blocks, and is called once, in a thread, before the first use.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ __all__ = [
 
 @runtime_checkable
 class LanguageModel(Protocol):
+    """Answers a conversation. All sessions share one instance."""
+
     name: str
 
     def load(self) -> None: ...
@@ -56,29 +58,31 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class SpeechSynthesizer(Protocol):
+    """Speaks sentences: a voice. All sessions share one instance."""
+
     name: str
     sample_rate: int
-    "Hz of the chunks; constant for a loaded backend"
+    "Sample rate of the chunks in Hz; constant once the backend is loaded."
     streaming: bool
-    "True if chunks come before the whole sentence is synthesized"
+    "True if the first chunks come before the whole sentence is synthesized."
     phoneme_timing: bool
-    "True if chunks carry phonemes"
+    "True if chunks carry phonemes."
     languages: frozenset[str]
-    "ISO 639-1 codes it can speak now"
+    "ISO 639-1 codes of the languages it can speak now."
     voices: tuple[str, ...]
-    "first is the default"
+    "The voices it offers; the first is the default."
     online_voices: frozenset[str]
-    "those of them that need a network: what they speak is sent to a service"
+    "The voices, among `voices`, that send their text to a service over the network."
     speeds: tuple[float, float]
-    "the slowest and the fastest it can speak, in times as fast as by itself; (1, 1): it has one speed"
+    "Slowest and fastest speed it can speak at, relative to its natural speed; (1, 1) if it has one speed only."
 
     def load(self) -> None: ...
 
     def synthesize(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[AudioChunk, None]:
         """Speak one sentence. The last chunk has final=True.
 
-        speed: within `speeds`. Phonemes have the times of the sound as it is.
-        Raises SpeechError, LanguageNotSupported (before the first chunk).
+        speed: relative to the natural speed, within `speeds`. Phoneme times match the sound as it is at that speed.
+        Raises SpeechError, and LanguageNotSupported before the first chunk.
         """
         ...
 
@@ -87,16 +91,16 @@ class SpeechSynthesizer(Protocol):
 
 @runtime_checkable
 class FeatureExtractor(Protocol):
-    """Turns speech into one FeatureWindow a picture: the shared model, of which each turn has a stream of its own."""
+    """Turns speech into one FeatureWindow per picture. The model is shared; each turn has its own stream."""
 
     name: str
     lookahead_ms: float
-    "how much later audio a window waits for at most, when nobody flushes"
+    "Longest stretch of later audio, in ms, that a window waits for unless flush() is called."
     on_device: bool
-    "True: its streams run a network, and are used on the device thread only"
+    "True if its streams run a network; they are then used on the device thread only."
 
     def load(self, device: str) -> None:
-        """device: torch's name of it, e.g. cpu, cuda:0, mps."""
+        """Load the model. device: torch's name for it, e.g. cpu, cuda:0, mps."""
         ...
 
     def stream(self) -> FeatureStream: ...
@@ -108,56 +112,63 @@ class FeatureExtractor(Protocol):
 class FeatureStream(Protocol):
     """The state of ONE stream of speech.
 
-    Fed in pieces of any size it gives the same windows as fed in one go. Push 16 kHz chunks of one sentence, then
-    flush(): it has then given exactly ceil(samples / 640) windows, and is ready for the next sentence.
+    The windows do not depend on how the speech is split into pieces. Push the 16 kHz chunks of one sentence, then call
+    flush(). By then it has given exactly ceil(samples / 640) windows, and it is ready for the next sentence.
     """
 
-    def push(self, chunk: AudioChunk) -> list[FeatureWindow]: ...
+    def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
+        """Take speech, and return the windows that are complete."""
+        ...
 
-    def flush(self) -> list[FeatureWindow]: ...
+    def flush(self) -> list[FeatureWindow]:
+        """End the sentence, and return its remaining windows."""
+        ...
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Drop an unfinished sentence."""
+        ...
 
 
 @runtime_checkable
 class LipSync(Protocol):
-    """Draws mouths. All but the constructor and prepared_from() is called on one thread only."""
+    """Draws mouths. Everything except the constructor and prepared_from() is called on one thread only."""
 
     name: str
     features: str
-    "registry name of the FeatureExtractor it eats"
+    "Registry name of the FeatureExtractor that it needs."
     max_batch: int
     on_device: bool
-    "True: a network, on its device's thread with the others there. False: on a thread that no network ever holds up"
+    "True: a network that shares its device's thread with others. False: runs on a thread that no network ever blocks."
     draws_rest: bool
-    "True: draws the resting mouth itself. False: in silence it is not asked, and its mouths are faded in and out"
+    "True: it also draws the resting mouth. False: it draws nothing in silence, and its mouths are faded in and out."
 
     def load(self, device: str) -> None:
-        """device: torch's name of it, e.g. cpu, cuda:0, mps.
+        """Load the model. device: torch's name for it, e.g. cpu, cuda:0, mps.
 
-        Raises BackendUnavailable: damaged weights, another network's, a device that is absent or full.
+        Raises BackendUnavailable if the weights are damaged or another network's, or if the device is absent or full.
         """
         ...
 
     def prepared_from(self, bundle: AvatarBundle) -> Hashable:
-        """What prepare() would read, told apart from what was there before: state made from other is out of date.
+        """Return a key for the files that prepare() would read. A state made under another key is out of date.
 
-        Takes milliseconds, and comes before load(), which may take a minute. Raises AvatarNotPrepared if the avatar has
-        not been prepared for this backend, NetworkMissing, BundleError.
+        Takes milliseconds. It is called before load(), which may take a minute. Raises NetworkMissing, BundleError, and
+        AvatarNotPrepared if the avatar has not been prepared for this backend.
         """
         ...
 
     def prepare(self, bundle: AvatarBundle) -> object:
-        """Whatever infer() needs of that avatar; kept by the engine, shared by its sessions.
+        """Return whatever infer() needs of that avatar. The engine keeps it and shares it between sessions.
 
-        Raises AvatarNotPrepared, NetworkMissing, BundleError, BackendUnavailable (an avatar's own network is damaged).
+        Raises AvatarNotPrepared, NetworkMissing, BundleError, and BackendUnavailable if an avatar's own network is
+        damaged.
         """
         ...
 
     def infer(self, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        """One patch a request, in order. Requests may mix sessions and avatars.
+        """Return one patch per request, in order. Requests may mix sessions and avatars.
 
-        Raises DeviceOutOfMemory when a smaller batch may fit.
+        Raises DeviceOutOfMemory if a smaller batch may fit.
         """
         ...
 
@@ -166,7 +177,7 @@ class LipSync(Protocol):
 
 @runtime_checkable
 class VoiceActivityDetector(Protocol):
-    """Tells speech from other sound: the shared network, of which each microphone has a stream of its own."""
+    """Tells speech from other sound. The network is shared; each microphone has its own stream."""
 
     name: str
 
@@ -182,26 +193,26 @@ class VoiceActivityStream(Protocol):
     """The state of ONE microphone. Used by one thread at a time."""
 
     def push(self, window: FloatArray) -> float:
-        """How likely somebody speaks, 0 to 1, in the next (512,) float32 samples at 16 kHz. Takes under 1 ms."""
+        """Return the probability, 0 to 1, of speech in the next window: (512,) float32 at 16 kHz. Takes under 1 ms."""
         ...
 
     def reset(self) -> None:
-        """Forget what was heard: what comes next does not follow it."""
+        """Forget what was heard, because the next window does not follow it."""
         ...
 
 
 @runtime_checkable
 class EndOfTurnDetector(Protocol):
-    """Says whether somebody who pauses has said all. It is asked once per pause, on a thread."""
+    """Judges whether a speaker who pauses has finished. It is asked once per pause, on a thread."""
 
     name: str
 
     def load(self) -> None: ...
 
     def probability(self, samples: FloatArray) -> float:
-        """How likely the speaker is done, 0 to 1.
+        """Return the probability, 0 to 1, that the speaker is done.
 
-        samples: (n,) float32 at 16 kHz, the end of what was said with its pause; older than 8 s is not looked at.
+        samples: (n,) float32 at 16 kHz: the end of the speech, with the pause. Only the last 8 s are used.
         """
         ...
 
@@ -210,22 +221,23 @@ class EndOfTurnDetector(Protocol):
 
 @runtime_checkable
 class SpeechRecognizer(Protocol):
-    """Finds the words in speech. One is shared by all sessions."""
+    """Finds the words in speech. All sessions share one instance."""
 
     name: str
     languages: frozenset[str]
-    "ISO 639-1 codes of what it understands"
+    "ISO 639-1 codes of the languages it understands."
     at_once: int
-    "how many utterances it works on at one time; more wait outside"
+    "Number of utterances it works on at a time; callers hold back the rest."
     partial: bool
-    "True while it is quick enough to be asked again and again as somebody speaks"
+    "True while it is fast enough to be asked repeatedly as somebody speaks."
 
     def load(self) -> None: ...
 
     async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
-        """The words of one utterance; an empty text if there are none.
+        """Return the words of one utterance; the text is empty if there are none.
 
-        samples: (n,) float32 at 16 kHz, 30 s at most. language: ISO 639-1; None: finds it out, which takes longer.
+        samples: (n,) float32 at 16 kHz, 30 s at most.
+        language: ISO 639-1; with None the recogniser detects the language, which takes longer.
         Raises RecognitionError.
         """
         ...
@@ -237,23 +249,23 @@ class SpeechRecognizer(Protocol):
 class Output(Protocol):
     """Takes the MediaFrames of a session: a transport, a recording, a push and the like.
 
-    One clock serves all outputs of a session, so neither method ever waits. What an output cannot take at once waits in
-    its own bounded queue, and the output says what it gives up when that is full.
+    One clock drives all outputs of a session, so neither method ever waits. An output queues what it cannot take at
+    once. Its queue is bounded, and each output documents what it drops when that is full.
     """
 
     name: str
-    "for people, e.g. webrtc or recording"
+    "Name shown to people, e.g. webrtc or recording."
 
     def send(self, frame: MediaFrame) -> None:
-        """Take one frame. Called 25 times a second, numbers rising. Whatever it raises ends this output only."""
+        """Take one frame. Called 25 times a second, with rising numbers. If it raises, only this output ends."""
         ...
 
     def flush(self) -> None:
-        """Forget queued frames that have not left yet (an interrupt)."""
+        """Drop the queued frames that have not left yet, after an interrupt."""
         ...
 
     async def aclose(self) -> None:
-        """Give up what waits. Idempotent. Called by the session that the output was attached to."""
+        """Close the output and drop its queue. Idempotent. Called by the session that the output was attached to."""
         ...
 
 
@@ -261,9 +273,9 @@ class Output(Protocol):
 class Transport(Output, Protocol):
     """An output that carries frames to a viewer.
 
-    It holds 200 ms of pictures. Beyond that the oldest is dropped and counted; its sound is kept.
+    It queues 200 ms of pictures. Beyond that it drops the oldest picture and counts it; the sound is kept.
     """
 
     def stats(self) -> TransportStats:
-        """Counts since it was made; they never fall, also after aclose()."""
+        """Return counts since the transport was made. They never fall, not even after aclose()."""
         ...

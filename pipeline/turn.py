@@ -1,11 +1,11 @@
-"""One Turn = one answer, from a person's text to pictures with their audio, cancellable as a whole.
+"""A Turn is one answer, from a person's text to pictures with their sound. It is cancelled as a whole.
 
     think (LLM -> sentences) -> speak (TTS -> speech) -> slice (features -> speech slices)
         -> draw (lip-sync and compositing -> playout)
 
-Each arrow is a bounded channel, each stage a task of one TaskGroup. When a stage ends it closes the channel after it;
-when one fails, the group cancels the others and the failure is told as an ErrorEvent. Streams of models are closed
-where they are read, so that an interrupted turn leaves no request open.
+Each arrow is a bounded channel, and each stage is a task of one TaskGroup. A stage that ends closes the channel after
+it. If a stage fails, the group cancels the others, and the failure is reported as an ErrorEvent. Each stage closes the
+model streams that it reads, so an interrupted turn leaves no request open.
 """
 
 from __future__ import annotations
@@ -50,13 +50,16 @@ SENTENCES_BOUND = 4
 SPEECH_BOUND_S = 2.0
 SLICES_BOUND = FPS  # 1 s of feature windows
 PIECE_CHARACTERS = 250
-"""A model may send a megabyte at once: it is cut into sentences in steps, between which others have their turn."""
+"""Longest piece cut into sentences in one step. A model may send a megabyte at once; other tasks run in between."""
 PAUSE_S = 0.4
-"""A sentence that has ended is spoken when the model pauses, though what follows it is not known."""
+"""When the model pauses this long after the end of a sentence, the sentence is spoken without waiting for more text."""
 DEVICE_PIECE_S = 0.32
-"""Features made by a network come a few pictures at a time: the first do not wait for a whole sentence, nor others."""
+"""Length of speech for which a network makes features at a time.
+
+So the first picture does not wait for the whole sentence, and neither do other sessions.
+"""
 READING_RATE_HZ = 24_000
-"""Of the silence in which a sentence is read that no voice can say."""
+"""Rate of the silence that stands for a sentence no voice can speak, while it is shown for reading."""
 SHORTEST_READING_S = 1.0
 NOTHING_SPOKEN = NoticeEvent(
     "nothing_spoken", "There is nothing here that can be spoken.", "A voice needs words, not only signs or emoji."
@@ -65,7 +68,9 @@ NOTHING_SPOKEN = NoticeEvent(
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What the turn is to say: an answer of the language model to `messages`, or `text` as it is, or ready speech."""
+    """What a turn is to say: the language model's answer to `messages`, or `text` word for word, or finished
+    `speech`.
+    """
 
     messages: Sequence[Message] = ()
     text: str | None = None
@@ -76,11 +81,11 @@ class Utterance:
 class _Sentence:
     index: int
     text: str
-    "what a voice says, and the subtitle shows"
+    "the text that the voice speaks and the subtitle shows"
     end: int = 0
-    "how much of the whole text it covers, in characters, with what is before it"
+    "where the sentence ends in the turn's whole text, in characters"
     gestures: tuple[str, ...] = ()
-    "that begin with it"
+    "gestures that begin with this sentence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +93,11 @@ class _Speech:
     sentence: _Sentence
     chunk: AudioChunk
     voiced: bool = True
-    "False: silence in which the sentence is read"
+    "False: silence that lasts while the sentence is read"
 
 
 class Turn:
-    """Runs once. After run() returns or is cancelled, `text` is what was meant to be said."""
+    """Call run() once. When it has returned or was cancelled, `text` is what the turn was meant to say."""
 
     def __init__(
         self,
@@ -103,22 +108,22 @@ class Turn:
         shows_unspoken: bool = True,
         times: TurnTimes | None = None,
     ) -> None:
-        """shows_unspoken: sentences that no voice can say are shown for as long as it takes to read them.
+        """shows_unspoken: whether sentences that no voice can speak are shown for as long as reading takes.
 
-        times: where its marks are noted; None: they count from now.
+        times: takes the turn's marks; None: they count from now.
         """
         self.id = turn_id
         self.text = ""
         self.times = times or TurnTimes(context.clock)
         self._context = context
         self._speaks_as = context
-        "has the voice and the speed of the next sentence"
+        "the context whose voice and speed the next sentence uses"
         self._utterance = utterance
         self._emit = emit
         self._shows_unspoken = shows_unspoken
         self._tags = GestureTags(context.gesture_names)
         self._gestures: deque[GestureTag] = deque()
-        "found in the text, and of no sentence yet"
+        "gestures found in the text that no sentence has taken yet"
         self._said: list[_Sentence] = []
         self._sentences: Channel[_Sentence] = Channel(SENTENCES_BOUND)
         self._speech: Channel[_Speech] = Channel(SPEECH_BOUND_S, lambda item: item.chunk.duration_s)
@@ -129,15 +134,15 @@ class Turn:
 
     @property
     def frames_sent(self) -> int:
-        """How many frames were handed to the playout."""
+        """Number of frames handed to the playout."""
         return self._drawing.frames_sent
 
     def change_voice(self, context: TurnContext) -> None:
-        """Sentences whose sound has not begun to be made get the voice and the speed of this context."""
+        """Use this context's voice and speed for all sentences whose synthesis has not begun."""
         self._speaks_as = context
 
     def text_until(self, index: int, share: float) -> str:
-        """The text up to that share of a sentence, in whole words: what was played by then."""
+        """Return the text up to a share (0..1) of a sentence, cut at a whole word: what was played by then."""
         if index >= len(self._said):
             return self.text
         start = self._said[index - 1].end if index else 0
@@ -148,9 +153,9 @@ class Turn:
         return self.text[:start] + part
 
     async def run(self) -> None:
-        """Speak. Returns when the last frame is handed to the playout; failures are told.
+        """Speak. Returns when the last frame has been handed to the playout. Failures are reported as events.
 
-        Raises, once it is told, what nobody foresaw (an ExceptionGroup).
+        An unexpected error is reported, too, and then raised as an ExceptionGroup.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -161,7 +166,7 @@ class Turn:
         except* VivavoceError as failures:
             for error in _leaves(failures):
                 self._tell(error)
-        except* Exception:  # nobody foresaw it: the viewer learns that the answer ends here, and the log says why
+        except* Exception:  # unexpected: tell the viewer that the answer ends here, and leave the cause to the log
             self._emit(
                 ErrorEvent("internal", "This answer failed inside the server.", "See the server's log; try again.")
             )
@@ -194,7 +199,7 @@ class Turn:
             self._sentences.close()
 
     async def _apologise(self) -> None:
-        """Say aloud that the answer ends here. It is no part of the answer, so neither text nor history have it."""
+        """Say that the answer breaks off here. The apology is not part of the answer: text and history leave it out."""
         apology = APOLOGIES.get(await self._in_pool(detect_language, self.text)) or APOLOGIES["en"]
         await self._queue_sentence(apology, len(self.text))
 
@@ -212,18 +217,23 @@ class Turn:
         return splitter.push(text)
 
     def _last(self, splitter: SentenceSplitter) -> list[Sentence]:
-        """What is left when the answer has ended."""
+        """Return the sentences that remain when the answer has ended."""
         return self._take_text(self._tags.flush(), splitter) + splitter.flush()
 
     def _gestures_until(self, end: int) -> tuple[str, ...]:
-        """Those before that place of the text that were given to no sentence yet."""
+        """Take the gestures at or before that place of the text which no sentence has taken yet. Returns their
+        names.
+        """
         due: list[str] = []
         while self._gestures and self._gestures[0].at <= end:
             due.append(self._gestures.popleft().name)
         return tuple(due)
 
     async def _pieces(self, splitter: SentenceSplitter) -> AsyncGenerator[str | None, None]:
-        """The answer in pieces that are cut in milliseconds; None when it pauses after what may be a whole sentence."""
+        """Yield the answer in pieces small enough to be cut into sentences within milliseconds.
+
+        Yields None when the answer pauses after what may be a whole sentence.
+        """
 
         def patience_s() -> float | None:
             return PAUSE_S if splitter.has_ended else None
@@ -265,7 +275,7 @@ class Turn:
             self._speech.close()
 
     async def _voice(self, sentence: _Sentence) -> None:
-        """Send a sentence's speech on. Whatever becomes of it, what was sent ends with a final chunk."""
+        """Pass a sentence's speech on. Even after a failure, speech that was begun ends with a final chunk."""
         chunk: AudioChunk | None = None
         failed = True
         try:
@@ -335,11 +345,11 @@ class Turn:
                 yield speech_slice
 
     async def _in_pool(self, function: Callable[..., R], *arguments: object) -> R:
-        """Run what takes milliseconds (a sentence may be one chunk) off the loop that carries everybody's sound."""
+        """Run work of some milliseconds in the pool. The event loop must stay free: it paces everybody's sound."""
         return await asyncio.get_running_loop().run_in_executor(self._context.executor, function, *arguments)
 
     def _name_substitute(self, wanted: str | None, voice: str) -> None:
-        """Who chose a voice is told when another one speaks."""
+        """Tell a viewer who chose a voice that another one speaks."""
         if wanted and voice and voice != wanted:
             self._emit(
                 NoticeEvent(
@@ -350,7 +360,7 @@ class Turn:
             )
 
     def _name_speed(self, wanted: TurnContext) -> None:
-        """Who chose a speed is told when the voice cannot speak at it."""
+        """Tell a viewer who chose a speed that the voice cannot speak at it."""
         name, speed = wanted.tts.name, wanted.speed
         kept = kept_speed(wanted.tts, speed)
         if kept != speed:
@@ -365,7 +375,7 @@ class Turn:
         self._tell_once(ErrorEvent.of(error))
 
     def _tell_once(self, event: NoticeEvent | ErrorEvent) -> None:
-        """Once a turn: what keeps one sentence from being spoken mostly keeps the others too."""
+        """Report an event once per turn: a reason that stops one sentence mostly stops the others, too."""
         self._excused = True
         if event not in self._told:
             self._told.add(event)
@@ -394,7 +404,7 @@ async def _just(item: T) -> AsyncGenerator[T, None]:
 async def _each_within(
     items: AsyncIterator[T], timeout_s: float, failure: type[VivavoceError], what: str
 ) -> AsyncGenerator[T, None]:
-    """Pass items on; a source that hangs for timeout_s is closed and told as `failure`."""
+    """Pass items on. If the source gives nothing for timeout_s, close it and raise `failure`."""
     try:
         while True:
             try:

@@ -1,4 +1,4 @@
-"""TurnContext: what a turn works with once its backends are loaded; and the choice and limits it comes from."""
+"""TurnContext: what a turn works with once its backends are loaded; the Choice and the Limits it is made from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from pipeline.types import LoopPictures
 __all__ = ["Change", "Choice", "Limits", "TurnContext"]
 
 Change: TypeAlias = Mapping[str, Any]
-"What is to change in a session that runs: avatar, tts, voice, speed, lipsync, prompt. What is not named stays."
+"""What to change in a running session: avatar, tts, voice, speed, lipsync, prompt. Keys that are absent stay as they
+are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,13 @@ class Choice:
     tts: str = "auto"
     lipsync: str = "viseme"
     voice: str | None = None
-    "unless the persona has one; None: the synthesizer's own default"
+    "Voice, unless the persona names one; None: the synthesizer's default."
     speed: float = 1.0
-    "of the voice, in times as fast as by itself; 0.5 to 2"
+    "Speed relative to the voice's natural one, 0.5 to 2."
     persona: Persona = field(default_factory=Persona)
-    "what the viewer wishes; it goes before the avatar's own"
+    "The viewer's wishes; they take precedence over the avatar's own persona."
     greets: bool = True
-    "whether the greeting of a persona is spoken"
+    "Whether the persona's greeting is spoken."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,13 @@ class Limits:
     """How long a turn waits, and how much a session may ask of the language model."""
 
     wordless_s: float = 600.0
-    "longest time without a word of the language model; one that is silent its own backend gives up, and sooner"
+    "Longest wait for the language model's next words. A backend has its own, shorter limit for a silent model."
     speechless_s: float = 20.0
-    "longest time without sound of the voice"
+    "Longest wait for the voice's next sound."
     history_tokens: int = 4_000
-    "sent along with a question, the question included"
+    "Most tokens of the conversation sent with a question, the question included."
     questions_a_minute: int = 30
-    "to the language model"
+    "Most questions a minute for the language model."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,32 +69,33 @@ class TurnContext:
     lipsync_state: object
     bundle: AvatarBundle
     loop: LoopPictures
-    "what the avatar shows while it says nothing"
+    "What the avatar shows while idle."
     device: DeviceWorker
     executor: Executor
     playout: Playout
     clock: Clock
     speed: float = 1.0
-    "of the voice; kept as far as the voice can"
+    "Speed relative to the voice's natural one; limited to what the voice can do."
     finish: Finish = field(default_factory=Finish)
-    "of what networks draw"
+    "What is done to a network's pictures before they are composed."
     limits: Limits = field(default_factory=Limits)
     persona: Persona = field(default_factory=Persona)
-    "the viewer's wishes, and where they say nothing the avatar's own"
+    "The viewer's wishes; where they are silent, the avatar's own persona."
     gestures: Gestures | None = None
-    "of the avatar; None: it has none"
+    "The avatar's gestures; None if it has none."
     face: MovingFace | None = None
-    "what nods and raises its brows with the voice; None: nothing does"
+    "Moves head and brows with the voice; None if they stay still."
 
     @property
     def gesture_names(self) -> tuple[str, ...]:
         return () if self.gestures is None else self.gestures.names
 
     def begin_gesture(self, name: str, *, soon: bool = False) -> None:
-        """Show a gesture of the avatar, from the next picture on that is drawn; soon: also in the place of those that
-        are drawn already. Raises GestureNotFound.
+        """Show a gesture of the avatar, from the next picture that is not drawn yet.
+
+        soon: begin a few pictures from now, and draw the pictures that wait anew. Raises GestureNotFound.
         """
         if self.gestures is None:
             raise GestureNotFound(f"This avatar has no gesture {name[:80]!r}.", "Add one to the avatar.")
-        # Networks draw what was prepared for them: the frames of the loop.
+        # Networks are prepared for the frames of the loop only, so they cannot draw speech on a gesture.
         self.playout.begin_gesture(self.gestures.run(name, spoken_over=not self.lipsync.on_device), soon=soon)

@@ -1,4 +1,4 @@
-"""The nouns of the engine. All frozen; arrays inside are treated as read-only by everyone but their maker.
+"""The nouns of the engine. All are frozen, and nobody but their maker writes to the arrays inside.
 
 Colour is RGB. Time on the media clock is counted in pictures (25 a second) or in samples at PLAYOUT_RATE_HZ; both
 start at 0 when a session's playout starts. Inside a turn, speech time starts at 0 with the turn's first sample.
@@ -59,16 +59,16 @@ __all__ = [
 FPS = 25
 PICTURE_MS = 1000 // FPS
 PLAYOUT_RATE_HZ = 48_000
-"""Rate at which speech is played; never the 16 kHz copy that features use."""
+"""Rate at which speech is played. Features use a separate copy at 16 kHz."""
 FEATURE_RATE_HZ = 16_000
 LISTEN_RATE_HZ = 16_000
-"""Rate of a viewer's microphone, as a session takes it."""
+"""Rate at which a session takes a viewer's microphone."""
 SAMPLES_PER_PICTURE = PLAYOUT_RATE_HZ // FPS  # 1920
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 ListenMode: TypeAlias = Literal["off", "open", "hold"]
-"""open: speech is found by itself; hold: from here to "off" is one utterance (push to talk)."""
+"""How a microphone is used. open: speech is detected. hold: all sound until "off" is one utterance (push to talk)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,11 @@ class AudioChunk:
     "samples, at sample_rate, from the start of the sentence (synthesizers) or of the turn (timeline)"
     turn: int = 0
     phonemes: tuple[Phoneme, ...] | None = None
-    "timing, when the synthesizer knows it; None means unknown, () means silence"
+    "Phoneme times. None: unknown. (): silence."
     final: bool = False
     "True on the last chunk of a sentence (it may be empty)"
     voice: str = ""
-    "who speaks, where that may be another than was asked for; empty where it is not known"
+    "The voice that speaks, if it may differ from the one asked for; empty if unknown."
 
     @property
     def duration_s(self) -> float:
@@ -116,7 +116,7 @@ class AudioChunk:
 
 @dataclass(frozen=True, slots=True)
 class FeatureWindow:
-    """What one picture needs from the audio."""
+    """The audio features that one picture is drawn from."""
 
     data: FloatArray
     "float32; shape depends on the extractor, e.g. (50, 384) for whisper15, (80, 16) for mel, (9,) for viseme"
@@ -129,11 +129,11 @@ class FacePatch:
     """A rendered part of a face, ready for compositing."""
 
     pixels: ImageArray
-    "uint8 RGB (h, w, 3), as large as the network draws; resized to the box when it is composed"
+    "uint8 RGB (h, w, 3) at the network's own size; compositing resizes it to the box"
     box: tuple[int, int, int, int]
     "x0, y0, x1, y1 in pixels of the frame, x1 and y1 exclusive"
     mask: ImageArray | None
-    "uint8 (y1 - y0, x1 - x0), 255 where the patch covers the frame; None: it covers it everywhere"
+    "uint8 (y1 - y0, x1 - x0), 255 where the patch covers the frame; None: it covers the whole box"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,41 +148,45 @@ class LipSyncRequest:
     deadline_s: float
     "clock time at which the picture is wanted; the device worker serves the earliest first"
     urgent: bool = False
-    "a turn's first picture, which somebody waits for: served before all that are not"
+    "True for a turn's first picture, which somebody is waiting for: it is served before those that are not urgent."
     read_frame: Callable[[], ImageArray] | None = None
-    "gives the frame's pixels, to be read only while this is drawn; None: a backend decodes the frame if it needs it"
+    "Returns the frame's pixels. May be called only while this request is drawn. None: the backend decodes the frame."
 
 
 class LazyPicture(Protocol):
-    """A picture that is made only where it is needed: most are replayed from an encoded loop, or dropped."""
+    """A picture that is made only when needed. Most are never made: they are replayed from an encoded loop, or
+    dropped.
+    """
 
     def frame(self) -> ImageArray:
-        """A fresh uint8 RGB (height, width, 3) that the caller owns. Takes milliseconds. Raises BundleError."""
+        """Return a new uint8 RGB (height, width, 3) array that the caller owns. Takes milliseconds. Raises
+        BundleError.
+        """
         ...
 
 
 Picture: TypeAlias = ImageArray | LazyPicture
-"""pipeline.compositing.pixels_of() gives its pixels."""
+"""A picture as pixels, or as a recipe for them; pipeline.compositing.pixels_of() returns the pixels."""
 
 
 class AvatarFiles(Protocol):
-    """Which files pictures were read from: equal, and of the same hash, for the same files."""
+    """Identifies the files that pictures were read from. Equal, with equal hashes, for the same files."""
 
     @property
     def path(self) -> Path:
-        """Where the avatar is, or was."""
+        """Folder of the avatar; it may have been deleted since."""
         ...
 
 
 class LoopPictures(Protocol):
-    """What an avatar shows while it says nothing. An AvatarBundle is one: it shows its frames as they are.
+    """The pictures an avatar shows while it is idle. An AvatarBundle is one that shows its frames unchanged.
 
-    Its pictures are those of any other with the same `files`: encoded loops are kept by them.
+    Two objects with equal `files` have the same pictures, so `files` is the key under which encoded loops are cached.
     """
 
     @property
     def id(self) -> str:
-        """The avatar's."""
+        """Id of the avatar."""
         ...
 
     @property
@@ -197,25 +201,30 @@ class LoopPictures(Protocol):
         ...
 
     def frame_index(self, loop_index: int) -> int:
-        """Frame shown at a place of the loop (any int; wraps)."""
+        """Return the index of the frame shown at a place of the loop. Any integer is allowed; it wraps."""
         ...
 
     def frame(self, frame_index: int) -> ImageArray:
-        """A fresh uint8 RGB (height, width, 3) that the caller owns. Takes milliseconds. Raises BundleError."""
+        """Return a new uint8 RGB (height, width, 3) array that the caller owns. Takes milliseconds. Raises
+        BundleError.
+        """
         ...
 
     def quieted(self, frame: ImageArray, frame_index: int, strength: float = 1.0) -> ImageArray:
-        """The avatar's own frame with so much of what it shows in silence, changed in place."""
+        """Blend the resting mouth that is shown in silence into a frame of the avatar, in place.
+
+        strength: 0 leaves the frame as it is, 1 shows the mouth fully at rest. Returns the frame.
+        """
         ...
 
     def jpeg(self, frame_index: int) -> bytes | None:
-        """The same picture as JPEG where that is at hand; None: it has to be made."""
+        """Return the same picture as JPEG if one is stored; None: it has to be encoded."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LoopPosition:
-    """An idle picture: a place in an avatar's loop, so that transports may replay a cached encoding of it."""
+    """An idle picture, named by its place in an avatar's loop so that transports can replay a cached encoding."""
 
     pictures: LoopPictures
     index: int
@@ -235,17 +244,17 @@ class MediaFrame:
     audio: FloatArray
     "float32 (SAMPLES_PER_PICTURE,) mono at PLAYOUT_RATE_HZ"
     number: int
-    "frames since playout began; its audio begins at sample number * SAMPLES_PER_PICTURE"
+    "Number of frames released before this one; its audio begins at sample number * SAMPLES_PER_PICTURE."
     speaking: bool = False
-    "a voice or a gesture may be heard: none of its sound may be left out or doubled"
+    "True if a voice or a gesture may be heard: none of the sound may be dropped or repeated."
     turn: int = 0
     "id of the turn it belongs to, 0 for none"
     loop_index: int = 0
-    "where in the loop this picture is, speaking or idle; from the length of the loop on it is a gesture's"
+    "Loop position of this picture, speaking or idle; positions from the length of the loop on belong to gestures."
     events: tuple[SessionEvent, ...] = ()
-    "what becomes true when this frame is played"
+    "Events that become true when this frame is played."
     questions: tuple[str, ...] = ()
-    "what the viewer asked, typed or spoken, since the frame before"
+    "Questions that the viewer typed or spoke since the previous frame."
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +283,7 @@ class TurnEvent:
 
 @dataclass(frozen=True, slots=True)
 class HoldEvent:
-    """Somebody speaks over a turn: its speech is held, or goes on from a little before where it was cut."""
+    """Somebody speaks over a turn, and its speech is held; or it resumes from shortly before the cut."""
 
     turn: int
     held: bool
@@ -282,16 +291,16 @@ class HoldEvent:
 
 @dataclass(frozen=True, slots=True)
 class CutEvent:
-    """How much of an answer was played at the viewer; told as it is interrupted."""
+    """How much of an answer had been played at the viewer when it was interrupted."""
 
     turn: int
     played: int
-    "characters of the answer's text, as UTF-16 counts them (browsers do)"
+    "Length of the played text in UTF-16 code units, as browsers count."
 
 
 @dataclass(frozen=True, slots=True)
 class GestureEvent:
-    """The first picture of a gesture was released, or the one after its last."""
+    """A gesture began with the frame just released, or had ended before it."""
 
     name: str
     begins: bool
@@ -299,7 +308,7 @@ class GestureEvent:
 
 @dataclass(frozen=True, slots=True)
 class TextEvent:
-    """A piece of the assistant's answer as the language model streams it (for the chat column)."""
+    """A piece of the assistant's answer, as the language model streams it. The chat column shows it."""
 
     turn: int
     delta: str
@@ -310,15 +319,15 @@ class SubtitleEvent:
     turn: int
     text: str
     start_s: float
-    "on the media clock"
+    "seconds on the media clock"
     end_s: float
     spoken: bool = True
-    "False: no voice says it, it is only to be read; times are those of reading"
+    "False: no voice speaks the sentence. It is shown for as long as reading it takes."
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeEvent:
-    """Something a person should know that is not an error of theirs, e.g. a sentence that no voice here can speak."""
+    """Something a person should know, though they did nothing wrong, e.g. that no voice here can speak a sentence."""
 
     code: str
     message: str
@@ -327,13 +336,13 @@ class NoticeEvent:
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """What went wrong, as an error of ours has it."""
+    """An error of ours, as it is reported to the viewer."""
 
     code: str
     message: str
     hint: str = ""
     cause: str = ""
-    "which of several things the code stands for"
+    "Which of several cases the code stands for."
 
     @classmethod
     def of(cls, error: VivavoceError) -> ErrorEvent:
@@ -342,19 +351,19 @@ class ErrorEvent:
 
 @dataclass(frozen=True, slots=True)
 class MetricsEvent:
-    """Per-stage times of one turn."""
+    """The marks of one turn's latency."""
 
     turn: int
     stages_ms: dict[str, float] = field(default_factory=dict)
-    "e.g. llm_first_token, first_sentence, first_audio, first_frame: milliseconds from the question"
+    "milliseconds from the question, by mark, e.g. llm_first_token, first_sentence, first_audio, first_frame"
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptEvent:
-    """What the viewer said, as far as it is recognised. A final one is asked next; a final empty one was nothing."""
+    """The viewer's words, as far as they are recognised. A final transcript is asked next, unless it is empty."""
 
     text: str
-    "of the whole utterance; each event replaces the one before"
+    "text of the whole utterance; each event replaces the one before"
     final: bool
     language: str
     "ISO 639-1, empty if unknown"
@@ -369,7 +378,7 @@ class EarsState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EarsEvent:
-    """What the ears do now: nothing, wait for speech, hear some, or find out its words."""
+    """The state of the ears: off, waiting for speech, hearing some, or finding its words."""
 
     state: EarsState
 
