@@ -1,4 +1,4 @@
-"""Conversation: the turns of one session. The line in which they wait, what is told of them, and what is remembered."""
+"""Conversation: the turns of one session. It queues them, reports on them, and remembers what was said."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ logger = logging.getLogger(__name__)
 
 MAX_QUEUED_TURNS = 8
 ONCE = frozenset({"heard_by_service", "language_not_supported", "speed_not_kept", "voice_replaced"})
-"""Notices that stay true for a session: told once, not with each sentence or turn."""
+"""Codes of notices that stay true for a session. Each is sent once, not again with every sentence or turn."""
 TAGS_PROMPT = (
     "The avatar has gestures: {tags}. Where one fits, write its tag as it is here, before the sentence that it goes "
     "with. Tags are shown as gestures and not read aloud. Use them sparingly."
 )
-"""Tells a language model what the avatar can show."""
+"""Tells a language model which gestures the avatar can show."""
 CUT_MARK = " …"
-"""Ends what the history keeps of an answer that was interrupted."""
+"""Marks the end of an interrupted answer in the history."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Queued:
-    """A turn that waits for those before it."""
+    """A turn that waits for the turns before it."""
 
     turn: int
     utterance: Utterance
     question: str | None
-    "what a person said to the language model; None for echo and ready speech"
+    "A person's question to the language model; None for echo and finished speech."
     times: TurnTimes | None
-    "of a turn that waits for no other: its marks count from the question"
+    "Marks that count from the question, for a turn that need not wait for another one; otherwise None."
 
 
 @dataclass(slots=True)
 class _Started:
-    """A turn that was started; it may be handed over whole and still be playing."""
+    """A turn that was started. It may have handed over all its frames, and still be playing."""
 
     turn: Turn
     task: asyncio.Task[None]
     exchange: Exchange | None
-    "where its words belong; None for echo and ready speech"
+    "Where its words are kept in the history; None for echo and finished speech."
 
 
 class Conversation:
-    """Made by the Session, which keeps run() going until its end, and hands on each frame that was released.
+    """Made by the Session, which keeps run() running until its end and passes on each released frame.
 
-    post: takes events for the viewer, in order. on_end: called when a turn has ended, whatever became of it.
+    post: takes events for the viewer, in order. on_end: called when a turn has ended, however it ended.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Conversation:
         questions: QuestionPace,
     ) -> None:
         self.context = context
-        "what turns work with that begin from now on"
+        "What the next turns work with."
         self.asked_s = context.clock.now_s()
-        "clock time at which something was last asked for, or interrupted"
+        "Clock time of the last request or interrupt."
         self._session_id = session_id
         self._clock = context.clock
         self._playout = context.playout
@@ -85,17 +85,17 @@ class Conversation:
         self._history = History(context.limits.history_tokens)
         self._questions = questions
         self._asked: Channel[_Queued] = Channel(MAX_QUEUED_TURNS)
-        self._started: list[_Started] = []  # turns that were started and have not ended, and the last one
-        self._noticed: set[NoticeEvent] = set()  # as many as there are languages and voices
+        self._started: list[_Started] = []  # the open turns that were started, and the last one even if it has ended
+        self._noticed: set[NoticeEvent] = set()  # bounded: there are only so many languages and voices
 
     @property
     def history(self) -> tuple[Message, ...]:
-        """What was asked and played, oldest first."""
+        """The questions, and what was played of the answers, oldest first."""
         return self._history.messages()
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything was asked or spoken, here or in an earlier session that goes on here."""
+        """Whether anything was asked or spoken, here or in an earlier session that this one continues."""
         return bool(self._history.messages() or self._ledger.last_turn)
 
     def standing(self) -> Standing:
@@ -112,16 +112,16 @@ class Conversation:
         self._history.recall(told)
 
     def count_question(self) -> None:
-        """A question for the language model. Raises AskedTooOften."""
+        """Count a question to the language model. Raises AskedTooOften."""
         self._questions.count()
 
     def ask(self, utterance: Utterance, question: str | None, speech_ended_s: float | None = None) -> int:
-        """Queue a turn, and return its id.
+        """Queue a turn and return its id.
 
-        question: what a person said to the language model, which then finds the words; None: the utterance has them.
+        question: a person's question, which the language model will answer; None if the utterance has the words.
         speech_ended_s: see Session.say().
 
-        Raises BadRequest: too many wait.
+        Raises BadRequest if too many turns wait.
         """
         if self._asked.full:
             raise BadRequest(
@@ -141,7 +141,7 @@ class Conversation:
         return turn_id
 
     async def run(self) -> None:
-        """Perform the turns that were asked for, one after another, for ever."""
+        """Perform the queued turns one after another, until cancelled."""
         async for asked in self._asked:
             utterance, exchange = asked.utterance, None
             if asked.question is not None:
@@ -157,31 +157,31 @@ class Conversation:
                 await asyncio.gather(task, return_exceptions=True)
 
     def messages(self) -> tuple[Message, ...]:
-        """What the language model is sent: who it is, where the persona says so, and the conversation."""
+        """Return what is sent to the language model: the conversation, after the instructions of the persona if any."""
         prompt, gestures = self.context.persona.prompt, self.context.gesture_names
         if not prompt and not gestures:
-            return self._history.messages()  # the model has instructions of its own
+            return self._history.messages()  # the backend adds its own instructions
         tags = " ".join(f"[{name}]" for name in gestures)
         parts = (prompt, SYSTEM_PROMPT, TAGS_PROMPT.format(tags=tags) if gestures else None)
         return (Message("system", "\n\n".join(part for part in parts if part)), *self._history.messages())
 
     def change_voice(self) -> None:
-        """Have turns that have begun, too, speak with the voice of the context as it is now."""
+        """Let the open turns, too, speak with the voice and speed of the present context."""
         for started in self._still_open():
             started.turn.change_voice(self.context)
 
     def hold(self) -> None:
-        """Fall silent at once and forget nothing: somebody speaks over what is being said. Idempotent.
+        """Fall silent at once, and keep everything: somebody speaks over the avatar. Idempotent.
 
-        Answers that have not begun wait, too. resume() or interrupt() follows. Nothing happens while nothing
-        is being said.
+        Answers that have not begun wait, too. Follow it by resume() or interrupt(). No effect while nothing is being
+        said.
         """
         if self._ledger.has_open:
             self._playout.hold()
             self._tell(self._ledger.held())
 
     def resume(self) -> None:
-        """Go on with what is held, from shortly before the place where it was cut for the viewer. Idempotent."""
+        """Resume what is held, from shortly before the place where it was cut for the viewer. Idempotent."""
         self._tell(self._ledger.resumed(self._playout.resume()))
 
     def interrupt(self) -> None:
@@ -198,17 +198,19 @@ class Conversation:
         self._tell(self._ledger.interrupted())
 
     def released(self, frame: MediaFrame) -> None:
-        """The playout released this frame."""
+        """Take note of a frame that the playout released."""
         self._tell(self._ledger.released(frame))
 
     def seen(self, turn_id: int, delay_s: float) -> None:
-        """The first picture of a turn was seen at the viewer, so long after its release. The first report counts."""
+        """Note the delay in seconds between the release of a turn's first picture and its display. First report
+        counts.
+        """
         times = self._times_of(turn_id)
         if times is not None:
             self._marks.seen(turn_id, times, delay_s, ended=not self._ledger.is_open(turn_id))
 
     def emit(self, event: SessionEvent) -> None:
-        """What a turn or the microphone reports on its way. Of a turn that has ended it is not told."""
+        """Send an event of a turn or of the microphone. Events of turns that have ended are dropped."""
         if self._ledger.concerns_nobody(event):
             return
         if isinstance(event, NoticeEvent) and event.code in ONCE:
@@ -220,16 +222,16 @@ class Conversation:
         self._post(event)
 
     async def _perform(self, turn: Turn, exchange: Exchange | None) -> None:
-        """Run one turn; what became of it is in the ledger and the history when this returns."""
+        """Run one turn. When this returns, ledger and history have its outcome."""
         self._tell(self._ledger.begun(turn.id))
         text = ""
         try:
             await turn.run()
             text = turn.text.strip()
-        except Exception:  # nobody foresaw it: the viewer was told "internal", and the session goes on
+        except Exception:  # unexpected: the viewer was told "internal", and the session goes on
             logger.exception("turn %d of session %s failed", turn.id, self._session_id)
         if not self._ledger.is_open(turn.id):
-            return  # it was interrupted as it ended: the history holds what was played
+            return  # interrupted while it ended: the history has what was played
         if exchange is not None and text:
             self._history.answer(exchange, text)
         elif exchange is not None:
@@ -240,17 +242,17 @@ class Conversation:
         return [started for started in self._started if self._ledger.is_open(started.turn.id)]
 
     def _played_of(self, turn: Turn) -> str:
-        """What of an answer reached the viewer: whole sentences, then whole words of the last; empty for nothing."""
+        """Return what reached the viewer: whole sentences, then whole words of the last one. Empty if nothing did."""
         reached = self._playout.reached
         return turn.text_until(reached.sentence, reached.share) if reached.turn == turn.id else ""
 
     def _cut_answer(self, turn: Turn) -> str:
-        """What the history keeps of an answer that breaks off now; empty for nothing."""
+        """Return what the history keeps of an answer that is cut off now; empty if nothing was played."""
         played = self._played_of(turn).strip()
         return played and played + CUT_MARK
 
     def _tell(self, events: Iterable[SessionEvent]) -> None:
-        """What the ledger found to be true."""
+        """Send the ledger's events, and note the marks and the ends of turns."""
         for event in events:
             self._post(event)
             if not isinstance(event, TurnEvent):
@@ -263,5 +265,5 @@ class Conversation:
                 self._on_end()
 
     def _times_of(self, turn_id: int) -> TurnTimes | None:
-        """None of a turn that was never started, or ended a while ago."""
+        """Return the marks of a turn; None if it was never started, or ended a while ago."""
         return next((started.turn.times for started in self._started if started.turn.id == turn_id), None)

@@ -1,4 +1,4 @@
-"""History: what was asked, and what was played of the answers, as a language model wants it."""
+"""History: the questions, and what was played of the answers, in the form a language model takes."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pipeline.types import Message
 __all__ = ["Exchange", "History", "Standing"]
 
 MESSAGE_TOKENS = 7
-"""What a message costs besides its text: its role and its frame."""
+"""Tokens that a message costs besides its text, for its role and its framing."""
 
 TOKEN_BYTES = 3
-"""Bytes of UTF-8 per token. A server's tokenizer is not known here, so this is an estimate that seldom counts too few:
-by Whisper's multilingual vocabulary, ten languages have 2.6 (Hindi) to 5.5 bytes per token, English 4.5, Chinese 3.3.
+"""Bytes of UTF-8 per token. The server's tokenizer is unknown here, so this is an estimate that seldom counts too few.
+With Whisper's multilingual vocabulary, ten languages have 2.6 (Hindi) to 5.5 bytes per token; English 4.5, Chinese 3.3.
 """
 
 
 def tokens_of(text: str) -> int:
-    """About how many tokens a text costs."""
+    """Estimate how many tokens a text costs."""
     return -(-len(text.encode()) // TOKEN_BYTES)
 
 
 def last_tokens(text: str, tokens: int) -> str:
-    """About the last so many tokens of a text, in whole characters."""
+    """Return about the last `tokens` tokens of a text, in whole characters."""
     return text.encode()[-tokens * TOKEN_BYTES :].decode(errors="ignore")
 
 
 @dataclass(eq=False, slots=True)
 class Exchange:
-    """A question, and what was played of its answer; empty while, or if, nothing was."""
+    """A question, and what was played of its answer: empty if nothing was, or has been yet."""
 
     question: str
     answer: str = ""
@@ -43,21 +43,21 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a conversation would go on from, if it broke off now."""
+    """The state of a conversation, from which another session can continue it."""
 
     history: tuple[Message, ...]
-    "of an answer that is being spoken, what has been played"
+    "Of an answer being spoken, only what has been played is included."
     played: str | None
-    "that, of whatever is being said; empty if nothing of it has been played yet; None: nothing is being said"
+    "What has been played of everything being said now, maybe empty; None: nothing is being said."
     has_begun: bool
-    "anything was asked or spoken"
+    "Whether anything was asked or spoken."
 
 
 class History:
-    """Messages that always alternate, begin with the user and end with the question: many templates refuse all else.
+    """Messages that alternate, begin with the user and end with the question. Many chat templates reject all else.
 
-    Questions that got no answer (interrupted before a word was played) are put before the next one, in one message.
-    Bounded in tokens; the oldest exchanges go first, never the newest.
+    A question without an answer (it was interrupted before a word was played) is merged with the next one into one
+    message. The history is bounded in tokens. The oldest exchanges are dropped first, and the newest never is.
     """
 
     def __init__(self, max_tokens: int) -> None:
@@ -65,25 +65,25 @@ class History:
         self._exchanges: deque[Exchange] = deque()
 
     def ask(self, question: str) -> Exchange:
-        """A new question, to which answer() or forget() may follow."""
+        """Add a question. answer() or forget() may follow."""
         exchange = Exchange(question)
         self._exchanges.append(exchange)
         self._trim()
         return exchange
 
     def answer(self, exchange: Exchange, played: str) -> None:
-        """What was played of the answer; replaces what was noted before. Of a very long one the end is kept."""
+        """Note what was played of the answer, in place of any earlier note. Of a very long answer the end is kept."""
         longest = self._max_tokens // 2
         exchange.answer = played if tokens_of(played) <= longest else "… " + last_tokens(played, longest)
         self._trim()
 
     def forget(self, exchange: Exchange) -> None:
-        """It failed, perhaps because of the question: it must not spoil those after it."""
+        """Drop an exchange that failed. The question may be the reason, and must not spoil the next ones."""
         if exchange in self._exchanges:
             self._exchanges.remove(exchange)
 
     def recall(self, told: Iterable[Message]) -> None:
-        """Begin with what was said in an earlier session, oldest first. Answers without a question are left out."""
+        """Begin with the messages of an earlier session, oldest first. Answers without a question are left out."""
         exchange: Exchange | None = None
         for message in told:
             if message.role == "user":
@@ -92,12 +92,12 @@ class History:
                 self.answer(exchange, f"{exchange.answer} {message.content}".strip())
 
     def messages(self, played: Mapping[Exchange, str] | None = None) -> tuple[Message, ...]:
-        """played: other answers than those that are noted, of some exchanges."""
+        """Return all messages. played: answers to use in place of those noted, by exchange."""
         played = played or {}
         messages: list[Message] = []
         asked: list[str] = []
         for exchange in self._exchanges:
-            if exchange.question not in asked[-1:]:  # asked again, because nothing came
+            if exchange.question not in asked[-1:]:  # repeated because it got no answer: send it once
                 asked.append(exchange.question)
             if answer := played.get(exchange, exchange.answer):
                 messages += [Message("user", "\n\n".join(asked)), Message("assistant", answer)]

@@ -1,15 +1,17 @@
-"""TurnLedger: what has become of each turn of a session. It does no I/O, and it is the only place that knows.
+"""TurnLedger: the state of each turn of a session. It does no I/O, and nothing else keeps this state.
 
-The session tells it what happens, and passes on the events that it answers with:
+The session reports what happens, and passes on the events that the ledger returns:
 
-    queued -> begun -> released, as often as the turn has frames -> done
-    and from anywhere on this way, at any time -> interrupted
+        queued -> begun -> released, once per frame of the turn -> done
+        and from any of these, at any time -> interrupted
 
-A turn is done once it has handed over all its frames and the last of them was released, whichever comes later. A turn
-that failed has handed over what it had, so it ends as done too; what went wrong is an event of its own.
+    A turn is done once it has handed over all its frames and the last of them was released, whichever comes later. A
+    turn
+    that failed has handed over the frames it had, so it ends as done, too. The error is reported by an event of its
+    own.
 
-Between `held` and `resumed` no frames are released and no turn is done: of what was released last, some may not have
-been heard, and will be released again.
+    Between `held` and `resumed` no frames are released, and no turn is done: the last released frames may not have been
+    heard, and will be released again.
 """
 
 from __future__ import annotations
@@ -31,24 +33,24 @@ from pipeline.types import (
 __all__ = ["TurnLedger"]
 
 OF_A_TURN = (TurnEvent, TextEvent, SubtitleEvent, MetricsEvent)
-"""Events that come too late when their turn has ended."""
+"""Events that are dropped if their turn has ended."""
 
 
 @dataclass(slots=True)
 class _Entry:
     state: TurnState
     released: int = 0
-    "frames of this turn that were released"
+    "number of frames of this turn that were released"
     handed_over: int | None = None
-    "frames that it has in all; None while more may come"
+    "number of frames the turn has in all; None while more may come"
 
 
 class TurnLedger:
-    """Each method returns the events that become true with it, in their order.
+    """Each method returns the events that it causes, in order.
 
-    What comes late for a turn that has ended changes nothing and gives no events: the parts of an interrupted turn run
-    on for a few steps of the event loop before they notice. So every turn ends exactly once, and nothing follows its
-    end. Only turns that have not ended are kept.
+    Late reports about a turn that has ended change nothing and return no events: the parts of an interrupted turn run
+    on for a few steps of the event loop until they notice. So every turn ends exactly once, and no event follows its
+    end. Only open turns are kept.
     """
 
     def __init__(self) -> None:
@@ -56,38 +58,38 @@ class TurnLedger:
         self._is_held = False
         self._held_turn = 0
         self.last_turn = 0
-        "id of the turn that was queued last; 0 before the first"
+        "Id of the turn queued last; 0 before the first."
 
     @property
     def has_open(self) -> bool:
-        """Whether any turn has not ended."""
+        """Whether any turn is open: queued, and not ended."""
         return bool(self._open)
 
     def is_open(self, turn: int) -> bool:
-        """Whether the turn was queued and has not ended. Frames of other turns are not shown."""
+        """Whether the turn was queued and has not ended. Only frames of open turns are shown."""
         return turn in self._open
 
     def state(self, turn: int) -> TurnState | None:
-        """The state of a turn that has not ended, else None."""
+        """Return the state of an open turn; None if it has ended."""
         entry = self._open.get(turn)
         return None if entry is None else entry.state
 
     @property
     def speaking_turn(self) -> int:
-        """The turn that has begun and may still hand over frames; 0 if there is none."""
+        """Id of the turn that has begun and may still hand over frames; 0 if there is none."""
         for turn, entry in self._open.items():
             if entry.state is not TurnState.QUEUED and entry.handed_over is None:
                 return turn
         return 0
 
     def queue(self) -> tuple[int, tuple[SessionEvent, ...]]:
-        """A new turn, after all others. Returns its id and the events."""
+        """Add a turn after all others. Returns its id and the events."""
         self.last_turn += 1
         self._open[self.last_turn] = _Entry(TurnState.QUEUED)
         return self.last_turn, (TurnEvent(self.last_turn, TurnState.QUEUED),)
 
     def begun(self, turn: int) -> tuple[SessionEvent, ...]:
-        """Somebody works on it from now on."""
+        """Note that work on the turn has begun."""
         entry = self._open.get(turn)
         if entry is None:
             return ()
@@ -95,7 +97,7 @@ class TurnLedger:
         return (TurnEvent(turn, TurnState.THINKING),)
 
     def released(self, frame: MediaFrame) -> tuple[SessionEvent, ...]:
-        """One frame was released, of a turn or of none. The frame's own events are among those returned."""
+        """Note that a frame was released, of a turn or of none. The result includes the frame's own events."""
         entry = self._open.get(frame.turn)
         if entry is None:
             return tuple(event for event in frame.events if not isinstance(event, OF_A_TURN))
@@ -108,7 +110,7 @@ class TurnLedger:
         return (*events, *self._done(frame.turn, entry))
 
     def handed_over(self, turn: int, frames: int) -> tuple[SessionEvent, ...]:
-        """The turn has handed over `frames` frames, and no more will come: it is complete, or it failed."""
+        """Note that the turn has handed over `frames` frames, and no more will come: it is complete, or it failed."""
         entry = self._open.get(turn)
         if entry is None:
             return ()
@@ -116,7 +118,7 @@ class TurnLedger:
         return self._done(turn, entry)
 
     def held(self) -> tuple[SessionEvent, ...]:
-        """Nothing more is released until resumed() or interrupted(). Idempotent."""
+        """Note that nothing is released until resumed() or interrupted(). Idempotent."""
         if self._is_held:
             return ()
         self._is_held = True
@@ -125,7 +127,7 @@ class TurnLedger:
         return (HoldEvent(self._held_turn, held=True),) if speaking else ()
 
     def resumed(self, again: Iterable[int] = ()) -> tuple[SessionEvent, ...]:
-        """Speech goes on. again: for each frame that will be released once more, the turn that it belongs to."""
+        """Note that speech goes on. again: the turn of each frame that will be released again."""
         if not self._is_held:
             return ()
         self._is_held = False
@@ -139,7 +141,7 @@ class TurnLedger:
         return tuple(events)
 
     def interrupted(self) -> tuple[SessionEvent, ...]:
-        """All turns that have not ended end now, those that wait included. What was held is not any more."""
+        """End all open turns, including those that wait and those that are held."""
         self._is_held = False
         self._held_turn = 0
         ended = tuple(TurnEvent(turn, TurnState.INTERRUPTED) for turn in self._open)
@@ -147,7 +149,7 @@ class TurnLedger:
         return ended
 
     def concerns_nobody(self, event: SessionEvent) -> bool:
-        """Whether the event is about a turn that has ended."""
+        """Whether the event is about a turn that has ended, so that nobody needs it."""
         return isinstance(event, OF_A_TURN) and event.turn not in self._open
 
     def _done(self, turn: int, entry: _Entry) -> tuple[SessionEvent, ...]:

@@ -1,4 +1,4 @@
-"""Outputs: where the frames of one session go. The session owns them, and here is where they are closed."""
+"""Outputs: where a session's frames go. The session owns them; this module closes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Outputs", "TakesOutputs"]
 
 
 class TakesOutputs(Protocol):
-    """What is needed of Outputs by those who only bring and take outputs."""
+    """The part of Outputs for code that only adds and removes outputs."""
 
     def add(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None:
         """See Outputs.add()."""
@@ -32,9 +32,9 @@ class TakesOutputs(Protocol):
 
 
 class Outputs:
-    """Made by the Session, which closes it. At most one of the outputs leads to the viewer: the transport.
+    """Made by the Session, which closes it. At most one output, the transport, leads to the viewer.
 
-    playout: hands the frames to the outputs. losses: counts what was lost on the way.
+    playout: hands the frames to the outputs. losses: counts frames and sound that were lost on the way.
     """
 
     def __init__(self, session_id: str, playout: Playout, losses: Losses) -> None:
@@ -48,7 +48,7 @@ class Outputs:
 
     @property
     def transport_name(self) -> str:
-        """What carries the frames to the viewer; "none" while nothing does."""
+        """Name of the transport to the viewer; "none" if there is none."""
         return self._transport.name if self._transport else "none"
 
     async def attach(self, transport: Transport) -> None:
@@ -64,15 +64,15 @@ class Outputs:
                 await previous.aclose()
 
     def detach(self) -> None:
-        """Send frames to the viewer no more; the media clock runs on. The transport is closed."""
+        """Stop sending frames to the viewer, and close the transport. The media clock runs on."""
         if self._transport is not None:
             self.give_up(self._transport)
 
     def add(self, output: Output, hear: Callable[[FloatArray], None] | None = None) -> None:
-        """Send frames there as well, from the next one on. It is closed at the session's end, or when it fails.
+        """Send frames to another output as well, from the next one on. It is closed when it fails or the session ends.
 
-        hear: called with the sound of the viewer's microphone while that is on, as Session.hear() gets it, and as long
-            as the output is one of the session's.
+        hear: takes the sound of the viewer's microphone while that is on and the output belongs to the session, in the
+            format of Session.hear().
 
         Raises SessionClosed.
         """
@@ -83,12 +83,12 @@ class Outputs:
             self._hearers[output] = hear
 
     def remove(self, output: Output) -> None:
-        """Send no more frames there, and close it. No effect if it is none of the session's outputs."""
+        """Stop sending frames to an output, and close it. No effect if it does not belong to the session."""
         if output in self._playout.outputs:
             self.give_up(output)
 
     def give_up(self, output: Output) -> None:
-        """Close an output apart from the clock, which does not wait for it; aclose() does."""
+        """Remove an output, and close it in a task of its own: the clock must not wait for it. aclose() does wait."""
         if output is self._transport:
             self.count_losses()
             self._transport = None
@@ -99,20 +99,20 @@ class Outputs:
         closing.add_done_callback(self._closing.discard)
 
     def hear(self, samples: FloatArray) -> None:
-        """Hand the sound of the viewer's microphone to the outputs that take it."""
+        """Pass the sound of the viewer's microphone to the outputs that take it."""
         for hear in self._hearers.values():
             hear(samples)
 
     def count_losses(self) -> None:
-        """Bring the metrics up to date with what this session lost and sent."""
+        """Add what this session has sent and lost since the last call to the metrics."""
         self._losses.count(self._playout, self._transport)
 
     def refuse_more(self) -> None:
-        """Take no further outputs: the session is ending. What is there gets frames until aclose()."""
+        """Accept no further outputs, because the session is ending. Those that exist get frames until aclose()."""
         self._ending = True
 
     async def aclose(self) -> None:
-        """Close all of them. Idempotent."""
+        """Close all outputs. Idempotent."""
         self.count_losses()
         outputs, self._playout.outputs, self._transport = self._playout.outputs, (), None
         await asyncio.gather(*(output.aclose() for output in outputs), *self._closing, return_exceptions=True)

@@ -25,34 +25,37 @@ __all__ = ["QUEUED_PICTURES", "Playout", "Volume"]
 logger = logging.getLogger(__name__)
 
 QUEUED_PICTURES = 10
-"""400 ms: the one throttle of a turn. Lip-sync waits when that much is drawn ahead."""
+"""400 ms. Lip-sync waits while this much is drawn ahead; nothing else slows a turn down."""
 CATCH_UP_S = 0.2
-"""A clock that is later than this slips instead of releasing a burst that no viewer could use."""
+"""If the clock is later than this, it shifts the schedule instead of releasing a burst that no viewer could use."""
 HELD_PICTURES = 50
-"""An output may hold so many frames: 2 s of sound for a viewer who takes none. What was spoken before has left."""
+"""Most frames an output may hold: 2 s of sound for a viewer who reads nothing.
+
+So outputs hold no speech any more once this many frames have been released since the last spoken one.
+"""
 FADE_SAMPLES = PLAYOUT_RATE_HZ // 50  # 20 ms
 DUCKED = 0.25
-"""-12 dB: loud enough to follow, quiet enough to be spoken over."""
+"""Volume under a viewer's voice. -12 dB is loud enough to follow, and quiet enough to be spoken over."""
 SOUND_LINGERS_S = 0.3
-"""In the room, in pauses between words, and in buffers that nobody knows of."""
+"""How long sound may still be heard after playback stops: room echo, gaps between words, buffers beyond our control."""
 LEAD_PICTURES = 3
-"""Held speech goes on at least 100 ms before the place where it was cut, so that no sound is lost."""
+"""Held speech resumes at least 100 ms before the cut, so that no sound is lost."""
 SILENCE: FloatArray = np.zeros(SAMPLES_PER_PICTURE, np.float32)
 SILENCE.setflags(write=False)
 
 
 @dataclass(slots=True)
 class _Hold:
-    """Speech is held. What was released before frame `reached_number` has reached the viewer."""
+    """Speech is held. Frames released before number `reached_number` have reached the viewer."""
 
     reached_number: int
     resumed: bool = False
-    "it goes on as soon as the head is back at its place"
+    "True once speech is to go on: it does as soon as the head is back in its place."
 
 
 @dataclass(slots=True)
 class Volume:
-    """A volume that never jumps: it changes within the first 20 ms of the next sound."""
+    """A volume without jumps: a change is spread over the first 20 ms of the next sound."""
 
     now: float = 1.0
     wanted: float = 1.0
@@ -62,11 +65,11 @@ class Volume:
         self.wanted = DUCKED
 
     def restore(self) -> None:
-        """Speak as loud as the voice is. Idempotent."""
+        """Speak at the voice's own volume again. Idempotent."""
         self.wanted = 1.0
 
     def applied(self, audio: FloatArray) -> FloatArray:
-        """audio: (n,) samples, of at least 20 ms."""
+        """Return the sound at the wanted volume. audio: (n,) samples, at least 20 ms."""
         if self.now == self.wanted == 1.0:
             return audio
         curve = np.full(len(audio), self.wanted, np.float32)
@@ -76,26 +79,27 @@ class Volume:
 
 
 class Playout:
-    """Releases one MediaFrame every 40 ms from run() until cancelled.
+    """Releases one MediaFrame every 40 ms, from run() until it is cancelled.
 
-    It asks the ledger which turns have not ended; frames of others are not shown. The session keeps the ledger, and
-    reports to it what it has the playout do.
+    It asks the ledger which turns are open, and shows frames of those only. The session keeps the ledger up to date,
+    and
+    tells it about each hold(), resume() and interrupt() of the playout.
     """
 
     def __init__(self, loop: LoopPictures, clock: Clock, gestures: Gestures | None = None, seed: int = 0) -> None:
-        """seed: of the order in which the avatar shows its idle clips."""
+        """seed: fixes the order in which the avatar shows its idle clips."""
         self.ledger = TurnLedger()
         self.spoken: Channel[DrawnFrame] = Channel(bound=QUEUED_PICTURES)
         self.outputs: tuple[Output, ...] = ()
-        "each gets every frame; the session adds them, and closes those that are taken away"
+        "Each output gets every frame. The session adds outputs, and closes those that are removed."
         self.starved_pictures = 0
         self.unspoken_pictures = 0
-        "of speech, that were shown with the mouth at rest: a gesture began, and they were not drawn anew in time"
+        "Pictures of speech shown with a resting mouth, because a gesture began and they were not redrawn in time."
         self.slipped_s = 0.0
         self.viewer_delay_s = 0.0
-        "how long it takes until what is released now is played at the viewer, as far as that is known"
+        "Estimated delay between the release of a frame and its playback at the viewer, in seconds."
         self.volume = Volume()
-        "of what is spoken from now on"
+        "Volume of the speech that is released from now on."
         self._shown = Showing(loop, gestures, seed)
         self._frames = SpokenFrames(self.spoken, self.ledger)
         self._clock = clock
@@ -105,23 +109,23 @@ class Playout:
         self._sounded_pictures = 0
         self._start_s: float | None = None
         self._fading: DrawnFrame | None = None
-        self._questions: list[str] = []  # since the last frame; a session counts how many may be asked
+        self._questions: list[str] = []  # asked since the last frame; bounded, because a session limits questions
         self._flushing = False
         self._hold: _Hold | None = None
         self._redrawing = Redrawing(self._frames.waiting, self._shown.place_of, self.due_s)
 
     @property
     def cursor(self) -> LoopCursor:
-        """Where the loop and its gestures are, and which places are reserved."""
+        """Position in the loop and its gestures, with the places that are reserved for speech."""
         return self._shown.cursor
 
     @property
     def number(self) -> int:
-        """Number of the next frame: how many were released so far."""
+        """Number of the next frame, which is the number of frames released so far."""
         return self._number
 
     def due_s(self, pictures_ahead: int) -> float:
-        """Clock time at which the picture `pictures_ahead` places from now will be released."""
+        """Return the clock time at which the picture `pictures_ahead` places from now is released."""
         start_s = self._clock.now_s() if self._start_s is None else self._start_s
         return start_s + (self._number + pictures_ahead) / FPS
 
@@ -130,48 +134,48 @@ class Playout:
         self._shown.swap(loop, gestures)
 
     def begin_gesture(self, run: GestureRun, *, soon: bool = False) -> None:
-        """Show a gesture, from the next picture on that is not drawn yet. It takes the place of one that is shown.
+        """Show a gesture, from the next picture that is not drawn yet. It replaces a gesture that is running.
 
-        soon: also in the place of pictures that wait, but for the next few. They are drawn anew.
+        soon: begin a few pictures from now, and draw the pictures that wait anew.
         """
         self.cursor.begin(run, soon=soon)
         self._redrawing.look()
 
     def end_gesture(self) -> None:
-        """Go back to the loop within the next few pictures. Those that wait are drawn anew. Idempotent."""
+        """Return to the loop within the next few pictures. Pictures that wait are drawn anew. Idempotent."""
         self.cursor.end()
         self._redrawing.look()
 
     async def take(self, drawn: DrawnFrame) -> None:
-        """The next spoken frame; waits for room."""
+        """Queue the next spoken frame. Waits for room."""
         await self.spoken.send(drawn)
         self._redrawing.look()  # a gesture may have begun while it was drawn
 
     @property
     def reached(self) -> Played:
-        """How far the speech has come that was played at the viewer."""
+        """How much of the speech has been played at the viewer."""
         return self._frames.played_before(self._reached_number)
 
     @property
     def holds(self) -> bool:
-        """Whether speech is held, and nobody has said yet that it is to go on."""
+        """Whether speech is held, and has not been told to go on."""
         return self._hold is not None and not self._hold.resumed
 
     @property
     def sounds(self) -> bool:
-        """Whether a voice is being played at the viewer now, or may be."""
+        """Whether a voice may be sounding at the viewer now."""
         since_s = (self._number - self._sounded_number) / FPS
         return self._hold is None and since_s <= self.viewer_delay_s + SOUND_LINGERS_S
 
     @property
     def sounded_s(self) -> float:
-        """How long voices have sounded in this session."""
+        """How long voices have sounded in this session, in seconds."""
         return self._sounded_pictures / FPS
 
     def hold(self) -> None:
-        """Silence within 20 ms of sound, but nothing is forgotten. Idle pictures follow. Idempotent.
+        """Fall silent within 20 ms of sound, and keep what is queued. Idle pictures follow. Idempotent.
 
-        What is drawn meanwhile waits, and lip-sync waits with it once the queue is full.
+        Frames that are drawn meanwhile are queued. Once the queue is full, lip-sync waits.
         """
         if self.holds:
             return
@@ -179,21 +183,23 @@ class Playout:
             self._fade_out(self._frames.first)
             self._flush()
         self._shown.hush()
-        # Where the viewer's own sound stops is not known here: it is guessed by the delay until note_reached() tells.
+        # Where the viewer's sound stopped is not known yet. It is estimated from the delay until note_reached() is
+        # called.
         self._hold = _Hold(self._reached_number)
         first = self._frames.first_from(self._hold.reached_number - LEAD_PICTURES)
         self.cursor.sway(None if first is None else self._shown.place_of(first))
 
     def note_reached(self, media_s: float) -> None:
-        """While speech is held: the viewer says which second of the media clock was played last there."""
+        """Note the second of the media clock that the viewer played last. Has an effect only while speech is held."""
         if self._hold is not None and not self._hold.resumed:
             self._hold.reached_number = min(max(0, int(media_s * FPS)), self._number)
 
     def resume(self) -> list[int]:
-        """Let held speech go on, from shortly before the place where it was cut for the viewer.
+        """Resume held speech from shortly before the place where it was cut for the viewer.
 
-        It does so once the head is back there, within half a second. Returns the turns of the frames that are released
-        once more: one for each frame.
+        It resumes once the head is back in its place, which takes up to half a second. Returns the turn of each frame
+        that
+        is released a second time.
         """
         if self._hold is None or self._hold.resumed:
             return []
@@ -206,10 +212,10 @@ class Playout:
         return again
 
     def interrupt(self) -> None:
-        """Silence within 20 ms of sound: the next queued frame of a voice that sounds fades out, the rest is forgotten.
+        """Fall silent within 20 ms of sound and drop all queued speech. If a voice sounds, its next frame fades out.
 
-        Frames of turns that the ledger calls interrupted may still come: a turn's parts take a moment to notice. They
-        are not shown either.
+        The parts of an interrupted turn take a moment to notice, so more of its frames may come. They are not shown:
+        the ledger says that their turn has ended.
         """
         if self._hold is None:
             self._fade_out(self._frames.first)
@@ -222,22 +228,22 @@ class Playout:
         self.cursor.release()
 
     def note_question(self, text: str) -> None:
-        """The viewer asked this now; the next frame says so to the outputs."""
+        """Pass a question that the viewer just asked to the outputs, with the next frame."""
         self._questions.append(text)
 
     async def run(
         self, on_release: Callable[[MediaFrame], None], on_failure: Callable[[Output], None] = lambda _output: None
     ) -> None:
-        """Release frames for ever.
+        """Release frames until cancelled.
 
-        on_release: called with each at its moment, before it is sent. on_failure: called with an output that raised an
-        error; it gets no more frames, and is the caller's to close.
+        on_release: called with each frame as it is due, before it is sent.
+        on_failure: called with an output that raised an error. It gets no more frames, and the caller closes it.
         """
         self._start_s = self._clock.now_s() - self._number / FPS
         try:
             while True:
-                # Counted from the beginning and not from the frame before, so that what one wait is late the next one
-                # makes up: the clock does not drift against the sound that has been sent.
+                # Due times are counted from the start, not from the previous frame. So a late wake-up shortens the next
+                # wait, and the clock does not drift from the sound that was sent.
                 due_s = self._start_s + self._number / FPS
                 await self._clock.sleep_until(due_s)
                 late_s = self._clock.now_s() - due_s
@@ -252,7 +258,7 @@ class Playout:
             await self._redrawing.aclose()
 
     def release(self) -> MediaFrame:
-        """The frame that is due now."""
+        """Return the frame that is due now."""
         fading, self._fading = self._fading, None
         if fading is not None:
             frame = self._faded(fading)
@@ -270,14 +276,14 @@ class Playout:
         return frame
 
     def _send(self, frame: MediaFrame) -> list[Output]:
-        """Give all outputs the frame. Returns those that failed, which are outputs no more."""
+        """Give the frame to all outputs. Removes the outputs that failed, and returns them."""
         failed: list[Output] = []
         for output in self.outputs:
             try:
                 if self._flushing:
                     output.flush()
                 output.send(frame)
-            except Exception:  # whatever its library raises costs a viewer the pictures, no session its clock
+            except Exception:  # a fault of one output must not stop the clock of the session
                 logger.exception("the output %s failed and is given up", output.name)
                 failed.append(output)
         self._flushing = self._flushing and not self.outputs
@@ -286,13 +292,13 @@ class Playout:
 
     @property
     def _reached_number(self) -> int:
-        """Frames before this number have reached the viewer."""
+        """Number of the first frame that has not reached the viewer, as far as is known."""
         if self._hold is not None:
             return self._hold.reached_number
         return self._number - round(self.viewer_delay_s * FPS)
 
     def _placed(self, drawn: DrawnFrame) -> DrawnFrame:
-        """The frame as it is to be shown now; where it has not been drawn anew in time, with the mouth at rest."""
+        """Return the frame for the place where it is shown now. If it was not redrawn in time, its mouth is at rest."""
         place, anew = self._shown.place_of(drawn), drawn.anew
         if place == drawn.loop_index or (at_rest := self._shown.gesture_picture(place)) is None:
             return drawn
@@ -302,14 +308,15 @@ class Playout:
         return replace(drawn, picture=at_rest if image is None else image, loop_index=place)
 
     def _fade_out(self, drawn: DrawnFrame | None) -> None:
-        """Show this frame next, fading to silence, if its voice sounds. It is left where it waits."""
+        """Show this frame next, fading to silence, if its voice is sounding. The frame also stays in the queue."""
         if drawn is not None and drawn.turn == self._frames.played.turn:
             self.volume.wanted = 0.0
             drawn = self._placed(drawn)
             self._fading = replace(drawn, audio=self.volume.applied(drawn.audio))
 
     def _flush(self) -> None:
-        # Also when nothing is queued here, as between sentences or at the end: a slow viewer's sound may wait there.
+        # Flush even if nothing is queued here, as between sentences or at the end: an output may hold a slow viewer's
+        # sound.
         self._flushing = self._number - self._spoken_number <= HELD_PICTURES
 
     def _next_drawn(self) -> DrawnFrame | None:
@@ -330,16 +337,16 @@ class Playout:
         if not self.ledger.has_open:
             self._frames.forget_released()
         if self._hold is not None:
-            pass  # what waits is not late, and its places are kept
+            pass  # the frames that wait are not late, and keep their places
         elif not speaking_turn:
             self.cursor.release()
-        elif self._frames.played.turn == speaking_turn:  # its voice has begun, and what follows is late
+        elif self._frames.played.turn == speaking_turn:  # the turn's voice has begun, and its next frame is late
             self.starved_pictures += 1
         index, picture = self._shown.idle(nothing_happens=not self.ledger.has_open and self._hold is None)
         return MediaFrame(picture, SILENCE, self._number, loop_index=index)
 
     def _faded(self, drawn: DrawnFrame) -> MediaFrame:
-        """It counts for no turn: its turn has ended, or will release it again."""
+        """Make the fading frame. It counts for no turn, because its turn has ended or will release it again."""
         self.cursor.show_spoken(drawn.loop_index)
         self._spoken_number = self._number
         return MediaFrame(drawn.picture, drawn.audio, self._number, speaking=True, loop_index=drawn.loop_index)

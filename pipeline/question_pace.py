@@ -1,4 +1,4 @@
-"""How often a viewer may ask the language model, also one who begins a new session for it."""
+"""Limits how often a viewer may ask the language model, even one who opens a new session to get around it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["QuestionPace", "QuestionPaces"]
 
 MINUTE_S: Final = 60.0
 MOST_REMEMBERED: Final = 4096
-"""Paces of sessions that have ended; beyond it the oldest is forgotten."""
+"""Most paces of ended sessions that are remembered. Beyond it the oldest is dropped."""
 
 
 class QuestionPace:
@@ -29,7 +29,7 @@ class QuestionPace:
         return not self._asked_s or self._clock.now_s() - self._asked_s[-1] >= MINUTE_S
 
     def count(self) -> None:
-        """One more question. Raises AskedTooOften."""
+        """Count one more question. Raises AskedTooOften."""
         asked_s, now_s = self._asked_s, self._clock.now_s()
         if len(asked_s) == asked_s.maxlen and now_s - asked_s[0] < MINUTE_S:
             wait_s = round(MINUTE_S - (now_s - asked_s[0])) + 1
@@ -41,9 +41,9 @@ class QuestionPace:
 
 @dataclass(slots=True)
 class QuestionPaces:
-    """Paces of sessions that have ended. The next session of the same asker goes on with one of them.
+    """The paces of sessions that have ended. The asker's next session continues with one of them.
 
-    So a new session gives nobody more questions, and an address has as many paces as it has sessions at one time.
+    So a new session does not allow more questions, and an address has as many paces as sessions at one time.
     """
 
     clock: Clock
@@ -51,7 +51,7 @@ class QuestionPaces:
     _ended: deque[tuple[str, QuestionPace]] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
 
     def take(self, asker: str) -> QuestionPace:
-        """For a session that begins; give() it back at its end."""
+        """Return the pace for a new session of that asker. give() it back when the session ends."""
         while self._ended and self._ended[0][1].is_fresh:
             self._ended.popleft()
         for one in self._ended:
@@ -61,5 +61,6 @@ class QuestionPaces:
         return QuestionPace(self.clock, self.most_a_minute)
 
     def give(self, asker: str, pace: QuestionPace) -> None:
+        """Keep the pace of a session that has ended, for the asker's next one."""
         if not pace.is_fresh:
             self._ended.append((asker, pace))

@@ -1,6 +1,6 @@
-"""Pictures of speech that wait to be shown, and are drawn once more because a gesture begins or ends before that.
+"""Redraws pictures of speech that wait to be shown, when a gesture begins or ends before their moment.
 
-0.4 s of speech is drawn ahead. Its sound stays as it is; only the pictures are made anew, the first of them first.
+0.4 s of speech is drawn ahead. The sound stays as it is; only the pictures are redrawn, the next one first.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class Subtitle:
 
 @dataclass(frozen=True, slots=True)
 class Anew:
-    """How a drawn picture is drawn once more."""
+    """How to redraw a drawn picture."""
 
     reserved: int
-    "its place, as LoopCursor.place_of() knows it"
+    "Its place, in the numbering of LoopCursor.place_of()."
     draw: Callable[[int, float], Awaitable[ImageArray]]
-    "the picture at a place, wanted by a clock time. Raises what the backend raises"
+    "Draws the picture for a place, by a clock time in seconds. Raises what the backend raises."
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnFrame:
-    """A drawn picture on its way to its moment."""
+    """A drawn picture with its sound, waiting for its moment."""
 
     picture: Picture
     audio: FloatArray
@@ -48,23 +48,23 @@ class DrawnFrame:
     "share of the sentence that has been played once this frame is, 0..1"
     subtitle: Subtitle | None = None
     anew: Anew | None = None
-    "None: it stays where it was drawn"
+    "None: the frame always stays at the place it was drawn for."
 
 
 @dataclass(frozen=True, slots=True)
 class _Stale:
     anew: Anew
     place: int
-    "where it is to be shown now"
+    "the place where it is shown now"
     ahead: int
-    "pictures that are shown before it"
+    "number of pictures shown before it"
 
 
 class Redrawing:
-    """Draws one picture after another, for as long as there are some whose place has changed.
+    """Redraws one picture at a time, until every waiting picture fits its place.
 
-    waiting: the frames that are shown next, in order. place_of: where a frame is to be shown now. due_s: the clock time
-    at which a picture so many places from now is released.
+    waiting: returns the frames that wait, in order. place_of: returns the place where a frame is shown now.
+    due_s: returns the clock time at which the picture that many places from now is released.
     """
 
     def __init__(
@@ -76,33 +76,33 @@ class Redrawing:
         self._waiting = waiting
         self._place_of = place_of
         self._due_s = due_s
-        self._made: dict[int, tuple[int, ImageArray]] = {}  # reserved place -> where it is shown now, and the picture
+        self._made: dict[int, tuple[int, ImageArray]] = {}  # by reserved place: the place now, the picture
         self._task: asyncio.Task[None] | None = None
 
     def look(self) -> None:
-        """Places may have changed, or a frame has come."""
+        """Start redrawing if it is needed. Call it when places may have changed or a frame was queued."""
         is_busy = self._task is not None and not self._task.done()
         if not is_busy and self._next() is not None:
             self._task = asyncio.create_task(self._draw_all(), name="pictures-drawn-anew")
 
     def picture(self, anew: Anew, place: int) -> ImageArray | None:
-        """What was drawn of a frame for that place; None: it was not drawn in time."""
+        """Return the picture redrawn for that place; None if it is not ready."""
         made_for, image = self._made.get(anew.reserved, (None, None))
         return image if made_for == place else None
 
     def forget(self, drawn: DrawnFrame) -> None:
-        """The frame waits no more."""
+        """Drop what was redrawn for this frame, which waits no longer."""
         if drawn.anew is not None:
             self._made.pop(drawn.anew.reserved, None)
 
     def clear(self) -> None:
-        """Nothing waits any more."""
+        """Stop redrawing, because no frame waits any more."""
         if self._task is not None:
             self._task.cancel()
         self._made.clear()
 
     async def aclose(self) -> None:
-        """Idempotent."""
+        """Stop redrawing, and wait until it has stopped. Idempotent."""
         self.clear()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
@@ -111,14 +111,14 @@ class Redrawing:
         while (stale := self._next()) is not None:
             try:
                 image = await stale.anew.draw(stale.place, self._due_s(stale.ahead))
-            except Exception:  # whatever it was: these pictures have the mouth at rest, and the turn goes on
+            except Exception:  # whatever the reason: these pictures show a resting mouth, and the turn goes on
                 logger.exception("a picture that waits could not be drawn anew")
                 return
             if any(drawn.anew is stale.anew for drawn in self._waiting()):
                 self._made[stale.anew.reserved] = (stale.place, image)
 
     def _next(self) -> _Stale | None:
-        """The first that is to be drawn anew. The very next frame would come too late."""
+        """Return the first picture to redraw. Skips the very next frame, for which it would come too late."""
         for ahead, drawn in enumerate(self._waiting()):
             if ahead and drawn.anew is not None:
                 place = self._place_of(drawn)

@@ -1,4 +1,4 @@
-"""Session: one viewer's conversation and playout. Everything it holds is its own; models are the engine's."""
+"""Session: one viewer's conversation and playout. It owns its state; the models belong to the engine."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["MAX_TEXT_CHARACTERS", "Session"]
 MAX_TEXT_CHARACTERS = 10_000
 MOST_GREETING_CHARACTERS = 1000
 LONGEST_DELAY_S = 5.0
-"""The page's ring holds no more sound than that, and jitter buffers hold less."""
+"""Longest delay that is believed: the page's ring buffer holds no more sound, and jitter buffers hold less."""
 EVENTS_BOUND = 1000
-"""Events that may wait for a listener; beyond it the oldest is forgotten."""
+"""Most events that wait for a listener. Beyond it the oldest is dropped."""
 
 
 class Session:
-    """Made by Engine.open_session(). start() before use; aclose() undoes it, twice if need be."""
+    """Made by Engine.open_session(). Call start() before use and aclose() after; aclose() may be called twice."""
 
     def __init__(
         self,
@@ -45,18 +45,19 @@ class Session:
         asker: str = "",
         questions: QuestionPace | None = None,
     ) -> None:
-        """asker: whose session it is where sessions take turns, e.g. an address; "": this session's alone.
+        """asker: who is served, where sessions of several people take turns, e.g. an address. Empty: this session
+        alone.
 
-        questions: how often the viewer may ask; None: as the limits say, from now on.
+        questions: the viewer's pace of questions so far; None: a new one, by the limits.
         """
         self.id = session_id
         self.choice = choice
         self.events: Channel[SessionEvent] = Channel(EVENTS_BOUND)
         self.avatars_shown = {context.bundle.id}
-        "ids of this avatar and of those before it"
+        "Ids of all avatars this session has shown, the current one included."
         self.playout = context.playout
         self.outputs = Outputs(session_id, context.playout, Losses(metrics))
-        "where frames go; to be added and removed at any time"
+        "The outputs of this session. They may be added and removed at any time."
         self.questions = questions or QuestionPace(context.clock, context.limits.questions_a_minute)
         self.conversation = Conversation(
             session_id, context, metrics, self.events.push, self.outputs.count_losses, self.questions
@@ -75,7 +76,7 @@ class Session:
         self._asked_s = context.clock.now_s()
         self._tasks: list[asyncio.Task[None]] = []
         self.closed = False
-        self._greeted = False  # or it is too late for a greeting
+        self._greeted = False  # True as well once it is too late for a greeting
 
     @property
     def bundle(self) -> AvatarBundle:
@@ -83,12 +84,12 @@ class Session:
 
     @property
     def context(self) -> TurnContext:
-        """What turns work with that begin from now on."""
+        """What the next turns work with."""
         return self.conversation.context
 
     @property
     def in_force(self) -> dict[str, object]:
-        """The backends, the voice (None: the synthesizer's default), its speed, and whose instructions count."""
+        """Backends, voice (None: the synthesizer's default) and speed in use, and whose instructions apply."""
         choice, context = self.choice, self.context
         persona = "session" if choice.persona.prompt else "avatar" if context.persona.prompt else "none"
         voice = {"tts": choice.tts, "voice": context.voice, "speed": context.speed}
@@ -96,20 +97,20 @@ class Session:
 
     @property
     def touched_s(self) -> float:
-        """Clock time at which something was last asked for, or being said, or the viewer began to speak."""
+        """Clock time of the viewer's last request or speech; the present while something is being said."""
         if self.playout.ledger.has_open:
             return self.context.clock.now_s()
         return max(self._asked_s, self.conversation.asked_s, self.listening.speech_began_s)
 
     @property
     def is_mid_turn(self) -> bool:
-        """Whether something would be lost if the session ended now: an answer, until it was heard, or a question."""
+        """Whether ending the session now would lose an answer that has not been heard, or a question."""
         return self.playout.ledger.has_open or self.playout.sounds or self.listening.hears_speech
 
     def start(self) -> None:
-        """Begin playout (idle pictures) and wait for something to say."""
+        """Begin playout, with idle pictures, and wait for something to say."""
         if not self._tasks:
-            answering = copy_context()  # in which voices find out who asks
+            answering = copy_context()  # in which voices find out for whom they speak
             answering.run(ASKER.set, self.asker)
             self._tasks = [
                 asyncio.create_task(self.playout.run(self._released, self.outputs.give_up), name=f"playout-{self.id}"),
@@ -117,25 +118,25 @@ class Session:
             ]
 
     def recall(self, told: Iterable[Message]) -> None:
-        """Go on with a conversation of an earlier session; call it before the first question."""
+        """Continue the conversation of an earlier session. Call it before the first question."""
         self.conversation.recall(told)
 
     def standing(self) -> Standing:
-        """What another session would have to know to go on from here, if this one broke off now."""
+        """Return what another session needs to continue from here, in case this one breaks off now."""
         return self.conversation.standing()
 
     def say(
         self, text: str, mode: str = "chat", *, interrupts: bool = True, speech_ended_s: float | None = None
     ) -> int:
-        """Ask for an answer to `text` (chat) or speak it as it is, after what is being said (echo).
+        """Answer `text` (chat), or speak it word for word after what is being said (echo).
 
-        interrupts: a question interrupts what is being said; else its answer is spoken after that.
-        speech_ended_s: of a question that was spoken, the clock time at which the person stopped speaking. The marks of
-            its turn count from then, and "transcript" is the mark of this call.
+        interrupts: whether a question interrupts what is being said; otherwise its answer follows that.
+        speech_ended_s: clock time at which the person stopped speaking, if the question was spoken. The turn's marks
+            count from then, and this call sets the mark "transcript".
 
         Returns the turn's id. Raises BadRequest, AskedTooOften, SessionClosed.
         """
-        text = text.encode("utf-8", "ignore").decode().strip()  # half a character stops whoever sends it on
+        text = text.encode("utf-8", "ignore").decode().strip()  # drops lone surrogates, which no service could encode
         if not text:
             raise BadRequest("There is nothing to say: the text is empty.", "Type some words.", cause="empty")
         if len(text) > MAX_TEXT_CHARACTERS:
@@ -157,76 +158,82 @@ class Session:
         return self.conversation.ask(Utterance(), text, speech_ended_s)
 
     def speak(self, speech: AsyncIterator[AudioChunk]) -> int:
-        """Speak ready audio (queued). Returns the turn's id. Raises BadRequest, SessionClosed."""
+        """Speak finished audio, after what is being said. Returns the turn's id. Raises BadRequest, SessionClosed."""
         self._require_open()
         return self.conversation.ask(Utterance(speech=speech), None)
 
     def listen(self, mode: ListenMode, language: str | None = None) -> None:
-        """From now on, take what hear() is given as speech of the viewer, or no longer.
+        """Turn listening on or off: take what hear() gets as the viewer's speech, or stop taking it.
 
-        What is needed is loaded behind it, and what is said meanwhile is heard. With hold (a key to talk is down) the
-        avatar falls silent at once. language: ISO 639-1, what the viewer speaks; None: not known.
+        Models are loaded in the background, and what is said meanwhile is heard. In mode hold (the talk key is down)
+        the
+        avatar falls silent at once. language: ISO 639-1 code of the viewer's language; None: unknown.
 
-        Raises BackendUnavailable (what is missing, and the command that brings it), SessionClosed.
+        Raises BackendUnavailable (with what is missing, and the command that installs it), SessionClosed.
         """
         self._require_open()
         self.listening.listen(mode, language)
 
     def hear(self, samples: FloatArray) -> None:
-        """The next sound of the viewer's microphone: (n,) float32 at LISTEN_RATE_HZ. Dropped while nobody listens.
+        """Take the next sound of the viewer's microphone: (n,) float32 at LISTEN_RATE_HZ. Dropped while listening is
+        off.
 
-        Never waits, never raises. At most 2 s wait to be looked at; beyond that the oldest is dropped and counted.
+        Never waits, never raises. At most 2 s are queued; beyond that the oldest sound is dropped and counted.
         """
         self.listening.hear(samples)
         if self.listening.is_on:
             self.outputs.hear(samples)
 
     def note_reached(self, media_s: float) -> None:
-        """The viewer says, after Conversation.hold(), which second of the media clock was played last there."""
+        """Note the second of the media clock that the viewer played last. Sent by the viewer after
+        Conversation.hold().
+        """
         self.playout.note_reached(media_s)
 
     def note_delay(self, delay_s: float) -> None:
-        """The viewer says how long it takes until what is released is played there. What is not believable is cut."""
+        """Note the viewer's delay between release and playback, in seconds. Values out of range are clamped."""
         self.playout.viewer_delay_s = min(max(0.0, delay_s), LONGEST_DELAY_S)
 
     def note_seen(self, turn_id: int, delay_s: float) -> None:
-        """The viewer says how long after its release the first picture of a turn was seen there. The first report of a
-        turn counts; what is not believable is cut.
+        """Note the delay between the release of a turn's first picture and its display at the viewer, in seconds.
+
+        Only the first report of a turn counts. Values out of range are clamped.
         """
         self.conversation.seen(turn_id, min(max(0.0, delay_s), LONGEST_DELAY_S))
 
     def begin_gesture(self, name: str) -> None:
-        """Show a gesture of the avatar, while it speaks or not, within the next few pictures.
+        """Show a gesture of the avatar within the next few pictures, whether it speaks or not.
 
-        It takes the place of one that is shown. A network cannot speak over gestures: with one the gesture waits until
-        nobody speaks, and ends where speech begins. Raises GestureNotFound, SessionClosed.
+        It replaces a gesture that is running. Networks cannot speak over gestures: with one, the gesture waits until
+        nobody speaks, and ends when speech begins. Raises GestureNotFound, SessionClosed.
         """
         self._require_open()
         self.context.begin_gesture(name, soon=True)
         self._asked_s = self.context.clock.now_s()
 
     def end_gesture(self) -> None:
-        """Go back to the idle loop. Idempotent."""
+        """Return to the idle loop. Idempotent."""
         self.playout.end_gesture()
 
     def interrupt(self) -> None:
-        """Stop speaking, forget what is queued, keep in the history only what the viewer got. Idempotent."""
+        """Stop speaking, drop what is queued, and keep in the history only what was played. Idempotent."""
         self.conversation.interrupt()
         self.listening.interrupted()
 
     async def attach(self, transport: Transport) -> None:
-        """Send frames over `transport` from the next one on; the transport before it is closed. The turn goes on.
+        """Send frames over `transport` from the next one on. The previous transport is closed, and the turn goes on.
 
-        With the first transport somebody is there: the avatar's greeting is spoken, as a turn that can be interrupted.
+        The first transport means that a viewer has come, so the avatar's greeting is spoken, as a turn that can be
+        interrupted.
 
-        From here on the session owns the transport and closes it: when it fails, when another takes its place, when it
-        is detached, and at the session's end. Raises SessionClosed; the transport is closed then, too.
+        The session now owns the transport. It closes it when the transport fails, is replaced or detached, and at the
+        session's end. Raises SessionClosed, and then closes the transport, too.
         """
         await self.outputs.attach(transport)
         self.greet()
 
     def greet(self) -> None:
-        """Somebody is there: say the greeting, once a session, unless the conversation has begun elsewhere or here."""
+        """Speak the greeting, once per session, unless the conversation has begun here or in an earlier session."""
         greeting = (self.context.persona.greeting or "").strip()
         is_new = not self._greeted and not self.conversation.has_begun
         self._greeted = True
@@ -234,23 +241,23 @@ class Session:
             self.say(greeting[:MOST_GREETING_CHARACTERS], "echo")
 
     async def swap_avatar(self, context: TurnContext) -> None:
-        """Go on as another avatar (its context comes from Engine.context_for); what is being said is interrupted."""
+        """Continue as another avatar, whose context comes from Engine.context_for. Interrupts what is being said."""
         self.interrupt()
         self.conversation.context = context
         self.avatars_shown.add(context.bundle.id)
         self.playout.swap_loop(context.loop, context.gestures)
 
     def change(self, context: TurnContext, choice: Choice) -> None:
-        """Go on with other backends or another persona (context comes from Engine.change). Nothing is interrupted.
+        """Continue with other backends or another persona. Interrupts nothing. The context comes from Engine.change.
 
-        A voice and its speed hold from the next sentence on whose sound has not begun to be made; lip-sync and persona,
-        from the next turn on that has not begun.
+        Voice and speed apply from the next sentence whose synthesis has not begun. Lip-sync and persona apply from the
+        next turn that has not begun.
         """
         self.conversation.context, self.choice = context, choice
         self.conversation.change_voice()
 
     def stats(self) -> dict[str, object]:
-        """A snapshot for people and tests."""
+        """Return a snapshot of the session's state, for people and tests."""
         playout, ledger = self.playout, self.playout.ledger
         return {
             "session": self.id,

@@ -1,7 +1,7 @@
-"""Frames of speech in a session: those that wait to be released, and those that were released a moment ago.
+"""Spoken frames of a session: those that wait to be released, and those released a moment ago.
 
-Speech that is held goes on from shortly before the place where it was cut. So what was released last is remembered, and
-can be put before what waits.
+Held speech resumes from shortly before the cut. So the last released frames are remembered, and can be put before
+those that wait.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pipeline.redrawing import DrawnFrame, Subtitle
 __all__ = ["REMEMBERED_PICTURES", "Played", "SpokenFrames"]
 
 REMEMBERED_PICTURES = 15
-"""600 ms of what was released can be released again: what a viewer's buffers hold, and a little before it."""
+"""600 ms of released frames can be released again: what a viewer's buffers hold, and a little more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """How far the speech has come that was released."""
+    """How far the released speech has come."""
 
     turn: int = 0
     sentence: int = 0
     share: float = 0.0
-    "of the sentence, 0..1"
+    "share of the sentence, 0..1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class _Released:
     drawn: DrawnFrame
     number: int
     before: Played
-    "how far the speech had come before it"
+    "how far the speech had come before this frame"
     subtitle: Subtitle | None
-    "of the sentence that it belongs to"
+    "subtitle of the frame's sentence"
 
     def again(self) -> DrawnFrame:
-        """The frame, to be released once more as the first of all: with a subtitle for the rest of its sentence."""
+        """Return the frame as the first one to be released again. Its subtitle lasts for the rest of the sentence."""
         before, drawn = self.before, self.drawn
         if self.subtitle is None or (before.turn, before.sentence) != (drawn.turn, drawn.sentence):
             return drawn
@@ -50,9 +50,9 @@ class _Released:
 
 
 class SpokenFrames:
-    """Made by the Playout. Numbers are those of MediaFrames.
+    """Made by the Playout. All numbers are those of MediaFrames.
 
-    queue: where frames come from. ledger: says which turns have not ended; frames of others wait for nothing.
+    queue: holds the drawn frames. ledger: knows which turns are open; frames of other turns are dropped.
     """
 
     def __init__(self, queue: Channel[DrawnFrame], ledger: TurnLedger) -> None:
@@ -60,43 +60,43 @@ class SpokenFrames:
         self._queue = queue
         self._ledger = ledger
         self._again: deque[DrawnFrame] = deque()
-        "to be released once more, before what is in the queue; never more frames than are remembered"
+        "frames to release again, before those in the queue; at most as many as are remembered"
         self._recent: deque[_Released] = deque(maxlen=REMEMBERED_PICTURES)
-        "those that were released last; kept while a turn is open"
+        "the frames released last; kept while a turn is open"
         self._subtitle: Subtitle | None = None
 
     @property
     def first(self) -> DrawnFrame | None:
-        """The next one, of whatever turn."""
+        """The next frame, whatever its turn."""
         return self._again[0] if self._again else self._queue.peek()
 
     def waiting(self) -> list[DrawnFrame]:
-        """Those of turns that have not ended, the next one first."""
+        """Return the frames that wait and belong to open turns, in order of release."""
         return [drawn for drawn in (*self._again, *self._queue.waiting()) if self._ledger.is_open(drawn.turn)]
 
     def take(self) -> DrawnFrame | None:
-        """The next one, of whatever turn; it waits no more."""
+        """Take the next frame off the queue, whatever its turn. None: there is none."""
         return self._again.popleft() if self._again else self._queue.receive_nowait()
 
     def released(self, drawn: DrawnFrame, number: int) -> None:
-        """It was released under this number: remember it."""
+        """Remember a frame that was released under this number."""
         if drawn.subtitle is not None:
             self._subtitle = drawn.subtitle
         self._recent.append(_Released(drawn, number, self.played, self._subtitle))
         self.played = Played(drawn.turn, drawn.sentence, drawn.played_share)
 
     def played_before(self, number: int) -> Played:
-        """How far the speech had come before the frame of that number, or has come if that is not remembered."""
+        """Return how far the speech had come before that frame; if it is not remembered, how far it has come by now."""
         lost = self._from(number)
         return lost[0].before if lost else self.played
 
     def first_from(self, number: int) -> DrawnFrame | None:
-        """The first remembered one from that number on; without any, the next one that waits."""
+        """Return the first remembered frame at or after that number; if there is none, the next one that waits."""
         lost = self._from(number)
         return lost[0].drawn if lost else self.first
 
     def rewind(self, number: int) -> list[int]:
-        """Release remembered ones from that number on once more. Returns their turns: one for each frame."""
+        """Release the remembered frames from that number on again. Returns the turn of each."""
         lost = self._from(number)
         for _ in lost:
             self._recent.pop()
@@ -108,11 +108,11 @@ class SpokenFrames:
         return [released.drawn.turn for released in again]
 
     def forget_released(self) -> None:
-        """Nothing of what was released will be released again."""
+        """Forget the released frames, because none will be released again."""
         self._recent.clear()
 
     def clear(self) -> None:
-        """Nothing waits any more, and nothing is remembered."""
+        """Drop all frames, waiting and remembered."""
         self._queue.clear()
         self._again.clear()
         self._recent.clear()

@@ -1,4 +1,4 @@
-"""TurnMarks: what is said of a turn's times, to the viewer, to the metrics, in the log and as a trace."""
+"""TurnMarks: reports the marks of turns to the viewer, the metrics, the log and the trace."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ class TurnMarks:
         self._post = post
 
     def sounds(self, turn_id: int, times: TurnTimes) -> None:
-        """A turn's frames are released. It begins again after hold(); only the first time changes its marks."""
+        """Note that a turn's frames are being released. Called again after hold(), but only the first call sets
+        marks.
+        """
         times.mark("first_release")
         self._post(MetricsEvent(turn_id, times.marks_ms()))
 
     def seen(self, turn_id: int, times: TurnTimes, delay_s: float, *, ended: bool) -> None:
-        """The first picture of a turn was seen at the viewer, so long after its release. The first report counts.
+        """Note that the viewer saw a turn's first picture, delay_s seconds after its release. The first report counts.
 
-        ended: the turn's other marks are in the metrics already, and no event may follow its end.
+        ended: the turn has ended. Its other marks are in the metrics already, and no event may follow.
         """
         released_s = times.at_s("first_release")
         if released_s is None or times.at_s("first_seen") is not None:
@@ -47,11 +49,11 @@ class TurnMarks:
             self._post(MetricsEvent(turn_id, marks_ms))
 
     def failed(self, code: str) -> None:
-        """Something of a turn went wrong. code: of the error that the viewer is told."""
+        """Count an error in a turn. code: code of the error that the viewer is told."""
         self._metrics.turn_errors.labels(code).inc()
 
     def end(self, turn_id: int, outcome: TurnState, times: TurnTimes | None) -> None:
-        """What became of a turn. times: None if it ended while it was waiting."""
+        """Report the outcome of a turn. times: None if it ended while it waited."""
         self._metrics.turns.labels(str(outcome)).inc()
         marks_ms = {} if times is None else times.marks_ms()
         self._metrics.observe_turn(marks_ms)
