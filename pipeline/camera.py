@@ -1,4 +1,4 @@
-"""The virtual camera of this machine: what it lacks before other programs can see an avatar in it."""
+"""The virtual camera of this machine: what is missing before other programs can see an avatar in it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from pipeline.errors import BackendUnavailable
 __all__ = ["CAMERA", "Lack", "camera_lacks", "require_camera"]
 
 CAMERA: Final = "camera"
-"In the place of a streaming server's address."
+"Stands for the virtual camera where the address of a streaming server is expected."
 PACKAGE: Final = "pyvirtualcam"
 LOADED: Final = "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Vivavoce"
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What is missing, and the remedy."""
+    """Something that is missing, with its remedy."""
 
     reason: str
     hint: str
 
 
 def camera_lacks(platform: str = sys.platform, root: Path = Path("/")) -> Lack | None:
-    """None: as far as can be known beforehand, nothing. root: where this machine's files are."""
+    """Return what the camera lacks; None if nothing, as far as can be told beforehand. root: root of the file
+    system.
+    """
     if importlib.util.find_spec(PACKAGE) is None:
         return Lack(
             f"the package {PACKAGE} is missing",
             "python launch.py fetch camera installs it. It is under the GPL, version 2, and runs in its own process",
         )
-    if platform != "linux":  # OBS brings the camera, and only says so when it is used
+    if platform != "linux":  # elsewhere OBS provides the camera, and whether it does shows only in use
         return None
     if not (root / "sys" / "module" / "v4l2loopback").exists():
         return Lack(
@@ -54,7 +56,7 @@ def camera_lacks(platform: str = sys.platform, root: Path = Path("/")) -> Lack |
 
 
 def require_camera() -> None:
-    """Raises BackendUnavailable."""
+    """Raise BackendUnavailable if the camera lacks something."""
     lack = camera_lacks()
     if lack is not None:
         raise BackendUnavailable(CAMERA, lack.reason, lack.hint)

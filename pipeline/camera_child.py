@@ -1,7 +1,8 @@
-"""The process of a Push to the virtual camera: takes frames from its input, and shows their pictures there.
+"""The process of a Push to the virtual camera: takes frames from its input, and shows their pictures in the camera.
 
-Its input and its answers are those of `pipeline/push_child.py`. A process of its own keeps pyvirtualcam, which is under
-the GPL, apart from the portal. A camera has no sound; it is left out.
+Its input and its answers are those of `pipeline/push_child.py`. It is a process of its own because pyvirtualcam is
+under
+the GPL, and must stay apart from the portal. A camera has no sound, so the sound is dropped.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ __all__ = ["PictureSink", "serve"]
 
 
 class PictureSink(Protocol):
-    """What is needed here of pyvirtualcam.Camera."""
+    """The part of pyvirtualcam.Camera that is used here."""
 
     def send(self, frame: ImageArray) -> None:
-        """uint8 RGB (height, width, 3). Raises RuntimeError."""
+        """Show a picture: uint8 RGB (height, width, 3). Raises RuntimeError."""
         ...
 
     def close(self) -> None: ...
 
 
 def open_camera(width: int, height: int) -> PictureSink:
-    """Raises RuntimeError (no camera, or one that another program uses), ImportError."""
+    """Open the camera. Raises ImportError, and RuntimeError if there is none or another program uses it."""
     from pyvirtualcam import Camera, PixelFormat
 
     camera: PictureSink = Camera(width, height, FPS, fmt=PixelFormat.RGB)
@@ -37,7 +38,7 @@ def open_camera(width: int, height: int) -> PictureSink:
 
 
 def serve(frames: BinaryIO, answers: BinaryIO, open_sink: Callable[[int, int], PictureSink] = open_camera) -> int:
-    """Returns the exit status."""
+    """Show pictures until the input ends. Returns the exit status."""
     order = json.loads(frames.readline())
     width, height = order["width"], order["height"]
     try:

@@ -1,4 +1,4 @@
-"""Clips of the person alone: pictures get the alpha that the avatar's mattes say."""
+"""Clips that show the person alone: the avatar's mattes give the pictures their alpha."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["PersonCutter"]
 class PersonCutter:
     """Cuts an avatar's person out of its pictures.
 
-    Raises RenderError: nobody knows what of them is the person. BundleError: the mattes are damaged.
+    Raises RenderError if the avatar has no mattes, and BundleError if they are damaged.
     """
 
     def __init__(self, bundle: AvatarBundle) -> None:
@@ -29,7 +29,7 @@ class PersonCutter:
         self._bundle, self._mattes = bundle, mattes
 
     def cut(self, rgb: ImageArray, loop_index: int) -> ImageArray:
-        """uint8 RGB (h, w, 3), shown at a place of the loop -> RGBA (h, w, 4). Pictures of gestures stay whole."""
+        """Cut out a picture at a place of the loop: uint8 RGB (h, w, 3) -> RGBA (h, w, 4). Gestures are not cut out."""
         frame = self._bundle.frame_index(loop_index)
         if frame >= self._bundle.frame_count:
             return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])

@@ -1,7 +1,8 @@
-"""The label in the pictures of a made clip: that AI has made them, for people, whatever player shows them.
+"""The visible label in a clip's pictures that tells people that AI made it, whatever player shows them.
 
-Its words are pictures (labels/*.png, drawn from Noto Sans CJK, OFL), so no font is needed where clips are made. Sizes
-follow China's GB 45438-2025: text of 5 % of the shorter side, for two seconds at least.
+The words are stored as pictures (labels/*.png, drawn from Noto Sans CJK, OFL), so no font is needed to make clips.
+Sizes
+follow China's GB 45438-2025: text of 5 % of the shorter side, for at least two seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Corner = tuple[int, int]
 
 FOLDER: Final = Path(__file__).with_name("labels")
 HEIGHT: Final = 0.085
-"of the shorter side, with its border; the letters are two thirds of that"
+"height of the label as a share of the shorter side, border included; the letters are two thirds of it"
 MARGIN: Final = 0.03
 START_S: Final = 3.0
 FADE_PICTURES: Final = 8
@@ -31,14 +32,14 @@ CHINESE: Final = re.compile(r"[\u3400-\u9fff]")
 
 
 def label_language(*texts: str | None) -> str:
-    """zh if a text has Chinese characters, else en."""
+    """Return "zh" if a text has Chinese characters, else "en"."""
     return "zh" if any(CHINESE.search(text) for text in texts if text) else "en"
 
 
 class ClipLabel:
-    """Draws the label into the pictures of one clip, in the corner that is farthest from the face.
+    """Draws the label into the pictures of one clip, in the corner farthest from the face.
 
-    always: throughout; else for the first three seconds, from which it fades.
+    always: show it throughout; otherwise it shows for the first three seconds and then fades out.
     """
 
     def __init__(self, bundle: AvatarBundle, language: str, *, always: bool = False) -> None:
@@ -52,9 +53,9 @@ class ClipLabel:
         self._pictures = None if always else round(START_S * FPS)
 
     def draw(self, rgb: ImageArray, index: int) -> ImageArray:
-        """The picture of that number in the clip, or a copy that has the label.
+        """Return a copy with the label of the picture at `index` in the clip, or the picture itself without it.
 
-        uint8 RGB (h, w, 3) or RGBA (h, w, 4), as it is given.
+        rgb: uint8 RGB (h, w, 3) or RGBA (h, w, 4); the result has the same form.
         """
         shown = 1.0 if self._pictures is None else np.clip((self._pictures - index) / FADE_PICTURES, 0, 1)
         if not shown:
@@ -64,21 +65,21 @@ class ClipLabel:
         place = labelled[self._y : self._y + height, self._x : self._x + width]
         strength = self._strength * np.float32(shown)
         label = np.repeat(self._grey, rgb.shape[2], axis=2)
-        label[:, :, 3:] = 255  # it is seen where the picture is not
+        label[:, :, 3:] = 255  # the label is opaque even where the picture is transparent
         place[:] = np.rint(place * (1 - strength) + label * strength)
         return labelled
 
 
 @cache
 def _label(language: str) -> ImageArray:
-    """uint8 (h, w, 2): grey and how strongly it covers."""
+    """Return uint8 (h, w, 2): grey, and opacity."""
     drawn = cv2.imread(str(FOLDER / f"{language}.png"), cv2.IMREAD_UNCHANGED)
     assert drawn is not None, "the labels are part of the program"
     return np.asarray(drawn[:, :, [0, 3]] if drawn.shape[2] == 4 else drawn, np.uint8)
 
 
 def _corner(bundle: AvatarBundle, size: tuple[int, int], margin: int) -> Corner:
-    """Left and upper edge of the label where it covers least of the face, right before left and below before above."""
+    """Return left and top of the label in the corner where it covers the face least. Prefers right, then bottom."""
     width, height = size
     right, bottom = max(0, bundle.width - width - margin), max(0, bundle.height - height - margin)
     left, top = min(margin, right), min(margin, bottom)

@@ -1,4 +1,4 @@
-"""What a made clip says of itself, for programs: that AI has made it, and with what."""
+"""Marks in a clip's metadata that tell programs that AI made it, and with what."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["PRODUCER", "SOURCE_TYPE", "clip_marks", "with_frame_mark"]
 
 PRODUCER: Final = "Vivavoce"
 SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-"""IPTC's word for a photo, a clip or a drawing together with what trained networks made: the voice, the mouth."""
+"""IPTC's term for a photo, clip or drawing combined with what trained networks made: here the voice and the mouth."""
 
 
 def clip_marks(clip: str, title: str) -> dict[str, str]:
-    """Metadata: the key of China's GB 45438-2025, IPTC's kind of source, and a comment for all others.
+    """Return the metadata: the key of China's GB 45438-2025, IPTC's kind of source, and a comment for all others.
 
-    clip: what tells this clip from others. title: left out if it is empty.
+    clip: unique id of the clip. title: left out if it is empty.
     """
     aigc = {
-        "Label": "1",  # it is made by AI
+        "Label": "1",  # made by AI
         "ContentProducer": PRODUCER,
         "ProduceID": clip,
         "ReservedCode1": "",
@@ -37,7 +37,7 @@ def clip_marks(clip: str, title: str) -> dict[str, str]:
 
 
 def with_frame_mark(pixels: ImageArray) -> ImageArray:
-    """A copy whose first row has even values only, as LiveTalking's pictures have. uint8 (h, w, 3 or 4)."""
+    """Return a copy whose first row has even values only, like LiveTalking's pictures. uint8 (h, w, 3 or 4)."""
     marked = pixels.copy()
     marked[0, :, :3] &= 0xFE
     return marked

@@ -1,7 +1,7 @@
-"""The signature of a finished clip, by C2PA (Content Credentials): who signed it, and that nobody has changed it since.
+"""Signs finished clips by C2PA (Content Credentials): who signed a clip, and that it was not changed since.
 
-c2pa-python is an extra, and is imported when something is to be signed. It asks no server: there is no time-stamp, so a
-signature counts as long as its certificate is valid. The manifest says what made the clip and of which kind its source
+c2pa-python is an extra, and imported only to sign something. It asks no server, so there is no time-stamp, and a
+signature counts only while its certificate is valid. The manifest says what made the clip, and of which kind its source
 is. It names no person, avatar or text.
 """
 
@@ -26,7 +26,7 @@ __all__ = ["Certificate", "ClipSigner"]
 
 FORMATS: Final = {".mp4": "video/mp4", ".mov": "video/quicktime"}
 ALGORITHMS: Final = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-"Of keys on elliptic curves, by the curve."
+"C2PA's name for the algorithm of keys on elliptic curves, by curve."
 MANIFEST: Final = {
     "claim_generator_info": [{"name": PRODUCER}],
     "assertions": [
@@ -48,18 +48,18 @@ SETTINGS: Final[dict[str, object]] = {
     "core": {"backing_store_memory_threshold_in_mb": 16, "merkle_tree_chunk_size_in_kb": 1024},
     "verify": {"verify_after_sign": True, "verify_after_sign_hash": True},
 }
-"""Of the SDK. With its own, signing takes twice the file in memory, up to 1 GB: it hashes 256 MB at a time. Hashes of
-smaller pieces are only right for a file with a single mdat, as ours are; so each signature is checked before it counts.
+"""Settings of the SDK. By default signing takes twice the file's size in memory, up to 1 GB, as it hashes 256 MB at a
+time. Hashes of smaller pieces are right only for a file with a single mdat, as ours are, so each signature is verified.
 """
 OPERATOR: Final = "The operator finds out more with: python launch.py doctor"
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What clips are signed with."""
+    """The certificate that clips are signed with, and its key."""
 
     chain: bytes
-    "PEM: the signer's certificate, then those that vouch for it"
+    "PEM: the signer's certificate, followed by those that issued it"
     key: bytes = field(repr=False)
     "PEM, without a password"
 
@@ -76,9 +76,9 @@ class _Ready:
 
 
 class ClipSigner:
-    """certificate: fetched for each signature, so a renewed one counts at once; raises OSError, NotSigned.
+    """Signs clips. Its methods block.
 
-    Its methods block.
+    certificate: called for each signature, so a renewed certificate applies at once. It raises OSError, NotSigned.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ClipSigner:
         self._now = now
 
     def check(self) -> datetime:
-        """Sign a small picture, as a trial. Returns when the certificate expires. Raises NotSigned."""
+        """Sign a small picture as a test. Returns when the certificate expires. Raises NotSigned."""
         ready = self._ready()
         encoded, png = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))
         assert encoded
@@ -96,7 +96,7 @@ class ClipSigner:
         return ready.expires
 
     def sign(self, clip: Path) -> None:
-        """Put the signed clip in the place of the clip. Raises NotSigned; the clip is as it was then."""
+        """Replace the clip by a signed copy. Raises NotSigned, and then leaves the clip as it was."""
         form = FORMATS.get(clip.suffix.lower())
         if form is None:
             raise NotSigned(f"A clip of the kind {clip.suffix} cannot carry a signature.", "Make an MP4 or a MOV.")
@@ -122,7 +122,9 @@ class ClipSigner:
 
 
 def _checked(certificate: Certificate, now: datetime) -> _Ready:
-    """Raises NotSigned, with what is wrong in plain words; a trial finds the rest."""
+    """Check what can be checked beforehand. Raises NotSigned with a plain text; signing a test picture finds the
+    rest.
+    """
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
@@ -150,7 +152,7 @@ def _checked(certificate: Certificate, now: datetime) -> _Ready:
 
 
 def _algorithm_of(key: object) -> str:
-    """As C2PA calls it. Raises NotSigned."""
+    """Return C2PA's name for the key's algorithm. Raises NotSigned."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in ALGORITHMS:
@@ -163,7 +165,7 @@ def _algorithm_of(key: object) -> str:
 
 
 def _sign(ready: _Ready, form: str, source: BinaryIO, signed: BinaryIO) -> None:
-    """Raises NotSigned."""
+    """Write a signed copy of `source`. Raises NotSigned."""
     try:
         import c2pa
     except (ImportError, OSError, RuntimeError) as error:  # the last two: its library does not load

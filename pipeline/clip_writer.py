@@ -1,4 +1,4 @@
-"""ClipWriter: MediaFrames into an MP4, or a clip with alpha, for the Studio and for recordings of sessions."""
+"""ClipWriter: writes MediaFrames to an MP4, or to a clip with alpha, for the Studio and for recordings of sessions."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class ClipCoding:
-    """How pictures are coded, and how the file is laid out."""
+    """How pictures are encoded, and how the file is laid out."""
 
     pictures: Coding
     movflags: str = ""
     container: str = "mp4"
 
 
-# Keys of any name are written with use_metadata_tags only: else FFmpeg drops those that iTunes does not know.
+# Without use_metadata_tags, FFmpeg drops metadata keys that iTunes does not know.
 MADE: Final = ClipCoding(
     Coding(bt709_frame, tag_bt709, {"crf": "18", "preset": "veryfast"}), movflags="+faststart+use_metadata_tags"
 )
-"""For what is made once and looked at closely. The file begins with its index, so it plays while it is fetched."""
+"""For clips that are made once and looked at closely. The index comes first, so a clip plays while it downloads."""
 RECORDED: Final = ClipCoding(
     Coding(
         i420,
@@ -60,10 +60,13 @@ RECORDED: Final = ClipCoding(
     ),
     movflags="+hybrid_fragmented+delay_moov+use_metadata_tags",
 )
-"""For what is written beside a live session. Of a filmed person, ultrafast with these two tools takes 1.8 ms of CPU per
-picture of 512x384, and 384 kbit/s at 44.0 dB; superfast took 2.9 ms, and 531 kbit/s at 44.4 dB. If the server dies,
-what was written so far can be played. An hour has 1 GB at most, even of an avatar that is all noise. Without delay_moov
-a fragmented file cannot take back the delays of both encoders: pictures lagged by two, and sound by 21 ms."""
+"""For recordings written during a live session.
+
+For a filmed person, ultrafast with these two tools takes 1.8 ms of CPU per picture of 512x384, and 384 kbit/s at
+44.0 dB; superfast took 2.9 ms, and 531 kbit/s at 44.4 dB. If the server dies, what was written so far can be played. An
+hour takes 1 GB at most, even for an avatar that is all noise. Without delay_moov a fragmented file cannot make up for
+the delays of both encoders: pictures lagged by two, and sound by 21 ms.
+"""
 
 
 _WITH_ALPHA: Final = {
@@ -95,15 +98,15 @@ _WITH_ALPHA: Final = {
 
 
 def alpha_coding(output: Path) -> ClipCoding | None:
-    """How a file of that name is coded with alpha: .webm is VP9, .mov is ProRes 4444. None: it has no alpha."""
+    """Return how a file of that name is encoded with alpha: .webm is VP9, .mov is ProRes 4444. None: without alpha."""
     return _WITH_ALPHA.get(output.suffix.lower())
 
 
 class ClipWriter:
     """Writes MediaFrames into a clip: an MP4 (H.264 + AAC) unless `coding` says otherwise.
 
-    The file appears whole on finish(), or not at all. The clip begins with the first frame that is written,
-    whatever its number.
+    The file appears complete on finish(), or not at all. The clip begins with the first frame written, whatever its
+    number.
     """
 
     def __init__(
@@ -119,9 +122,10 @@ class ClipWriter:
         frame_mark: bool = False,
         clip_id: str = "",
     ) -> None:
-        """width, height: of the pictures, even. label: drawn into them; title: in the metadata. clip_id: there, too,
-        tells this clip from others; its file's name if it is empty. cutter: gives pictures
-        their alpha, where `coding` takes it. frame_mark: see with_frame_mark(). Raises RenderError.
+        """width, height: size of the pictures, even. label: drawn into them. title: written to the metadata.
+        clip_id: unique id in the metadata; by default the file's name. cutter: gives pictures alpha, if `coding` has
+        it.
+        frame_mark: see with_frame_mark(). Raises RenderError.
         """
         self._output = output
         self._size = (width, height)
@@ -136,21 +140,21 @@ class ClipWriter:
             self._file.metadata.update(clip_marks(clip_id or output.stem, title))
         self._coded = CodedFrames(self._file, width, height, coding.pictures)
         self.frames = 0
-        "written so far"
+        "Number of frames written so far."
 
     async def send(self, frame: MediaFrame, *, picture: bool = True) -> None:
-        """Encode one frame; without its picture, the one before it stays. Raises RenderError (disk full)."""
+        """Encode one frame. Without its picture, the previous one stays. Raises RenderError (disk full)."""
         with _write_errors_explained():
             await _in_thread(self._write, frame, picture)
 
     async def aclose(self) -> None:
-        """Give up an unfinished file. Idempotent; does nothing after finish()."""
-        with suppress(FFmpegError, OSError):  # it tries to complete the file, for which there may be no room
+        """Delete an unfinished file. Idempotent; does nothing after finish()."""
+        with suppress(FFmpegError, OSError):  # closing tries to complete the file, for which the disk may be full
             self._file.close()
         self._staging.unlink(missing_ok=True)
 
     async def finish(self) -> None:
-        """Write what the encoders still hold and put the file in its place. Raises RenderError."""
+        """Write what the encoders still hold, and move the file into place. Raises RenderError."""
         with _write_errors_explained():
             await _in_thread(self._finish)
 
@@ -192,8 +196,9 @@ def _write_errors_explained() -> Iterator[None]:
 
 
 async def _in_thread(function: Callable[..., R], *arguments: object) -> R:
-    """As asyncio.to_thread(), but it ends no sooner than the thread, even if cancelled: FFmpeg's files must not be
-    closed while they are worked on.
+    """Like asyncio.to_thread(), but even if cancelled it returns only after the thread has finished.
+
+    FFmpeg's files must not be closed while a thread works on them.
     """
     work = asyncio.create_task(asyncio.to_thread(function, *arguments))
     try:

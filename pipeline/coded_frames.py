@@ -1,4 +1,4 @@
-"""CodedFrames: pictures and their sound, as H.264 and AAC unless asked otherwise, into a file or a stream."""
+"""CodedFrames: encodes pictures and sound into a file or a stream, as H.264 and AAC unless told otherwise."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from pipeline.types import FPS, PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, FloatArray
 __all__ = ["LIVE_AAC", "CodedFrames", "Coding", "even_size", "fitted"]
 
 LIVE_AAC: Final = {"aac_coder": "fast"}
-"""For what is coded beside a live session: 0.36 ms of CPU per picture's sound instead of 0.74. At 128 kbit/s a voice
-comes out at 40.8 dB instead of 41.8."""
+"""Options for sound encoded during a live session: 0.36 ms of CPU per picture's sound instead of 0.74. At 128 kbit/s a
+voice comes out at 40.8 dB instead of 41.8."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How pictures are coded."""
+    """How pictures and sound are encoded."""
 
     frame: Callable[[ImageArray], av.VideoFrame]
-    "uint8 RGB (h, w, 3), or RGBA, of even size -> pixel_format"
+    "converts uint8 RGB (h, w, 3), or RGBA, of even size to pixel_format"
     tag: Callable[[VideoCodecContext], None]
-    "has the encoder say which colours these are"
+    "sets the colour space that the encoder declares"
     encoder: Mapping[str, str]
-    "options of the codec"
+    "options of the video codec"
     codec: str = "libx264"
     pixel_format: str = "yuv420p"
     sound: str = "aac"
     sound_encoder: Mapping[str, str] = field(default_factory=dict)
-    "options of the sound's codec"
+    "options of the audio codec"
 
 
 class CodedFrames:
-    """Writes into an open container, which it closes at finish(). Blocks; one call at a time.
+    """Writes into an open container, which finish() closes. Its methods block; one call at a time.
 
-    It begins with the first frame that is written, whatever its number. Raises FFmpegError, OSError.
+    It begins with the first frame written, whatever its number. Raises FFmpegError, OSError.
     """
 
     def __init__(self, file: OutputContainer, width: int, height: int, coding: Coding) -> None:
-        """width, height: of the pictures, even."""
+        """width, height: size of the pictures, even."""
         self._file = file
         self._coding = coding
         video = file.add_stream(coding.codec, rate=FPS, options=dict(coding.encoder))
@@ -65,7 +65,7 @@ class CodedFrames:
         self._first_number: int | None = None
 
     def write(self, rgb: ImageArray | None, audio: FloatArray, number: int) -> None:
-        """One frame. rgb: uint8 (height, width, 3 or 4); None: the picture before it stays. audio: float32 (1920,)."""
+        """Write one frame. rgb: uint8 (height, width, 3 or 4); None: the last picture stays. audio: float32 (1920,)."""
         if self._first_number is None:
             self._first_number = number
         at = number - self._first_number
@@ -86,12 +86,12 @@ class CodedFrames:
 
 
 def even_size(width: int, height: int) -> tuple[int, int]:
-    """The size without an odd last column or row, which H.264 does not take."""
+    """Return the size without an odd last column or row, which H.264 does not accept."""
     return width - width % 2, height - height % 2
 
 
 def fitted(rgb: ImageArray, width: int, height: int) -> ImageArray:
-    """The picture as it is if it has that size. Another avatar's is shown whole, as large as fits in the middle."""
+    """Return the picture unchanged if it has that size; otherwise scale it to fit, whole and centred, on black."""
     if rgb.shape[1::-1] == (width, height):
         return rgb
     scale = min(width / rgb.shape[1], height / rgb.shape[0])

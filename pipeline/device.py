@@ -1,15 +1,15 @@
-"""DeviceWorker: the one thread that may touch a device's models.
+"""DeviceWorker: owns the one thread that may touch a device's models.
 
-Requests of all sessions wait in one line ordered by deadline; the thread takes the earliest and whatever else waits
-for the same backend, up to its largest batch. So batches are small when few wait and grow under load. First pictures
-of turns come before all others and are drawn without them: they never wait for a full batch. Calls that are not
-pictures (features, loading, preparing an avatar) have a deadline too, or run when nothing else waits.
+Requests of all sessions wait in one queue ordered by deadline. The thread takes the earliest, and whatever else waits
+for the same backend, up to its largest batch. So batches are small when few requests wait, and grow under load. The
+first picture of a turn comes before all others and is drawn without them, so it never waits for a full batch. Other
+calls (features, loading, preparing an avatar) have a deadline, too, or run when nothing else waits.
 
-Once it is known what a backend's drawing costs, no batch is so large that its earliest picture, or the earliest of
-those that wait behind it, comes too late only because of the others. What is late in any case gets full batches: they
-catch up soonest.
+Once a backend's drawing cost is known, batches are limited in size. None is so large that its earliest picture, or the
+earliest one that waits behind it, comes too late because of the others. If the earliest is late in any case, batches
+are full, because that catches up soonest.
 
-A batch that does not fit into the device's memory is halved, and so are the backend's batches from then on.
+A batch that does not fit into the device's memory is halved, and later batches of that backend are limited to the half.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 NO_DEADLINE_S = float("inf")
 LONGEST_BATCH_S = 0.1
-"""What comes while a batch is drawn waits for its end."""
+"""Longest a batch may take to draw. Requests that arrive meanwhile wait for its end."""
 COMPOSING_S = 0.02
-"""From the end of a batch until its pictures can be shown."""
+"""Time from the end of a batch until its pictures can be shown."""
 
 
 def find_devices(wanted: Sequence[str]) -> tuple[str, ...]:
-    """Torch's names of the devices to use: `auto` means every CUDA device, else Apple's, else the CPU.
+    """Return torch's names of the devices to use. `auto` means every CUDA device, else Apple's, else the CPU.
 
-    torch, which takes seconds to import, is asked only where there may be something else than a CPU.
+    torch takes seconds to import, so it is asked only on machines that may have a GPU.
     """
     if tuple(wanted) != ("auto",):
         return tuple(wanted)
@@ -63,7 +63,7 @@ def find_devices(wanted: Sequence[str]) -> tuple[str, ...]:
 @dataclass(order=True, slots=True)
 class _Work:
     later: bool
-    "False for what is urgent"
+    "False for urgent work, which sorts first"
     deadline_s: float
     order: int
     future: asyncio.Future[Any] = field(compare=False)
@@ -76,18 +76,18 @@ _Result = tuple[_Work, object, BaseException | None]
 
 
 class DeviceWorker:
-    """Owns one thread. start() and aclose() on the event loop that awaits the results.
+    """Owns one thread. Call start() and aclose() on the event loop that awaits the results.
 
-    now_s  the clock by which deadlines are meant
+    now_s  the clock that deadlines refer to
     """
 
     def __init__(self, name: str = "cpu", now_s: Callable[[], float] = time.monotonic) -> None:
         self.name = name
         self._now_s = now_s
-        self._costs: dict[str, DrawingCost] = {}  # by backend
+        self._costs: dict[str, DrawingCost] = {}  # by name of the backend
         self._order = itertools.count()
         self._waiting: list[_Work] = []  # sorted
-        self._fits_memory: dict[str, int] = {}  # pictures at once, by backend, where less than its max_batch
+        self._fits_memory: dict[str, int] = {}  # largest batch that fits, by backend, if less than its max_batch
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -100,34 +100,36 @@ class DeviceWorker:
             self._thread.start()
 
     def draw(self, backend: LipSync, requests: Sequence[LipSyncRequest]) -> list[asyncio.Future[FacePatch]]:
-        """Have pictures drawn, earliest deadline of all sessions first; a future for each, in order.
+        """Queue pictures to be drawn. Returns a future for each, in order.
 
-        A cancelled one is not drawn if it has not begun. Futures may hold SessionClosed after aclose(), and whatever
-        the backend raised for the batch. Raises SessionClosed (after aclose()).
+        Among all sessions the earliest deadline is served first. A future cancelled in time is not drawn. Futures raise
+        what the backend raised for their batch, or SessionClosed after aclose(). Raises SessionClosed after aclose().
         """
         works = [_Work(not r.urgent, r.deadline_s, 0, self._future(), None, backend, r) for r in requests]
         self._submit(works)
         return [work.future for work in works]
 
     async def call(self, function: Callable[[], R], deadline_s: float = NO_DEADLINE_S) -> R:
-        """Run something on the device thread: among the pictures by its deadline, without one when none waits."""
+        """Run a function on the device thread. It queues with the pictures by deadline; without one, after all of
+        them.
+        """
         work = _Work(True, deadline_s, 0, self._future(), function)
         self._submit([work])
         result: R = await work.future
         return result
 
     def largest_batch(self, backend: LipSync) -> int:
-        """How many pictures are drawn at once at most."""
+        """Return the most pictures drawn in one batch."""
         cost = self._costs.get(backend.name)
         timely = backend.max_batch if cost is None else max(1, cost.pictures_within(LONGEST_BATCH_S))
         return min(backend.max_batch, self._fits_memory.get(backend.name, backend.max_batch), timely)
 
     def expect(self, backend: LipSync, cost: DrawingCost) -> None:
-        """Batches are made by what drawing costs from now on."""
+        """Size batches by this drawing cost from now on."""
         self._costs[backend.name] = cost
 
     async def aclose(self) -> None:
-        """Finish the work in hand, drop the rest, end the thread. Idempotent."""
+        """Finish the current work, drop the rest, and end the thread. Idempotent."""
         with self._changed:
             self._stopping = True
             dropped, self._waiting = self._waiting, []
@@ -142,7 +144,7 @@ class DeviceWorker:
         return asyncio.get_running_loop().create_future()
 
     def _submit(self, works: Sequence[_Work]) -> None:
-        """All at once, so that the thread does not begin with the first alone."""
+        """Queue all works at once, so that the thread does not start with the first one alone."""
         with self._changed:
             if self._stopping or self._thread is None:
                 raise SessionClosed("The device worker is not running.")
@@ -156,7 +158,9 @@ class DeviceWorker:
             pass
 
     def _has_worked(self) -> bool:
-        """Do the next work. A method of its own, so that a thread that waits for work holds nothing of the last."""
+        """Do the next work; False when stopped. Separate, so that a waiting thread keeps no reference to the last
+        batch.
+        """
         batch = self._next_batch()
         if batch is None:
             return False
@@ -164,7 +168,7 @@ class DeviceWorker:
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(_settle, results)
-        except RuntimeError:  # the loop has closed while we worked: nobody waits any more
+        except RuntimeError:  # the loop was closed meanwhile, so nobody waits for the result
             return False
         return True
 
@@ -180,26 +184,27 @@ class DeviceWorker:
             return batch
 
     def _chosen(self) -> list[_Work]:
-        """Of what waits, what is to be done next."""
+        """Return the works to do next."""
         first = self._waiting[0]
         if first.backend is None:
             return [first]
-        # The first may be urgent, and then it comes before all ordinary pictures. Only where it would make the earliest
-        # of these late, which could still be in time, does that one go before it.
+        # The first may be urgent, and then precedes all ordinary pictures. The exception: if it would make the earliest
+        # ordinary picture late, and that one could still be in time, the ordinary one goes first.
         ordinary = next((work for work in self._waiting if work.later and work.backend is not None), None)
         fitting = ordinary and self._fitting(first, ordinary)
         if ordinary is not None and fitting == 0:
             first, fitting = ordinary, self._fitting(ordinary, ordinary)
         assert first.backend is not None
         largest = self.largest_batch(first.backend)
-        # Never urgent ones together with others: their pictures would wait for the end of the larger batch.
+        # Urgent pictures are not batched with others: they would wait for the end of the larger batch.
         alike = (work for work in self._waiting if work.backend is first.backend and work.later == first.later)
         return list(itertools.islice(alike, min(largest, fitting or largest)))
 
     def _fitting(self, first: _Work, ordinary: _Work) -> int | None:
-        """How many pictures like `first` can be drawn before the earliest ordinary one, or with it, and it is in time.
+        """Return how many pictures like `first` can be drawn, before or with the earliest ordinary one, with it in
+        time.
 
-        None where nothing is to be saved: it is late in any case, or nobody knows what drawing costs.
+        None if there is no limit: the ordinary one is late in any case, or the cost of drawing is unknown.
         """
         assert first.backend is not None and ordinary.backend is not None
         cost, own = self._costs.get(first.backend.name), self._costs.get(ordinary.backend.name)
@@ -208,7 +213,8 @@ class DeviceWorker:
         left_s = ordinary.deadline_s - COMPOSING_S - self._now_s()
         if left_s < own.drawing_s(1):
             return None
-        # A batch that the ordinary one is in may take all of the time. One before it has to leave the time to draw it.
+        # A batch that includes the ordinary picture may take all the time left. A batch before it must leave time for
+        # it.
         return cost.pictures_within(left_s if first is ordinary else left_s - own.drawing_s(1))
 
     def _perform(self, batch: list[_Work]) -> list[_Result]:
@@ -232,15 +238,15 @@ class DeviceWorker:
             of_avatars: dict[int, list[_Work]] = {}
             for work in works:
                 of_avatars.setdefault(id(work.request and work.request.state), []).append(work)
-            if len(of_avatars) > 1:  # one of them may be what cannot be drawn
+            if len(of_avatars) > 1:  # perhaps only one avatar cannot be drawn: try each alone
                 return [result for own in of_avatars.values() for result in self._patches(backend, own)]
             logger.warning("a batch on device %s failed: %s", self.name, error)
             return [(work, None, error) for work in works]
 
     def draw_here(self, backend: LipSync, requests: Sequence[LipSyncRequest]) -> list[FacePatch]:
-        """On the device's own thread: draw them now, in halves if they do not fit into its memory.
+        """Draw now, on the device's own thread. Splits the batch in halves if it does not fit into memory.
 
-        Raises what the backend raises; DeviceOutOfMemory when a single picture does not fit.
+        Raises what the backend raises, and DeviceOutOfMemory if a single picture does not fit.
         """
         try:
             return backend.infer(requests)

@@ -1,7 +1,7 @@
-"""The last stage of a turn: mouths are drawn on the device, composed in the pool, and handed to the playout.
+"""The last stage of a turn. It draws mouths on the device, composes pictures in the pool, and feeds the playout.
 
-Pictures are handed on as they come: the first of those that were asked for do not wait for the last, before which the
-device may draw other sessions'. While some are composed the next are drawn, as long as the playout is not full.
+Each picture is handed on as soon as it is ready: the device may draw other sessions' pictures between two of one
+request. While some pictures are composed the next are drawn, as long as the playout is not full.
 """
 
 from __future__ import annotations
@@ -27,40 +27,45 @@ from pipeline.types import FacePatch, ImageArray, LipSyncRequest
 __all__ = ["Drawing"]
 
 FIRST_BATCH = 2
-"""One picture alone would have been shown before the next is drawn, when others begin to speak at the same time."""
+"""A batch of one would be played before the next picture is drawn, if other sessions begin to speak at the same
+time."""
 
 
 class _Frame:
-    """The avatar's frame of one picture: decoded once, for the backend that reads it and for composing after that."""
+    """The avatar's frame under one picture. It is decoded once, for the backend that reads it and then for
+    composing.
+    """
 
     def __init__(self, bundle: AvatarBundle, index: int) -> None:
         self._bundle, self._index = bundle, index
         self._pixels: ImageArray | None = None
 
     def read(self) -> ImageArray:
-        """Raises BundleError."""
+        """Return the pixels, to be read only. Raises BundleError."""
         if self._pixels is None:
             self._pixels = self._bundle.frame(self._index)
         return self._pixels
 
     def take(self) -> ImageArray:
-        """The caller owns it, and may draw on it. Nothing is kept: pictures wait long. Raises BundleError."""
+        """Return the pixels for the caller to draw on. Keeps no copy, because pictures may wait long. Raises
+        BundleError.
+        """
         pixels, self._pixels = self.read(), None
         return pixels
 
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A picture of speech, and where in the avatar's loop it is going to be shown."""
+    """A picture of speech, with the place in the avatar's loop where it will be shown."""
 
     spoken: SpeechSlice
     reserved: int
-    "the place, as LoopCursor.place_of() knows it"
+    "the place, in the numbering of LoopCursor.place_of()"
     loop_index: int
     frame_index: int
     frame: _Frame
     strength: float
-    "how far the drawn mouth shows; at 0 it is not drawn"
+    "opacity of the drawn mouth, 0..1; at 0 no mouth is drawn"
     expression: Expression
 
 
@@ -68,15 +73,16 @@ class _Planned:
 class _Requested:
     planned: _Planned
     patch: asyncio.Future[FacePatch] | None
-    "None: nothing is drawn into it"
+    "None: no mouth is drawn"
 
     @property
     def there(self) -> bool:
+        """Whether the picture can be composed now."""
         return self.patch is None or self.patch.done()
 
 
 class Drawing:
-    """Draws the pictures of one turn; run() once."""
+    """Draws the pictures of one turn. Call run() once."""
 
     def __init__(self, turn: int, context: TurnContext, times: TurnTimes) -> None:
         self.frames_sent = 0
@@ -85,12 +91,12 @@ class Drawing:
         self._times = times
         self._requested: deque[_Requested] = deque()
         self._begun = False
-        self._composing = 0  # pictures that are drawn and not yet handed over
-        # The same text in the same turn of an avatar looks the same whenever it is spoken, and however.
+        self._composing = 0  # pictures that are drawn and not handed over yet
+        # Seeded by avatar and turn, so that the same text in the same turn looks the same every time.
         self._acting = Acting(crc32(f"{context.bundle.id} {turn}".encode()))
 
     async def run(self, pictures: Channel[SpeechSlice]) -> None:
-        """Returns when the last frame is handed over. Raises what the backend raised."""
+        """Draw all pictures. Returns when the last one is handed over. Raises what the backend raised."""
         try:
             while await self._something_requested(pictures):
                 drawn = await self._next_drawn()
@@ -102,18 +108,20 @@ class Drawing:
 
     @property
     def _ahead(self) -> int:
-        """Pictures that are shown before any that is still to be drawn."""
+        """Number of pictures shown before any that is still to be drawn."""
         return len(self._context.playout.spoken) + self._composing
 
     async def _something_requested(self, pictures: Channel[SpeechSlice]) -> bool:
-        """False once there is nothing left to be drawn."""
+        """Wait until some picture is requested; False once nothing is left to draw."""
         self._request(pictures)
         while not self._requested and await pictures.ready():
             self._request(pictures)
         return bool(self._requested)
 
     def _request(self, pictures: Channel[SpeechSlice]) -> None:
-        """Have as many drawn as are waiting to be shown: more might not be there in time, fewer cost more."""
+        """Request as many pictures as wait to be shown. More might come too late, and smaller batches cost more
+        each.
+        """
         size = min(max(FIRST_BATCH, self._ahead), self._context.lipsync.max_batch)
         planned: list[_Planned] = []
         while len(self._requested) + len(planned) < size and (spoken := pictures.receive_nowait()) is not None:
@@ -151,7 +159,7 @@ class Drawing:
         return [_Requested(one, next(patches) if one.strength else None) for one in planned]
 
     async def _next_drawn(self) -> list[_Requested]:
-        """What was asked for first, once it is there, and whatever after it is there too."""
+        """Wait for the picture requested first. Returns it, and those after it that are ready, too."""
         if self._requested[0].patch is not None:
             await asyncio.wait((self._requested[0].patch,))
         drawn: list[_Requested] = []
@@ -186,7 +194,7 @@ class Drawing:
         )
 
     async def _draw_anew(self, planned: _Planned, place: int, wanted_s: float) -> ImageArray:
-        """The same picture of speech at another place of the loop, or on a gesture. Raises what the backend raises."""
+        """Redraw a picture of speech for another place of the loop, or on a gesture. Raises what the backend raises."""
         context = self._context
         index = context.bundle.frame_index(place)
         moved = replace(planned, loop_index=place, frame_index=index, frame=_Frame(context.bundle, index))
@@ -200,14 +208,14 @@ class Drawing:
         return image
 
     def _forget_requested(self) -> None:
-        """What the device has not begun, it need not draw."""
+        """Cancel the requests that the device has not begun."""
         for requested in self._requested:
             if requested.patch is not None and not requested.patch.cancel() and not requested.patch.cancelled():
-                requested.patch.exception()  # whatever it is, the turn has failed already, and has been told so
+                requested.patch.exception()  # marks it as seen; the turn has failed already, and its error was reported
 
 
 def _results(patches: list[asyncio.Future[FacePatch]]) -> list[FacePatch]:
-    """Raises the first error; all are looked at, for asyncio complains of those that nobody has seen."""
+    """Return the patches. Raises the first error. It reads all errors, since asyncio warns about those never read."""
     for error in [patch.exception() for patch in patches]:
         if error is not None:
             raise error

@@ -1,4 +1,4 @@
-"""VoicePolish: what every synthesizer's sentence goes through before it is played: no dead lead-in, one loudness."""
+"""VoicePolish: prepares every synthesizer's sentence for playing: removes silence before it and evens the loudness."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pipeline.types import AudioChunk
 __all__ = ["VoicePolish"]
 
 AUDIBLE = 0.003
-"""-50 dBFS: synthesizers pad sentences with up to 350 ms below it, which a listener would wait through."""
+"""-50 dBFS. Synthesizers begin sentences with up to 350 ms below it, and a listener would have to wait for those."""
 KEPT_LEAD_S = 0.02
 
 
 class VoicePolish:
-    """For the chunks of one sentence, in order."""
+    """Takes the chunks of one sentence, in order."""
 
     def __init__(self) -> None:
         self._begun = False
         self._loudness = LoudnessNormalizer()
 
     def push(self, chunk: AudioChunk) -> AudioChunk:
-        """The same chunk without inaudible samples before the sentence's first sound, at the common loudness."""
+        """Return the chunk at the common loudness, without the inaudible samples before the sentence's first sound."""
         trimmed = chunk if self._begun else self._trim(chunk)
         return replace(trimmed, samples=self._loudness.push(trimmed.samples, trimmed.sample_rate))
 

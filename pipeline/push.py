@@ -1,4 +1,4 @@
-"""Push: an output that sends a session to a streaming server or the virtual camera, by a process of its own."""
+"""Push: an output that sends a session to a streaming server or the virtual camera, through a process of its own."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ R = TypeVar("R")
 FRAMES_BOUND: Final = 2 * FPS
 CONNECTED_WITHIN_S: Final = 20.0
 STALLED_S: Final = 10.0
-"""A server that takes nothing for so long is given up."""
+"""After this long without progress, the server is given up."""
 COMPLETED_WITHIN_S: Final = 5.0
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 30.0
 NICENESS: Final = 5
-"""Of a stream's process: whoever talks with the avatar comes first."""
+"""Niceness of a stream's process: the conversation has priority."""
 RTMP_CHILD: Final = "pipeline.push_child"
 WHIP_CHILD: Final = "pipeline.transports.whip_child"
 CAMERA_CHILD: Final = "pipeline.camera_child"
 
 
 class Push:
-    """See Output. It connects, and connects again whenever the connection has ended, until aclose().
+    """See Output. It connects, and reconnects whenever the connection ends, until aclose().
 
-    While there is no connection, frames are not kept. While there is one, FRAMES_BOUND may wait; the oldest is dropped
-    and counted. Interrupting the avatar takes nothing back: what waits here was played.
+    Without a connection, frames are dropped. With one, up to FRAMES_BOUND frames are queued; beyond that the oldest is
+    dropped and counted. An interrupt drops nothing here, because the queued frames were played to the viewer.
     """
 
     name = "push"
@@ -63,22 +63,23 @@ class Push:
         label: ClipLabel | None = None,
         tell: Callable[[], None] = lambda: None,
     ) -> None:
-        """address: see parse_stream_address(), or CAMERA; it may hold a key that only the server should see. width,
-        height: of the avatar's pictures. label: drawn into them. tell: is called when `state` has changed.
+        """address: see parse_stream_address(), or CAMERA. It may hold a key, which only the server should see.
+
+        width, height: size of the avatar's pictures. label: drawn into them. tell: called when `state` has changed.
 
         Raises BadRequest.
         """
         self.host = address if address == CAMERA else host_of(address)
         self.state = "connecting"
-        "or live, waiting (for the next try), closed"
+        "connecting, live, waiting (for the next try) or closed"
         self.connected = asyncio.Event()
-        "set once there was a connection"
+        "Set once a connection was made."
         self.connections = 0
         self.frames_dropped = 0
         self.trouble = ""
-        "why the last connection could not be made, or ended; for people"
+        "Why the last connection failed or ended, for people."
         self.trouble_code = ""
-        "the same for programs, one of TROUBLES; empty as long as there is none"
+        "The same for programs: one of TROUBLES, or empty if there is no trouble."
         self._address = address
         self._size = even_size(width, height)
         self._clock = clock
@@ -90,19 +91,19 @@ class Push:
 
     @property
     def waiting(self) -> int:
-        """Frames that wait to be sent."""
+        """Number of frames waiting to be sent."""
         return len(self._waiting)
 
     def send(self, frame: MediaFrame) -> None:
-        """Take a frame; ignored while there is no connection."""
+        """Take a frame. Ignored while there is no connection."""
         if self.state == "live":
             self.frames_dropped += len(self._waiting.push(frame))
 
     def flush(self) -> None:
-        """Nothing is forgotten."""
+        """Do nothing: the queued frames were played to the viewer, so the stream keeps them."""
 
     async def aclose(self) -> None:
-        """Send what waits, for COMPLETED_WITHIN_S at most, and end the stream. Idempotent."""
+        """Send the queued frames, for COMPLETED_WITHIN_S at most, and end the stream. Idempotent."""
         self._waiting.close()
         if self.state == "live":
             await asyncio.wait([self._pushing], timeout=COMPLETED_WITHIN_S)
@@ -132,10 +133,10 @@ class Push:
         self._tell()
 
     async def _push_once(self) -> None:
-        """Returns when the connection has ended, or could not be made."""
+        """Connect and send frames until the connection ends. Returns at once if it cannot be made."""
         try:
             process = start_child(_child_for(self._address), niceness=NICENESS)
-        except OSError as error:  # no memory, no room for another open file
+        except OSError as error:  # out of memory or of file handles
             self._note("failed", error.strerror or str(error))
             return
         try:
@@ -156,7 +157,7 @@ class Push:
             self._note("silent", "the server takes nothing")
         except AvatarError as error:
             self._note("damaged", error.message)
-        except OSError:  # the process has ended, and says why
+        except OSError:  # the process has ended; its last line says why
             self._note(*_trouble_of(await self._in_thread(_last_words, process)))
         finally:
             self._waiting.clear()
@@ -208,7 +209,7 @@ def _last_words(process: subprocess.Popen[bytes]) -> bytes:
 
 
 def _trouble_of(answer: bytes) -> tuple[str, str]:
-    """Its code and its words, from what tell_trouble() has written; a process that was killed wrote nothing."""
+    """Return code and words from a line of tell_trouble(). A killed process wrote none, and gets a general text."""
     code, _, words = answer.decode("utf-8", "replace").strip().partition(" ")
     if code in TROUBLES and words:
         return code, words[:200]

@@ -1,9 +1,9 @@
-"""The process of a Push by RTMP: takes frames from its input, codes them, and sends them to a streaming server.
+"""The process of a Push by RTMP: takes frames from its input, encodes them, and sends them to a streaming server.
 
-It is a process of its own because FFmpeg may hold Python's interpreter lock while it connects, and because a server
-that reads slowly then holds up nobody else. Its input is one line of JSON ({address, width, height}) and then frames,
-until the input closes. It answers LIVE once the server has taken the connection. When something goes wrong, it answers
-with a line that tell_trouble() makes.
+It is a process of its own for two reasons: FFmpeg may hold Python's interpreter lock while it connects, and a server
+that reads slowly would hold up everybody else. Its input is one line of JSON ({address, width, height}), followed by
+frames until the input closes. It answers LIVE once the server has accepted the connection. If something goes wrong, it
+answers with a line made by tell_trouble().
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ __all__ = ["FLAWED", "HEADER", "LIVE", "TROUBLES", "read_frame", "serve", "tell"
 
 LIVE: Final = b"live\n"
 TROUBLES: Final = ("unreachable", "refused", "no_media", "silent", "lost", "camera", "damaged", "failed")
-"""What may go wrong with a stream, for programs and for a page that has words of its own for it."""
+"""Codes of what may go wrong with a stream, for programs and for pages that have their own texts."""
 UNREACHABLE: Final = frozenset(
-    # FFmpeg says EIO of a name that nobody knows.
+    # FFmpeg reports a host name that cannot be resolved as EIO.
     {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EIO}
 )
 HEADER: Final = struct.Struct("<q")
-"""Before each frame: its number. Then its sound (float32), then its picture (RGB)."""
+"""Precedes each frame: its number. The sound (float32) and the picture (RGB) follow."""
 SOUND_BYTES: Final = 4 * SAMPLES_PER_PICTURE
 CODING: Final = Coding(
     i420,
@@ -43,7 +43,7 @@ CODING: Final = Coding(
         "tune": "zerolatency",
         "profile": "main",
         "crf": "23",
-        "x264-params": "aq-mode=0",  # adaptive quantization: time, and nothing to be seen on a portrait
+        "x264-params": "aq-mode=0",  # adaptive quantization takes time, and does not show on a portrait
         "maxrate": "4M",
         "bufsize": "4M",
         "g": str(2 * FPS),  # platforms want a key frame every 2 to 4 s
@@ -55,7 +55,7 @@ FLAWED: Final = 1
 
 
 def serve(frames: BinaryIO, answers: BinaryIO) -> int:
-    """Returns the exit status."""
+    """Stream until the input ends. Returns the exit status."""
     order = json.loads(frames.readline())
     width, height = order["width"], order["height"]
     is_live = False
@@ -77,7 +77,7 @@ def serve(frames: BinaryIO, answers: BinaryIO) -> int:
 
 
 def read_frame(frames: BinaryIO, width: int, height: int) -> tuple[int, FloatArray, ImageArray] | None:
-    """Number, sound and picture of the next frame. Waits for it; None: there are no more."""
+    """Wait for the next frame. Returns its number, sound and picture; None if there are no more."""
     header = frames.read(HEADER.size)
     sound = frames.read(SOUND_BYTES)
     picture = frames.read(3 * width * height)
@@ -88,16 +88,16 @@ def read_frame(frames: BinaryIO, width: int, height: int) -> tuple[int, FloatArr
 
 
 def tell(answers: BinaryIO, line: bytes) -> None:
-    """Answer who started this process."""
+    """Send a line to the process that started this one."""
     answers.write(line)
     answers.flush()
 
 
 def tell_trouble(answers: BinaryIO, code: str, words: str) -> None:
-    """Say why there is no stream. code: one of TROUBLES. words: for people; of several lines they become one."""
+    """Report why there is no stream. code: one of TROUBLES. words: for people; several lines are joined into one."""
     tell(answers, f"{code} {' '.join(words.split())}\n".encode())
 
 
 if __name__ == "__main__":
-    # Without the end of the interpreter: closing a broken connection a second time may wait for the server.
+    # Skip the interpreter's shutdown: it would close a broken connection again, which may wait for the server.
     os._exit(serve(sys.stdin.buffer, sys.stdout.buffer))

@@ -1,6 +1,6 @@
-"""Recorder: an output that keeps what a session played and what its viewer said, as an MP4 and as a transcript.
+"""Recorder: an output that records what a session played and what its viewer said, as an MP4 and a transcript.
 
-It never holds up the clock. When writing is slower than playing, pictures are left out and all sound is kept.
+It never delays the clock. If writing is slower than playing, pictures are left out and all sound is kept.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ __all__ = ["PICTURES_BOUND", "SOUND_BOUND", "Recorder"]
 logger = logging.getLogger(__name__)
 
 PICTURES_BOUND = 2 * FPS
-"""Frames that may wait with their pictures. Of those that are older only the sound is written."""
+"""Most frames that wait with their pictures. Beyond it only the sound of the oldest is written."""
 SOUND_BOUND = 30 * FPS
-"""Frames that may wait in all. If writing is that late, the recording ends."""
+"""Most frames that wait in all. If writing is later than that, the recording ends."""
 KEPT_BACK_PICTURES = 5
-"""0.2 s, by which the viewer's sound is late on a recording."""
+"""0.2 s: delay of the viewer's sound in a recording."""
 MOST_WAITING_SAMPLES = PLAYOUT_RATE_HZ
-"""Of the viewer's sound, 1 s."""
+"""Most of the viewer's sound that waits: 1 s."""
 
 
 class Recorder:
-    """See Output. It ends with aclose(), after `longest_s`, or when the file cannot be written any more.
+    """See Output. It ends with aclose(), after `longest_s`, or when the file can no longer be written.
 
-    over: set at its end; the file is there then, unless `trouble` says why not.
+    over: set at its end. The file then exists, unless `trouble` says why not.
     """
 
     name = "recording"
@@ -46,8 +46,9 @@ class Recorder:
     def __init__(
         self, writer: ClipWriter, *, longest_s: float = 3600.0, check_room: Callable[[], None] = lambda: None
     ) -> None:
-        """writer: of the file, as RECORDED; it is ours to close. check_room: called once per second of the recording,
-        which ends when that raises a VivavoceError.
+        """writer: writes the file, with the coding RECORDED. The recorder closes it. check_room: called once per second
+        of
+        the recording, which ends if it raises a VivavoceError.
         """
         self.transcript = Transcript()
         self.over = asyncio.Event()
@@ -64,11 +65,11 @@ class Recorder:
 
     @property
     def duration_s(self) -> float:
-        """Of what was taken so far."""
+        """Length of what was taken so far."""
         return self._taken / FPS
 
     def send(self, frame: MediaFrame) -> None:
-        """Take a frame; ignored once the recording ends."""
+        """Take a frame. Ignored once the recording has ended."""
         if self._waiting.closed:
             return
         if not self._taken:
@@ -88,15 +89,15 @@ class Recorder:
             self._waiting.close()
 
     def hear(self, samples: FloatArray) -> None:
-        """The next sound of the viewer's microphone, (n,) at LISTEN_RATE_HZ. It is mixed into what comes next."""
+        """Mix the next sound of the viewer's microphone, (n,) at LISTEN_RATE_HZ, into the frames to come."""
         if not self._waiting.closed:
             self._viewer.push(samples)
 
     def flush(self) -> None:
-        """Nothing is forgotten: what waits here was played."""
+        """Do nothing: the queued frames were played, so the recording keeps them."""
 
     async def aclose(self) -> None:
-        """Write what waits and complete the file. Idempotent."""
+        """Write the queued frames and complete the file. Idempotent."""
         self._waiting.close()
         await self.over.wait()
 
@@ -114,7 +115,7 @@ class Recorder:
         except VivavoceError as error:
             logger.warning("a recording has ended: %s", error.message)
             self.trouble = error
-        except Exception:  # nobody waits for this task: whatever it is, the session goes on without a recording
+        except Exception:  # nobody awaits this task; whatever the reason, the session goes on without a recording
             logger.exception("a recording failed")
             self.trouble = RenderError("The recording failed inside the server.", "See the server's log.")
         finally:
@@ -124,25 +125,27 @@ class Recorder:
 
 
 class _ViewerSound:
-    """The sound of the viewer's microphone, on its way into what is played.
+    """The sound of the viewer's microphone, on its way into the recording.
 
-    It comes in pieces of any length, on a clock of its own. Keeping it back for a moment makes it even. If more than a
-    second waits, the oldest is left out; if nothing waits, there is silence.
+    It arrives in pieces of any length, timed by another clock. A short delay evens that out. If more than a second
+    waits, the oldest sound is dropped; if nothing waits, there is silence.
     """
 
     def __init__(self) -> None:
         self._resampler = StreamResampler(LISTEN_RATE_HZ, PLAYOUT_RATE_HZ)
         self._waiting = np.zeros(0, np.float32)
-        self._kept_back = 0  # pictures that passed since sound came after silence
+        self._kept_back = 0  # pictures since sound followed silence
 
     def push(self, samples: FloatArray) -> None:
-        """samples: (n,) at LISTEN_RATE_HZ."""
+        """Add sound. samples: (n,) at LISTEN_RATE_HZ."""
         self._waiting = np.concatenate([self._waiting, self._resampler.push(samples)])
         if len(self._waiting) > MOST_WAITING_SAMPLES:
             self._waiting = self._waiting[-KEPT_BACK_PICTURES * SAMPLES_PER_PICTURE :]
 
     def mixed_into(self, audio: FloatArray) -> FloatArray:
-        """audio: of one picture, (SAMPLES_PER_PICTURE,). Returns that array itself while the viewer is silent."""
+        """Mix the sound into one picture's audio, (SAMPLES_PER_PICTURE,). If the viewer is silent, returns `audio`
+        itself.
+        """
         if not len(self._waiting):
             self._kept_back = 0
             return audio

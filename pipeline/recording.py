@@ -1,6 +1,6 @@
-"""A stranger's recording as speech: mono, at the common level of all voices.
+"""An uploaded recording as speech: mono, at the common level of all voices.
 
-The file itself is only ever opened by `avatars.sound`, in a process of its own.
+Only `avatars.sound` opens the file itself, in a process of its own, because its content is not trusted.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ R = TypeVar("R")
 __all__ = ["Recording", "open_recording"]
 
 UNREADABLE = "unsupported_media"
-"The code that the portal refuses such a recording with, where it sees it before."
+"The code with which the portal, too, refuses such a recording, if it checks it earlier."
 MAX_GAIN_DB = 40.0
 TOLD_LOSS_S = 0.05
-"Less is not heard."
+"Shorter losses are not audible, and not reported."
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """All of it has been looked at once."""
+    """A recording that was read completely once."""
 
     path: Path
     facts: SpeechFacts
 
     @property
     def notices(self) -> tuple[NoticeEvent, ...]:
-        """What the person should know of it."""
+        """Notices for the person about damage."""
         if self.facts.lost_s >= TOLD_LOSS_S:
             told = f"The recording is damaged: at least {self.facts.lost_s:.1f} seconds of it could not be read."
         elif self.facts.ends_early:
@@ -53,7 +53,7 @@ class Recording:
         return (NoticeEvent("recording_damaged", told, "They were left out; save the recording again to have them."),)
 
     async def speech(self) -> AsyncIterator[AudioChunk]:
-        """Its sound in pieces of about half a second; the last one is empty and final. Raises RenderError."""
+        """Yield its sound in pieces of about half a second. The last one is empty and final. Raises RenderError."""
         rate_hz, gain_db = self.facts.rate_hz, min(SPEECH_DBFS - self.facts.level_dbfs, MAX_GAIN_DB)
         start_sample = 0
         with Confined(speech_pieces, READING, self.path, self.facts) as work:
@@ -68,10 +68,10 @@ class Recording:
 async def open_recording(
     path: Path, longest_s: float = math.inf, on_read: Callable[[float], None] = lambda _seconds: None
 ) -> Recording:
-    """Look at all of a recording, in any common form, to know how long, how loud and how damaged it is.
+    """Read a whole recording, of any common format, to learn how long, how loud and how damaged it is.
 
-    on_read: called with the seconds read so far; what it raises ends the reading.
-    Raises RenderError: it cannot be read, is silent, or lasts longer than `longest_s`.
+    on_read: called with the seconds read so far; if it raises, the reading ends.
+    Raises RenderError if it cannot be read, is silent, or lasts longer than `longest_s`.
     """
     with Confined(speech_facts, READING, path, longest_s) as work:
         items = iter(work)
@@ -81,7 +81,7 @@ async def open_recording(
 
 
 async def _next(work: Confined[R], items: Iterator[Item]) -> Item | None:
-    """The next item, or None at the end. Cancelled, it ends the process rather than waiting for it."""
+    """Return the next item, or None at the end. If cancelled, it ends the process instead of waiting for it."""
     try:
         return await asyncio.to_thread(next, items, None)
     except asyncio.CancelledError:

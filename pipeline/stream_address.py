@@ -1,4 +1,4 @@
-"""Addresses of streaming servers: what is one, and which are allowed."""
+"""Addresses of streaming servers: which are valid, and which are allowed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ __all__ = ["SCHEMES", "WHIP", "host_of", "is_below", "is_whip", "lies_below", "p
 
 WHIP: Final = "whip+"
 SCHEMES: Final = {"rtmp": 1935, "rtmps": 443, f"{WHIP}http": 80, f"{WHIP}https": 443}
-"with the ports that they have by themselves"
+"Allowed schemes, with their default ports."
 
 
 SERVER: Final = re.compile(r"([^@\[\]]*@)?(\[[0-9a-fA-F:.]+\]|[^@:\[\]]+)(:\d+)?")
-"""[user@]host[:port]. Python and FFmpeg read a bracket elsewhere as different servers."""
+"""[user@]host[:port]. Python and FFmpeg disagree on the host if a bracket stands elsewhere, so that is refused."""
 
 
 def parse_stream_address(address: str) -> SplitResult:
-    """FFmpeg would write to files and by other protocols as well. Raises BadRequest."""
+    """Return the parts of a valid address. Raises BadRequest.
+
+    All else is refused, because FFmpeg would also write to files and speak other protocols.
+    """
     try:
         parts = urlsplit(address)
         is_one = parts.scheme in SCHEMES and bool(SERVER.fullmatch(parts.netloc)) and parts.port != 0
@@ -37,22 +40,22 @@ def parse_stream_address(address: str) -> SplitResult:
 
 
 def is_whip(address: str) -> bool:
-    """Whether the stream goes there by WebRTC, with its offer over HTTP. Raises BadRequest."""
+    """Whether the stream is sent by WebRTC, with its offer over HTTP. Raises BadRequest."""
     return parse_stream_address(address).scheme.startswith(WHIP)
 
 
 def host_of(address: str) -> str:
-    """What may be shown of an address: its end is a key. Raises BadRequest."""
+    """Return the part of an address that may be shown. The rest may hold a key. Raises BadRequest."""
     return str(parse_stream_address(address).hostname)
 
 
 def is_below(address: str, allowed: str) -> bool:
-    """Whether an address is the allowed one, or on the same server below its path. Raises BadRequest."""
+    """Whether an address equals the allowed one, or lies on the same server below its path. Raises BadRequest."""
     return lies_below(parse_stream_address(address), parse_stream_address(allowed), SCHEMES)
 
 
 def lies_below(asked: SplitResult, base: SplitResult, ports: Mapping[str, int]) -> bool:
-    """The same for addresses of any kind. ports: those that schemes have by themselves."""
+    """Whether `asked` equals `base`, or lies on the same server below its path. ports: default ports by scheme."""
     path, above = asked.path, base.path.rstrip("/")
     server, allowed = ((parts.scheme, parts.hostname, parts.port or ports[parts.scheme]) for parts in (asked, base))
     return server == allowed and (path == above or path.startswith(f"{above}/")) and ".." not in unquote(path)

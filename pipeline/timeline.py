@@ -1,7 +1,7 @@
-"""SentenceTimeline: one sentence of speech, cut into pictures with exactly their audio and their features.
+"""SentenceTimeline: cuts one sentence of speech into pictures, each with exactly its audio and its features.
 
-The voice is played at 48 kHz; features get a private 16 kHz copy of that very signal, so both have the same length to
-the sample. A sentence ends on a whole picture and its features are flushed there: nothing waits for the next sentence.
+The voice is played at 48 kHz. Features get a 16 kHz copy of that same signal, so both have the same length to the
+sample. A sentence ends on a whole picture, and its features are flushed there: nothing waits for the next sentence.
 """
 
 from __future__ import annotations
@@ -35,62 +35,62 @@ EUROPEAN_CHARACTERS_PER_S = 14.0
 
 @dataclass(frozen=True, slots=True)
 class SpeechSlice:
-    """What one picture of a sentence is made from."""
+    """Everything that one picture of a sentence is made from."""
 
     window: FeatureWindow
     audio: FloatArray
     "(SAMPLES_PER_PICTURE,) at PLAYOUT_RATE_HZ"
     sentence: int
     played_share: float
-    "share of the sentence that is played at its end, 0..1 (estimated until the sentence is complete)"
+    "share of the sentence played by the end of this picture, 0..1 (estimated until the sentence is complete)"
     text: str = ""
-    "on a sentence's first picture: its subtitle"
+    "subtitle of the sentence, on its first picture only"
     duration_s: float = 0.0
-    "on a sentence's first picture: how long it lasts (estimated if the rest is still being synthesized)"
+    "length of the sentence, on its first picture only (estimated while the rest is still being synthesized)"
     voiced: bool = True
-    "False: silence, in which the text is to be read"
+    "False: silence that lasts while the text is read"
     mouth: float = 1.0
-    "how far a network's mouth shows, 0..1: see pipeline.rest"
+    "opacity of a network's mouth, 0..1: see pipeline.rest"
     stress: float = 0.0
-    "how strong a stress is that comes right after it, 0..1: see pipeline.stress"
+    "strength of the stress that follows right after, 0..1: see pipeline.stress"
     left: int = AHEAD_PICTURES
-    "pictures of the sentence after this one, as far as they are known; AHEAD_PICTURES at most"
+    "known pictures of the sentence after this one, AHEAD_PICTURES at most"
     gestures: tuple[str, ...] = ()
-    "that begin with this picture, by name"
+    "names of the gestures that begin with this picture"
 
 
 class SentenceTimeline:
-    """Feed it the chunks of one sentence; it gives slices as soon as their features are known.
+    """Takes the chunks of one sentence, and returns each slice as soon as its features are known.
 
-    push() is take(), windows() and slices() in one. They are apart because features may be made by another thread.
+    push() is take(), windows() and slices() in one. They are separate because features may be made on another thread.
     """
 
     def __init__(self, index: int, text: str, features: FeatureStream, voiced: bool = True) -> None:
-        """voiced: whether the sentence is spoken; else its chunks are silence, in which it is read."""
+        """voiced: False if the chunks are silence that lasts while the sentence is read."""
         self._index = index
         self._voiced = voiced
         self._text = text
         self._stream = features
         self._to_playout: StreamResampler | None = None
         self._to_features = StreamResampler(PLAYOUT_RATE_HZ, FEATURE_RATE_HZ)
-        self._tail: FloatArray = np.zeros(0, np.float32)  # held back: may turn out to be the end, which fades out
+        self._tail: FloatArray = np.zeros(0, np.float32)  # held back: it may be the end, which has to be faded out
         self._framer = AudioFramer()
         self._audio: deque[FloatArray] = deque()
         self._loud: list[bool] = []
         self._stress = Stress()
-        self._taken_s = 0.0  # of the sentence; the resamplers hold a few ms of it back
-        self._samples = 0  # at PLAYOUT_RATE_HZ, handed on
+        self._taken_s = 0.0  # of the sentence; the resamplers hold back the last few ms of it
+        self._samples = 0  # at PLAYOUT_RATE_HZ, passed on
         self._feature_samples = 0
         self._pictures = 0
         self._complete = False
         features.reset()
 
     def push(self, chunk: AudioChunk) -> list[SpeechSlice]:
-        """The slices that are known now; the final chunk gives all that are left."""
+        """Return the slices that are complete now. The final chunk returns all that remain."""
         return self.slices(self.windows(self.take(chunk)))
 
     def take(self, chunk: AudioChunk) -> AudioChunk:
-        """Take the chunk in. Returns the 16 kHz copy of what is now sure to be played."""
+        """Take in a chunk. Returns the 16 kHz copy of the speech that is now certain to be played."""
         if self._to_playout is None:
             self._to_playout = StreamResampler(chunk.sample_rate, PLAYOUT_RATE_HZ)
         start_s, self._taken_s = self._taken_s, self._taken_s + chunk.duration_s
@@ -102,16 +102,18 @@ class SentenceTimeline:
         return self._feature_copy(played, chunk.phonemes, start_s, chunk.final)
 
     def windows(self, speech: AudioChunk) -> list[FeatureWindow]:
-        """The windows that are known once `speech`, or a piece of it, is; the final piece gives all that are left."""
+        """Return the windows that are complete after `speech` or a piece of it. The final piece returns all that
+        remain.
+        """
         windows = self._stream.push(speech)
         return windows + self._stream.flush() if speech.final else windows
 
     def slices(self, windows: list[FeatureWindow]) -> list[SpeechSlice]:
-        """One slice for each of these windows."""
+        """Return one slice for each of these windows."""
         return [self._picture(window) for window in windows]
 
     def _shape(self, speech: FloatArray, final: bool) -> FloatArray:
-        """Fade in at the start, fade out and pad to whole pictures at the end; keep back what may still be the end."""
+        """Fade in at the start; fade out and pad to whole pictures at the end. Holds back what may still be the end."""
         held = np.concatenate([self._tail, speech])
         if not final and not self._samples and len(held) < 2 * FADE_SAMPLES:
             self._tail = held
@@ -168,5 +170,5 @@ class SentenceTimeline:
 
 
 def expected_duration_s(text: str) -> float:
-    """About how long a voice takes for a text."""
+    """Estimate how long a voice takes to speak a text, in seconds."""
     return len(text) / CHARACTERS_PER_S.get(language_of_script(text), EUROPEAN_CHARACTERS_PER_S)

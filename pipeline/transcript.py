@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 __all__ = ["Entry", "Transcript"]
 
 ENTRIES_BOUND = 5000
-"""An hour of talk has some 1,200. Beyond the bound nothing more is noted."""
+"""Most entries. An hour of talk has about 1,200; beyond the bound nothing more is noted."""
 SHOWN_S = 2.0
-"""How long WebVTT shows what has no length of its own."""
+"""How long WebVTT shows an entry that has no length of its own."""
 SPEAKERS = {"assistant": "Avatar", "user": "Viewer"}
 
 
@@ -23,22 +23,25 @@ class Entry:
     end_s: float
 
     def fields(self) -> dict[str, str | float]:
-        """For JSON."""
+        """Return the fields for JSON."""
         return asdict(self)
 
 
 class Transcript:
-    """Entries in the order in which they were added."""
+    """Entries in the order they were added."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
     def add(self, role: str, text: str, start_s: float, end_s: float) -> None:
+        """Add an entry, unless the text is blank or the bound is reached. Times in seconds from the recording's
+        start.
+        """
         if len(self.entries) < ENTRIES_BOUND and text.strip():
             self.entries.append(Entry(role, text.strip(), max(0.0, start_s), max(0.0, end_s)))
 
     def vtt(self) -> str:
-        """WebVTT (W3C) with a voice tag per cue."""
+        """Return the transcript as WebVTT (W3C), with a voice tag per cue."""
         cues = []
         for entry in sorted(self.entries, key=lambda one: one.start_s):
             end_s = entry.end_s if entry.end_s > entry.start_s else entry.start_s + SHOWN_S
@@ -54,6 +57,6 @@ def _time(seconds: float) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A cue ends at an empty line, and has tags."""
+    """Escape a cue's text: an empty line would end the cue, and < > & have a meaning in it."""
     one_line = " ".join(text.split())
     return one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
