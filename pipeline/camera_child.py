@@ -1,8 +1,7 @@
 """The process of a Push to the virtual camera: takes frames from its input, and shows their pictures in the camera.
 
 Its input and its answers are those of `pipeline/push_child.py`. It is a process of its own because pyvirtualcam is
-under
-the GPL, and must stay apart from the portal. A camera has no sound, so the sound is dropped.
+under the GPL, and must stay apart from the portal. A camera has no sound, so the sound is dropped.
 """
 
 from __future__ import annotations

@@ -158,8 +158,7 @@ class Engine:
         """Switch a session to another choice, another avatar, or both. If it raises, the session is unchanged.
 
         Another avatar interrupts what is being said; another choice interrupts nothing (see Session.change). The
-        language
-        model does not change. Calls for one session must not overlap.
+        language model does not change. Calls for one session must not overlap.
 
         Raises BadRequest (no such voice), AtCapacity (no room for that lip-sync), SessionClosed (it ended meanwhile),
         AvatarNotFound (it was deleted meanwhile), BackendUnavailable, UnknownBackend, AvatarNotPrepared,
@@ -177,8 +176,7 @@ class Engine:
             raise SessionClosed("The session has ended.", "Start a new one.")
         if bundle is not None:
             # Nothing from this check to the end of the swap yields to the event loop. So whoever deletes the avatar
-            # later
-            # sees that this session shows it.
+            # later sees that this session shows it.
             if not bundle.path.exists():
                 self._shares[session.id] = held
                 raise AvatarNotFound(f"There is no avatar {bundle.id!r}.", "Choose one of the gallery.")

@@ -6,9 +6,8 @@ The session reports what happens, and passes on the events that the ledger retur
         and from any of these, at any time -> interrupted
 
     A turn is done once it has handed over all its frames and the last of them was released, whichever comes later. A
-    turn
-    that failed has handed over the frames it had, so it ends as done, too. The error is reported by an event of its
-    own.
+    turn that failed has handed over the frames it had, so it ends as done, too. The error is reported by an event of
+    its own.
 
     Between `held` and `resumed` no frames are released, and no turn is done: the last released frames may not have been
     heard, and will be released again.

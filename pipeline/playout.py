@@ -82,8 +82,7 @@ class Playout:
     """Releases one MediaFrame every 40 ms, from run() until it is cancelled.
 
     It asks the ledger which turns are open, and shows frames of those only. The session keeps the ledger up to date,
-    and
-    tells it about each hold(), resume() and interrupt() of the playout.
+    and tells it about each hold(), resume() and interrupt() of the playout.
     """
 
     def __init__(self, loop: LoopPictures, clock: Clock, gestures: Gestures | None = None, seed: int = 0) -> None:
@@ -198,8 +197,7 @@ class Playout:
         """Resume held speech from shortly before the place where it was cut for the viewer.
 
         It resumes once the head is back in its place, which takes up to half a second. Returns the turn of each frame
-        that
-        is released a second time.
+        that is released a second time.
         """
         if self._hold is None or self._hold.resumed:
             return []

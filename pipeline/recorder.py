@@ -47,8 +47,7 @@ class Recorder:
         self, writer: ClipWriter, *, longest_s: float = 3600.0, check_room: Callable[[], None] = lambda: None
     ) -> None:
         """writer: writes the file, with the coding RECORDED. The recorder closes it. check_room: called once per second
-        of
-        the recording, which ends if it raises a VivavoceError.
+        of the recording, which ends if it raises a VivavoceError.
         """
         self.transcript = Transcript()
         self.over = asyncio.Event()

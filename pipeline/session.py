@@ -166,8 +166,7 @@ class Session:
         """Turn listening on or off: take what hear() gets as the viewer's speech, or stop taking it.
 
         Models are loaded in the background, and what is said meanwhile is heard. In mode hold (the talk key is down)
-        the
-        avatar falls silent at once. language: ISO 639-1 code of the viewer's language; None: unknown.
+        the avatar falls silent at once. language: ISO 639-1 code of the viewer's language; None: unknown.
 
         Raises BackendUnavailable (with what is missing, and the command that installs it), SessionClosed.
         """
