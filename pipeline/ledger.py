@@ -2,15 +2,15 @@
 
 The session reports what happens, and passes on the events that the ledger returns:
 
-        queued -> begun -> released, once per frame of the turn -> done
-        and from any of these, at any time -> interrupted
+    queued -> begun -> released, once per frame of the turn -> done
+    and from any of these, at any time -> interrupted
 
-    A turn is done once it has handed over all its frames and the last of them was released, whichever comes later. A
-    turn that failed has handed over the frames it had, so it ends as done, too. The error is reported by an event of
-    its own.
+A turn is done once it has handed over all its frames and the last of them was released, whichever comes later. A
+turn that failed has handed over the frames it had, so it ends as done, too. The error is reported by an event of
+its own.
 
-    Between `held` and `resumed` no frames are released, and no turn is done: the last released frames may not have been
-    heard, and will be released again.
+Between `held` and `resumed` no frames are released, and no turn is done: the last released frames may not have been
+heard, and will be released again.
 """
 
 from __future__ import annotations
