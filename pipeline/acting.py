@@ -1,7 +1,7 @@
-"""How a head goes along with what it says: nods and raised brows on stressed words, small turns. Pure.
+"""Makes a head move with its voice: nods and raised brows on stressed words, and small turns. Pure.
 
-People who speak do this all the time, and a head that does not looks as if it read something out. `pipeline.stress`
-hears where a voice is stressed; here that becomes motion that begins and ends without a jerk.
+People do this all the time when they speak; a head that does not looks as if it read a text aloud. `pipeline.stress`
+finds the stresses in a voice, and this module turns them into motion without jerks.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from pipeline.stress import AHEAD_PICTURES
 __all__ = ["Acting", "Expression"]
 
 _NOD_IOD, _TURN_IOD, _BROW_IOD = 0.034, 0.026, 0.030
-"""The largest: of the tip of the nose down and sideways, about 1.5 degrees; of the brows up."""
+"""Largest motions: the tip of the nose down and sideways, about 1.5 degrees; the brows up."""
 _VARIED = (0.55, 1.0)
-"""No two are alike: each is so much of what its stress asks for."""
+"""Random factor for each motion, so that no two are alike."""
 _WITH_BROWS, _WITH_TURN = 0.55, 0.6
-"""How many of the stresses that move the head raise the brows, and how many turn it."""
+"""Share of the stresses that raise the brows, and that turn the head, among those that move it."""
 _BROWS_FROM = 0.6
-"""A weaker stress leaves the brows where they are."""
+"""Weaker stresses do not raise the brows."""
 _REST_PICTURES, _TURN_REST_PICTURES = 11, 32
-"""After a nod and after a turn there is no other for so long. A head that marks every stress nags."""
+"""Shortest interval between two nods, and between two turns. A head that marks every stress is annoying."""
 _SLOWEST = 60
-"""Pictures in which every motion has reached what it can reach."""
+"""Number of pictures within which every motion reaches its peak."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """How head and brows are in one picture, against the frame as it is."""
+    """How head and brows are moved in one picture, relative to the frame."""
 
     nod: float = 0.0
-    "the tip of the nose goes down by this, IOD"
+    "how far the tip of the nose moves down, in IOD"
     turn: float = 0.0
-    "the tip of the nose goes to the right of the picture by this, IOD"
+    "how far the tip of the nose moves to the right of the picture, in IOD"
     brow: float = 0.0
-    "the brows go up by this, IOD"
+    "how far the brows move up, in IOD"
 
     @property
     def is_still(self) -> bool:
-        """Nothing of it would be seen."""
+        """Whether the motion is too small to be seen."""
         return max(abs(self.nod), abs(self.turn), abs(self.brow)) < 1.5e-3
 
 
 class _Motion:
-    """Goes to a height, stays, and comes back; by three lags in a row, so that it never jerks or swings.
+    """Rises to a height, stays, and comes back. Three lags in series keep it from jerking or swinging.
 
     lag_pictures   time constant of each lag
-    held_pictures  how long it is wanted
+    held_pictures  how long the height is held
     """
 
     def __init__(self, lag_pictures: float, held_pictures: int) -> None:
@@ -61,10 +61,11 @@ class _Motion:
         self.stop(0)
 
     def begin(self, height: float) -> None:
+        """Start a motion to that height."""
         self._wanted, self._left = height / self._reach, self._held
 
     def next(self) -> float:
-        """One picture later."""
+        """Advance by one picture, and return the position."""
         self._left -= 1
         value = self._wanted if self._left >= 0 else 0.0
         for number, stage in enumerate(self._stages):
@@ -72,13 +73,13 @@ class _Motion:
         return value
 
     def stop(self, share: float) -> None:
-        """It is wanted no more, and this share of it is left."""
+        """Stop wanting the height, and shrink the position to this share."""
         self._left = 0
         self._stages = [share * stage for stage in self._stages]
 
 
 class Acting:
-    """For the pictures of one turn, in order. The same seed and voice give the same motion."""
+    """Gives the expressions of one turn's pictures, in order. The same seed and voice give the same motion."""
 
     def __init__(self, seed: int) -> None:
         self._chance = np.random.default_rng(seed)
@@ -86,9 +87,9 @@ class Acting:
         self._since_nod, self._since_turn = _REST_PICTURES, _TURN_REST_PICTURES
 
     def next(self, stress: float, left: int) -> Expression:
-        """The next picture's.
+        """Return the expression of the next picture.
 
-        stress  as Stress.at() gives it
+        stress  from Stress.at()
         left    pictures of the sentence after this one, AHEAD_PICTURES at most; with the last, all is back in its place
         """
         self._since_nod += 1
@@ -104,7 +105,7 @@ class Acting:
         return Expression(share * shown.nod, share * shown.turn, share * shown.brow)
 
     def _mark(self, stress: float) -> None:
-        # All is drawn by lot each time, so that what is left out does not change what comes later.
+        # All random numbers are drawn each time, so that a motion that is left out does not change later ones.
         brows, turn, side, *varied = self._chance.random(6).tolist()
         low, high = _VARIED
         nod_share, brow_share, turn_share = (low + (high - low) * share for share in varied)

@@ -1,6 +1,6 @@
 """Sound as arrays: levels, fades, framing, resampling, loudness.
 
-Everything is float32 mono (n,) in [-1, 1]. Only numpy is imported here; soxr comes with the first resampler.
+Everything is float32 mono (n,) in [-1, 1]. Only numpy is imported here; soxr is loaded with the first resampler.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ __all__ = [
 
 FADE_MS = 20.0
 SILENCE_DBFS = -120.0
-"""What dbfs() gives for digital silence, instead of minus infinity."""
+"""The value of dbfs() for digital silence, instead of minus infinity."""
 SPEECH_DBFS = -20.0
-"""Common level of all voices, RMS over the stretches where somebody speaks."""
+"""Common level of all voices: the RMS over the stretches with speech."""
 CEILING_DBFS = -1.0
-"""No sample is louder than this."""
+"""No output sample is louder than this."""
 _EMPTY = np.zeros(0, np.float32)
 
 
 def dbfs(samples: FloatArray) -> float:
-    """RMS level in dB; 0 is a full-scale square wave."""
+    """Return the RMS level in dB; 0 is a full-scale square wave."""
     if not len(samples):
         return SILENCE_DBFS
     power = float(np.mean(np.square(samples, dtype=np.float64)))
@@ -51,7 +51,7 @@ def dbfs(samples: FloatArray) -> float:
 
 
 def fade_in(samples: FloatArray, sample_rate: int, fade_ms: float = FADE_MS) -> FloatArray:
-    """A copy that rises from silence over its first fade_ms (or over all of it, when it is shorter)."""
+    """Return a copy that rises from silence over its first fade_ms, or over its whole length if it is shorter."""
     length = min(len(samples), round(sample_rate * fade_ms / 1000))
     faded = samples.copy()
     faded[:length] *= np.linspace(0, 1, length, endpoint=False, dtype=np.float32)
@@ -59,19 +59,19 @@ def fade_in(samples: FloatArray, sample_rate: int, fade_ms: float = FADE_MS) -> 
 
 
 def fade_out(samples: FloatArray, sample_rate: int, fade_ms: float = FADE_MS) -> FloatArray:
-    """A copy that falls to silence over its last fade_ms (or over all of it, when it is shorter)."""
+    """Return a copy that falls to silence over its last fade_ms, or over its whole length if it is shorter."""
     return fade_in(samples[::-1], sample_rate, fade_ms)[::-1].copy()
 
 
 class AudioFramer:
-    """Cuts a stream into the audio of whole pictures."""
+    """Cuts a stream into pieces as long as one picture."""
 
     def __init__(self, frame_samples: int = SAMPLES_PER_PICTURE) -> None:
         self._frame_samples = frame_samples
         self._rest = _EMPTY
 
     def push(self, samples: FloatArray) -> list[FloatArray]:
-        """Each (frame_samples,); what is left waits for more."""
+        """Return the complete pieces, (frame_samples,) each. The remainder waits for more samples."""
         held = np.concatenate([self._rest, samples]) if len(self._rest) else samples
         whole = len(held) - len(held) % self._frame_samples
         self._rest = held[whole:].copy()
@@ -79,7 +79,7 @@ class AudioFramer:
 
 
 def in_pieces(chunk: AudioChunk, seconds: float) -> Iterator[AudioChunk]:
-    """The chunk in pieces of at most so long; only the last one is final. Phonemes stay with the first piece."""
+    """Split a chunk into pieces of at most that length. Only the last is final; all phonemes stay with the first."""
     size = max(1, round(seconds * chunk.sample_rate))
     starts = range(0, max(1, len(chunk.samples)), size)
     for start in starts:
@@ -93,7 +93,7 @@ def in_pieces(chunk: AudioChunk, seconds: float) -> Iterator[AudioChunk]:
 
 
 class StreamResampler:
-    """Resamples a stream by soxr (HQ); whatever the pieces, the result is that of one piece."""
+    """Resamples a stream with soxr (HQ). The result does not depend on how the stream is split into pieces."""
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         self.from_hz, self.to_hz = from_hz, to_hz
@@ -104,14 +104,14 @@ class StreamResampler:
             self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
 
     def push(self, samples: FloatArray) -> FloatArray:
-        """What can be told so far; the filter holds a few milliseconds back."""
+        """Return the samples that are certain so far; the filter holds back a few milliseconds."""
         if self._stream is None or not len(samples):
             return samples
         resampled: FloatArray = self._stream.resample_chunk(np.ascontiguousarray(samples))
         return resampled
 
     def flush(self) -> FloatArray:
-        """The rest of the stream. The resampler is then as new."""
+        """Return the rest of the stream, and reset the resampler."""
         if self._stream is None:
             return _EMPTY
         rest: FloatArray = self._stream.resample_chunk(_EMPTY, last=True)
@@ -120,9 +120,9 @@ class StreamResampler:
 
 
 def resample_file(samples: FloatArray, from_hz: int, to_hz: int) -> FloatArray:
-    """Resample a whole recording: by resampy where it is installed, else by soxr.
+    """Resample a whole recording, with resampy if it is installed, else with soxr.
 
-    resampy is only imported here, because its first call compiles for seconds.
+    resampy is imported only here, because its first call spends seconds on compiling.
     """
     if from_hz == to_hz or not len(samples):
         return samples
@@ -139,24 +139,24 @@ def resample_file(samples: FloatArray, from_hz: int, to_hz: int) -> FloatArray:
 
 _FRAME_MS = 20.0
 _ACTIVE_RANGE_DB = 25.0
-"""Frames further below the loudest one are pauses."""
+"""A frame that is quieter than the loudest one by more than this is a pause."""
 _FAINT_DBFS = -55.0
-"""What stays below this is noise, not speech; it is not raised."""
+"""Sound below this level is noise, not speech, and is not amplified."""
 _MAX_GAIN_DB = 24.0
 _FIRST_GAIN_DB = 12.0
-"""Largest gain while less than _MEASURED_S of speech is known: a breath must not be raised to a shout."""
+"""Largest gain while less than _MEASURED_S of speech is known: a breath must not be amplified to a shout."""
 _MEASURED_S = 0.5
 _GLIDE_MS = 40.0
 
 
 def speech_dbfs(samples: FloatArray, sample_rate: int) -> float:
-    """RMS level over the active stretches only, so that pauses do not count."""
+    """Return the RMS level over the active stretches only, so that pauses do not count."""
     active = _active_frames(samples, sample_rate)
     return dbfs(active.reshape(-1))
 
 
 def _active_frames(samples: FloatArray, sample_rate: int) -> FloatArray:
-    """(frames, samples of 20 ms) of those frames that are not pauses."""
+    """Return (frames, samples of 20 ms): the frames that are not pauses."""
     length = max(1, round(sample_rate * _FRAME_MS / 1000))
     if len(samples) < length:
         return samples.reshape(1, -1)
@@ -167,10 +167,10 @@ def _active_frames(samples: FloatArray, sample_rate: int) -> FloatArray:
 
 
 class LoudnessNormalizer:
-    """Brings one sentence to the common level as it streams, without delay: what goes in comes out, same length.
+    """Brings a sentence to the common level as it streams, without delay: each piece comes out at the same length.
 
-    The gain follows the speech so far until half a second of active speech is known, and is then held, so a
-    sentence that comes in one piece gets one gain. A soft limiter keeps every sample under the ceiling.
+    The gain follows the speech heard so far until half a second of active speech is known, and is then fixed. So a
+    sentence that arrives in one piece gets a single gain. A soft limiter keeps every sample under the ceiling.
     """
 
     def __init__(self, target_dbfs: float = SPEECH_DBFS) -> None:
@@ -180,7 +180,7 @@ class LoudnessNormalizer:
         self._measured: FloatArray = _EMPTY
 
     def push(self, samples: FloatArray, sample_rate: int) -> FloatArray:
-        """The next piece of the sentence, levelled; (n,) in, a new (n,) out."""
+        """Return the next piece of the sentence at the common level, as a new array. (n,) in, (n,) out."""
         before_db = self._gain_db
         if not self._is_settled:
             self._measure(samples, sample_rate)
@@ -205,12 +205,12 @@ class LoudnessNormalizer:
 
 
 def raised(samples: FloatArray, gain_db: float) -> FloatArray:
-    """A copy with that gain, under the ceiling all the same."""
+    """Return a copy amplified by that gain. A soft limiter keeps it under the ceiling."""
     return _limit(samples * np.float32(10 ** (gain_db / 20)))
 
 
 def _limit(samples: FloatArray) -> FloatArray:
-    """Bend what is above the knee so that nothing passes the ceiling; sample by sample, so pieces do not matter."""
+    """Bend samples above the knee so that none exceeds the ceiling. Each sample alone, so pieces do not matter."""
     ceiling = 10 ** (CEILING_DBFS / 20)
     knee = 0.7 * ceiling
     level = np.abs(samples)

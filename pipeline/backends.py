@@ -1,4 +1,4 @@
-"""Backends: each built and loaded at most once (lip-sync and features: once a device), and closed together."""
+"""Backends: builds and loads each backend once (lip-sync and features: once per device), and closes all together."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Backends:
         self._closed = False
 
     async def built(self, kind: Literal["lipsync"], name: str, device: DeviceWorker) -> LipSync:
-        """The one of that name that lives on the device, perhaps not loaded yet.
+        """Return the backend of that name on that device. It may not be loaded yet.
 
         Raises BackendUnavailable, UnknownBackend, SessionClosed (after aclose()).
         """
@@ -68,12 +68,12 @@ class Backends:
     @overload
     async def get(self, kind: Literal["features"], name: str, device: DeviceWorker) -> FeatureExtractor: ...
     async def get(self, kind: str, name: str, device: DeviceWorker | None = None) -> object:
-        """The one backend of that name, loaded; with `device`, the one that lives there. Raises as built() does."""
+        """Return the loaded backend of that name; with `device`, the one on that device. Raises as built() does."""
         slot = self._slot(kind, name, device)
         async with slot.lock:
             backend = await self._build(slot, kind, name)
             if not slot.loaded:
-                slot.backend = None  # one that fails to load is built anew the next time
+                slot.backend = None  # if loading fails, the next call builds it anew
                 await _load(backend, device)
                 slot.backend, slot.loaded = backend, True
         return backend
@@ -89,12 +89,12 @@ class Backends:
         return slot.backend
 
     def check_open(self) -> None:
-        """Raises SessionClosed after aclose()."""
+        """Raise SessionClosed after aclose()."""
         if self._closed:
             raise SessionClosed("The engine has stopped.", "Try again when it is back.")
 
     async def aclose(self) -> None:
-        """Close them all, whatever closing one of them raises; before their devices end. Idempotent."""
+        """Close all backends, even if closing one raises. Call it before their devices are closed. Idempotent."""
         self._closed = True
         async with AsyncExitStack() as stack:
             for slot in self._slots.values():
@@ -109,7 +109,7 @@ async def _load(backend: Any, device: DeviceWorker | None) -> None:
 
 
 async def _unload(slot: _Slot) -> None:
-    async with slot.lock:  # waits for one that is just being loaded
+    async with slot.lock:  # waits for a backend that is being loaded
         backend, slot.backend = slot.backend, None
     if backend is None:
         return

@@ -1,11 +1,10 @@
 """Channel[T]: a bounded, closable queue between two parts of a session.
 
-Whoever puts something in says what happens when it is full: send() waits for room, offer() refuses, push() drops the
-oldest.
+The sender chooses what happens when it is full: send() waits for room, offer() refuses, push() drops the oldest.
 
-The bound is in units of the item's own weight (seconds of audio, pictures, sentences), because memory and latency are
-what is being bounded, not a count of objects. The limit is soft by one item: an item is let in as soon as there is any
-room, so that one larger than the bound cannot wait for ever.
+The bound is in units of the items' weight (seconds of audio, pictures, sentences), because it limits memory and
+latency, not the number of objects. It is soft by one item: an item is accepted as soon as there is any room, so that an
+item larger than the bound does not wait for ever.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ T = TypeVar("T")
 
 
 class ChannelClosed(Exception):
-    """Sent into, or exhausted, a closed channel."""
+    """Raised by sending into a closed channel, or receiving from one that is closed and empty."""
 
 
 class Channel(Generic[T]):
-    """One sender, one receiver. When empty, receive() waits. Used on one event loop.
+    """Has one sender and one receiver, on one event loop. receive() waits while it is empty.
 
-    bound: total weight that may wait; weight: of one item (1 by default).
+    bound: largest total weight. weight: returns the weight of an item; by default each weighs 1.
     """
 
     def __init__(self, bound: float, weight: Callable[[T], float] | None = None) -> None:
@@ -45,12 +44,12 @@ class Channel(Generic[T]):
 
     @property
     def held(self) -> float:
-        """Weight waiting now."""
+        """Total weight of the items."""
         return self._held
 
     @property
     def full(self) -> bool:
-        """Whether an item would have to wait, would be refused, or would push out the oldest."""
+        """Whether the next item would have to wait, be refused, or push out the oldest."""
         return self._held >= self._bound
 
     @property
@@ -68,14 +67,16 @@ class Channel(Generic[T]):
             raise ChannelClosed
 
     def offer(self, item: T) -> bool:
-        """Put an item if there is room now; False if there is none or the channel is closed."""
+        """Put an item if there is room now. False if there is none, or if the channel is closed."""
         if self._closed or self.full:
             return False
         self._put(item)
         return True
 
     def push(self, item: T) -> list[T]:
-        """Put an item now. Returns what was given up for it, the oldest; the item itself if the channel is closed."""
+        """Put an item now. Returns the oldest items, dropped to make room, or the item itself if the channel is
+        closed.
+        """
         if self._closed:
             return [item]
         given_up: list[T] = []
@@ -100,24 +101,24 @@ class Channel(Generic[T]):
         return bool(self._items)
 
     def receive_nowait(self) -> T | None:
-        """The oldest item, or None if there is none now."""
+        """Take the oldest item; None if there is none now."""
         return self._take() if self._items else None
 
     def peek(self) -> T | None:
-        """The oldest item, left where it is; None if there is none now."""
+        """Return the oldest item without taking it; None if there is none now."""
         return self._items[0] if self._items else None
 
     def waiting(self) -> tuple[T, ...]:
-        """All items, the oldest first, left where they are."""
+        """Return all items without taking them, the oldest first."""
         return tuple(self._items)
 
     def close(self) -> None:
-        """No more items will be sent; what is held can still be received. Idempotent."""
+        """Accept no more items. Those inside can still be received. Idempotent."""
         self._closed = True
         self._changed.set()
 
     def clear(self) -> list[T]:
-        """Take out everything that waits."""
+        """Take out all items, and return them."""
         items = list(self._items)
         self._items.clear()
         self._held = 0.0

@@ -1,4 +1,4 @@
-"""Time, injected: the engine never asks the system for it."""
+"""Time, injected: the engine reads it from a Clock, never from the system."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ __all__ = ["Clock", "ManualClock", "SystemClock"]
 
 
 class Clock(Protocol):
+    """The source of time of an engine."""
+
     def now_s(self) -> float:
         """Monotonic seconds."""
         ...
@@ -32,11 +34,11 @@ class SystemClock:
 
 
 SAME_TIME_S = 1e-9
-"""Times that differ by less are the same one: 25 steps of 0.04 s add up to a little more or less than a second."""
+"""Times that differ by less count as equal: 25 steps of 0.04 s do not add up to exactly a second."""
 
 
 class ManualClock:
-    """A clock that moves only when told to: `advance(seconds)` wakes sleepers in order of their times."""
+    """A clock that moves only when told to. advance() wakes the sleepers in order of their times."""
 
     def __init__(self, start_s: float = 0.0) -> None:
         self._now_s = start_s
@@ -56,11 +58,11 @@ class ManualClock:
 
     @property
     def sleepers(self) -> int:
-        """How many wait for a time to come."""
+        """Number of tasks that wait for a time."""
         return sum(not future.done() for _when_s, _order, future in self._sleepers)
 
     async def advance(self, seconds: float) -> None:
-        """Move time forward, letting each sleeper run at its own moment."""
+        """Move time forward by `seconds`, letting each sleeper run at its own moment."""
         target = self._now_s + seconds
         await _settle()
         while self._sleepers and self._sleepers[0][0] <= target + SAME_TIME_S:

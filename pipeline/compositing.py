@@ -1,4 +1,4 @@
-"""Pictures from their parts: a face patch in a frame, one picture over another. Pure."""
+"""Puts pictures together: a face patch into a frame, or one picture over another. Pure."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ _STRIP_ROWS = 64
 
 
 def pixels_of(picture: Picture) -> ImageArray:
-    """uint8 RGB (height, width, 3), for reading only. Takes milliseconds if it has to be made. Raises BundleError."""
+    """Return the pixels, uint8 RGB (height, width, 3), for reading only.
+
+    A lazy picture is made now, which takes milliseconds. Raises BundleError.
+    """
     return picture if isinstance(picture, np.ndarray) else picture.frame()
 
 
 @dataclass(frozen=True, slots=True)
 class Dissolve:
-    """One picture on its way to another of the same size, the face of both at one place. A LazyPicture."""
+    """A picture between two of the same size, with the faces of both moved to one place. A LazyPicture."""
 
     before: Picture
     after: Picture
     share: float
-    "of `after`, 0..1"
+    "weight of `after`, 0..1"
     face_before: FloatArray
-    "(n, 2) px, points of the face in it"
+    "(n, 2) px: points of the face in `before`"
     face_after: FloatArray
+    "(n, 2) px: the same points in `after`"
 
     def frame(self) -> ImageArray:
         between = self.face_before + np.float32(self.share) * (self.face_after - self.face_before)
@@ -40,13 +44,13 @@ class Dissolve:
 
 
 def compose(frame: ImageArray, patch: FacePatch, strength: float = 1.0) -> ImageArray:
-    """Blend `patch` into `frame` at its box; returns the frame, which is changed in place.
+    """Blend `patch` into `frame` at its box, in place, and return the frame.
 
     frame     uint8 RGB (height, width, 3), owned by the caller
-    strength  0..1, how much of the patch shows; below 1 while a mouth fades in or out
+    strength  opacity of the patch, 0..1; below 1 while a mouth fades in or out
 
-    Pixels in which patch and frame agree come out unchanged, whatever the mask. Raises ValueError if the box is not
-    inside the frame or the mask not of its size.
+    Where patch and frame agree, pixels come out unchanged, whatever the mask. Raises ValueError if the box is not
+    inside the frame, or if the mask has another size.
     """
     x0, y0, x1, y1 = patch.box
     height, width = frame.shape[:2]
@@ -66,9 +70,9 @@ def compose(frame: ImageArray, patch: FacePatch, strength: float = 1.0) -> Image
 
 
 def _blend(region: ImageArray, pixels: ImageArray, mask: ImageArray, strength: float) -> None:
-    """region = (mask * pixels + (255 - mask) * region) / 255, rounded, where the mask is not zero; in place.
+    """Set region = (mask * pixels + (255 - mask) * region) / 255, rounded, where the mask is not zero; in place.
 
-    In 16-bit integers, which hold 255 * 255, and in strips that stay in the cache: twice as fast as cv2.blendLinear.
+    It uses 16-bit integers, which hold 255 * 255, and strips that fit the cache: twice as fast as cv2.blendLinear.
     """
     left, top, width, height = cv2.boundingRect(mask)
     if strength < 1:
@@ -79,7 +83,7 @@ def _blend(region: ImageArray, pixels: ImageArray, mask: ImageArray, strength: f
         weight = np.asarray(cv2.merge([mask[at]] * 3), np.uint8)
         mixed = np.multiply(pixels[at], weight, dtype=np.uint16)
         mixed += np.multiply(region[at], ~weight, dtype=np.uint16)
-        # Division by 255: exact for all that 16 bits hold (J. Blinn, Three wrongs make a right, 1995).
+        # Division by 255: exact for all 16-bit values (J. Blinn, Three wrongs make a right, 1995).
         mixed += 128
         mixed += mixed >> 8
         mixed >>= 8

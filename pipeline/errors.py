@@ -1,23 +1,24 @@
 """Errors of the engine.
 
 VivavoceError                 the root: models/errors.py
-├── BackendUnavailable        a backend was chosen that cannot run here (missing package, weights, network)
+├── BackendUnavailable        the chosen backend cannot run here (missing package, weights, network)
 ├── UnknownBackend            no such name in the registry
-├── DeviceOutOfMemory         a batch was too large for the device; told only if a single picture is
-├── NetworkOverflow           a network drew no numbers: its float type is too small for it
+├── DeviceOutOfMemory         a batch was too large for the device; reported only if a single picture is
+├── NetworkOverflow           a network's output was not finite: its float type is too small for it
 ├── AtCapacity                no room for another session now
 ├── SessionClosed             the session has ended
 ├── BadRequest                malformed or unknown message, oversized text
 │   └── BadSignalling         an SDP offer or an ICE candidate that cannot be used
 ├── NoUdpPort                 no port is free for another WebRTC connection
-├── AskedTooOften             a session asks the language model more often than it may
+├── AskedTooOften             a viewer asks the language model more often than allowed
 ├── SpeechError               the speech synthesizer failed or hung on a sentence
 │   └── LanguageNotSupported  no reachable voice speaks the language of the sentence
-├── RecognitionError          the words of what somebody said could not be looked for
+├── RecognitionError          an utterance could not be recognised
 │   └── EarsBusy              too many utterances wait for the recogniser
 ├── LanguageModelError        the language model failed or hung
-├── NotSigned                 a clip or a recording is there, without the signature that it should have
-└── RenderError               an offline rendering could not be made
+├── NotSigned                 a clip or a recording exists, but without the signature that it should have
+├── NotMarked                 a clip exists, but without the mark that its sound should have
+└── RenderError               an offline rendering failed
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ __all__ = [
 
 
 class BackendUnavailable(VivavoceError, code="backend_unavailable", http_status=503):
-    """Raised when a backend is chosen, never in the middle of a turn."""
+    """Raised when a backend is chosen or loaded, never in the middle of a turn."""
 
     def __init__(self, name: str, reason: str = "", hint: str = "") -> None:
         super().__init__(f"The backend '{name}' cannot run here{': ' + reason if reason else ''}.", hint)
@@ -75,7 +76,7 @@ class BadSignalling(BadRequest, code="bad_signalling"): ...
 
 
 class NoUdpPort(VivavoceError, code="no_udp_port", http_status=503):
-    """Nobody has lost anything: the session goes on over its socket."""
+    """No UDP port is free. The session goes on over its socket, so the viewer loses nothing."""
 
 
 class AskedTooOften(VivavoceError, code="too_often", http_status=429): ...
@@ -88,15 +89,16 @@ class LanguageNotSupported(SpeechError, code="language_not_supported"): ...
 
 
 class RecognitionError(VivavoceError, code="recognition_failed"):
-    """The conversation goes on: the next utterance may be recognised."""
+    """An utterance was not recognised. The conversation goes on, and the next one may be."""
 
 
 class EarsBusy(RecognitionError, code="ears_busy"): ...
 
 
 class LanguageModelError(VivavoceError, code="language_model_failed"):
-    """message and hint are for a viewer, who neither knows nor should know where the model runs; `detail` is for the
-    log. retryable: whether the same question may be answered a moment later.
+    """message and hint are for a viewer, who need not know where the model runs; `detail` is for the log.
+
+    retryable: whether the same question may be answered a moment later.
     """
 
     def __init__(self, message: str, hint: str = "", detail: str = "", *, retryable: bool = True) -> None:
@@ -106,15 +108,17 @@ class LanguageModelError(VivavoceError, code="language_model_failed"):
 
 
 class NotSigned(VivavoceError, code="not_signed"):
-    """The file itself is as good as without any signature; it is kept."""
+    """A file is not signed. It is kept, and is otherwise complete."""
 
 
 class NotMarked(VivavoceError, code="not_marked"):
-    """The sound of a file has no mark; the file itself is as good as without, and is kept."""
+    """The sound of a file is not marked. The file is kept, and is otherwise complete."""
 
 
 class RenderError(VivavoceError, code="render_failed"):
-    """`code` where something has a code of its own: what the voice could not do, say, is told as in a session."""
+    """`code`: the code of the cause if it has its own, e.g. of a voice's failure, so that it is reported as in a
+    session.
+    """
 
     def __init__(self, message: str, hint: str = "", code: str = "", *, cause: str = "") -> None:
         super().__init__(message, hint, cause=cause)

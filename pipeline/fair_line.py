@@ -1,4 +1,4 @@
-"""A line in which those who ask take turns, and who it is that asks."""
+"""A queue that serves askers in turn, and the context variable that says who asks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Final
 __all__ = ["ASKER", "FairLine"]
 
 ASKER: Final[ContextVar[str]] = ContextVar("asker", default="")
-"""For whom the running task works, as limits count: an address, or one session; "" outside sessions."""
+"""For whom the current task works, for limits: an address, or one session; empty outside sessions."""
 _REMEMBERED: Final = 1000
-"""Askers whose last turn is known. One who is forgotten comes first, as a new one does."""
+"""Number of askers whose last turn is remembered. A forgotten asker comes first, like a new one."""
 
 
 @dataclass(eq=False)
@@ -24,31 +24,33 @@ class _Waiting:
 
 
 class FairLine:
-    """Whoever was served longest ago comes first. So nobody waits long because somebody else asks for a lot.
+    """Serves first whoever was served longest ago. So nobody waits long because somebody else asks for a lot.
 
-    at_once: how many are served at one time. Whoever uses it says how many may wait.
+    at_once: returns how many are served at a time. The line is not bounded: its user limits how many may wait.
     """
 
     def __init__(self, at_once: Callable[[], int]) -> None:
         self._at_once = at_once
         self._running: Counter[str] = Counter()  # by asker
         self._line: list[_Waiting] = []  # in order of arrival
-        self._served: OrderedDict[str, None] = OrderedDict()  # askers; the one served last is the last
+        self._served: OrderedDict[str, None] = OrderedDict()  # askers, the one served last at the end
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody would have to wait."""
+        """Whether the next one to enter would be served at once."""
         return not self._line and self._has_room
 
     @property
     def waiting(self) -> int:
+        """Number of those who wait."""
         return len(self._line)
 
     def waiting_of(self, asker: str) -> int:
+        """Return how many requests of that asker wait."""
         return sum(waiting.asker == asker for waiting in self._line)
 
     async def enter(self, asker: str) -> None:
-        """Wait for a turn. leave() follows, unless this was cancelled."""
+        """Wait for a turn. Call leave() afterwards, unless this was cancelled."""
         if self.is_idle:
             self._begin(asker)
             return
@@ -59,15 +61,15 @@ class FairLine:
         except asyncio.CancelledError:
             if waiting in self._line:
                 self._line.remove(waiting)
-            elif not waiting.granted.cancelled():  # its turn came in the same moment
+            elif not waiting.granted.cancelled():  # its turn was granted at the moment of the cancellation
                 self.leave(asker)
             raise
 
     def leave(self, asker: str) -> None:
-        """The turn has ended."""
+        """End the turn, and grant the next ones."""
         self._running[asker] -= 1
-        self._running += Counter()  # forgets those at zero
-        # Who gives up is cancelled at once, and leaves the line in a later turn of the event loop.
+        self._running += Counter()  # removes the askers that are at zero
+        # A waiter that gives up has a cancelled future at once, but removes itself only in a later step of the loop.
         self._line = [waiting for waiting in self._line if not waiting.granted.cancelled()]
         while self._line and self._has_room:
             order = {asker: place for place, asker in enumerate(self._served)}

@@ -1,6 +1,6 @@
-"""What a network's patch may get before it is composed: its colours matched to the frame, sharpening. Pure, by choice.
+"""Optional finish of a network's patch before it is composed: match its colours to the frame, and sharpen it. Pure.
 
-Networks draw at 96 to 256 px and shift colours a little: in a large face the mouth is soft, and a step shows at the
+Networks draw at 96 to 256 px and shift colours a little. So in a large face the mouth is soft, and a step shows at the
 edge of the mask.
 """
 
@@ -16,28 +16,31 @@ from pipeline.types import FacePatch, ImageArray
 __all__ = ["Finish", "finish"]
 
 _MOST_SHIFT = 40
-"""Levels. Where patch and frame differ by more, it is not their colour that differs."""
+"""In levels. If patch and frame differ by more, something else than the colour differs."""
 _SHARPENED_PART = 0.006
-"""Radius of sharpening, of the width of the box: what a network of 256 px cannot draw."""
+"""Radius of sharpening, as a share of the box's width: detail that a network of 256 px cannot draw."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What is to be done."""
+    """How to finish a patch."""
 
     match_colour: bool = False
     sharpness: float = 0.0
-    "0 none, 1 strong: how much of the fine detail is added again"
+    "how much of the fine detail to add again: 0 none, 1 strong"
 
     @property
     def nothing(self) -> bool:
+        """Whether the patch stays as it is."""
         return not self.match_colour and self.sharpness <= 0
 
 
 def finish(patch: FacePatch, frame: ImageArray, wanted: Finish) -> FacePatch:
-    """The patch, of its box's size, finished; the same patch when nothing is wanted. Its pixels are not changed.
+    """Return the patch finished, at the size of its box. Returns the same patch if nothing is wanted.
 
-    frame  uint8 RGB (height, width, 3) that the patch is going to be composed into
+    Its pixels are not changed in place.
+
+    frame  uint8 RGB (height, width, 3) that the patch will be composed into
     """
     if wanted.nothing:
         return patch
@@ -51,13 +54,13 @@ def finish(patch: FacePatch, frame: ImageArray, wanted: Finish) -> FacePatch:
 
 
 def _sharpened(pixels: ImageArray, sharpness: float) -> ImageArray:
-    """Unsharp masking: the difference to a blurred copy is added again."""
+    """Sharpen by unsharp masking: add the difference to a blurred copy again."""
     blurred = cv2.GaussianBlur(pixels, (0, 0), max(0.8, _SHARPENED_PART * pixels.shape[1]))
     return np.asarray(cv2.addWeighted(pixels, 1 + sharpness, blurred, -sharpness, 0), np.uint8)
 
 
 def _in_colours_of(region: ImageArray, pixels: ImageArray, mask: ImageArray) -> ImageArray:
-    """Shift each channel so that patch and frame agree on average where both show: in the feather of the mask."""
+    """Shift each channel so that patch and frame have the same mean in the feather of the mask, where both show."""
     seam = np.asarray(cv2.inRange(mask, np.array(1.0), np.array(254.0)), np.uint8)
     if not seam.any():
         return pixels

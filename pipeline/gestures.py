@@ -1,4 +1,4 @@
-"""Gestures in a session: what an avatar's gestures look and sound like, and how they join what is shown around them."""
+"""Gestures in a session: their pictures and sound, and how they join what is shown before and after."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from pipeline.types import (
 __all__ = ["GestureShow", "Gestures"]
 
 DISSOLVED_PICTURES = 5
-"""0.2 s, at either end of a gesture."""
+"""Length of the dissolve at either end of a gesture: 0.2 s."""
 FADE_SAMPLES = PLAYOUT_RATE_HZ // 50  # 20 ms
 LEAST_GAIN_DB, MOST_GAIN_DB = -40.0, 40.0
 
 
 @dataclass(frozen=True, slots=True)
 class _GesturePicture:
-    """A LazyPicture: nobody speaks over this picture of a gesture."""
+    """A picture of a gesture over which nobody speaks. A LazyPicture."""
 
     pictures: LoopPictures
     frame_index: int
@@ -42,9 +42,9 @@ class _GesturePicture:
 
 
 class Gestures:
-    """The gestures of an avatar, shared by its sessions. Made in a thread: sound is brought to the rate of playing.
+    """The gestures of an avatar, shared by its sessions. Make it in a thread, because it resamples their sound.
 
-    bundle: with its gestures (avatars.gestures.open_with_gestures). loop: what the avatar shows in silence.
+    bundle: with its gestures (avatars.gestures.open_with_gestures). loop: the pictures of the idle avatar.
     """
 
     def __init__(self, bundle: AvatarBundle, loop: LoopPictures) -> None:
@@ -60,16 +60,16 @@ class Gestures:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those that can be asked for."""
+        """Names of the gestures that can be requested."""
         return tuple(name for name, gesture in self._by_name.items() if not gesture.is_idle)
 
     @property
     def idle_names(self) -> tuple[str, ...]:
-        """Those that the avatar shows by itself."""
+        """Names of the idle clips, which the avatar shows by itself."""
         return tuple(name for name, gesture in self._by_name.items() if gesture.is_idle)
 
     def run(self, name: str, *, spoken_over: bool) -> GestureRun:
-        """What the cursor is told. Raises GestureNotFound."""
+        """Return a run of that gesture for LoopCursor.begin(). Raises GestureNotFound."""
         gesture = self._by_name.get(name)
         if gesture is None:
             known = ", ".join(self.names)
@@ -79,26 +79,26 @@ class Gestures:
         return GestureRun(self._place_of(gesture), gesture.frame_count, self._loop_place_like, spoken_over)
 
     def at(self, place: int) -> Gesture | None:
-        """The gesture that has this place; None: it is the loop's."""
+        """Return the gesture at this place; None if the place is in the loop."""
         frame = self._bundle.frame_index(place)
         if frame < self._bundle.frame_count:
             return None
         return next((one for one in self._bundle.gestures if frame < one.first_frame + one.frame_count), None)
 
     def picture(self, place: int) -> Picture:
-        """What is shown at a gesture's place while nobody speaks."""
+        """Return the picture at a gesture's place while nobody speaks."""
         gesture = self.at(place)
-        # Who is heard in it moves the lips to that. Otherwise its mouth is at rest as in the loop.
+        # If the gesture has its person's sound, the lips move as they were filmed. Otherwise they rest, as in the loop.
         filmed = gesture is not None and gesture.name in self._sounds
         return _GesturePicture(self._bundle if filmed else self._loop, self._bundle.frame_index(place))
 
     def face(self, place: int) -> FloatArray:
-        """(n, 2) px: points of the face in the picture of a place."""
+        """Return (n, 2) px: points of the face in the picture at a place."""
         points: FloatArray = self._bundle.landmarks[self._bundle.frame_index(place), ::8, :2]
         return points
 
     def sound(self, place: int) -> FloatArray | None:
-        """(SAMPLES_PER_PICTURE,) at PLAYOUT_RATE_HZ; None: silence."""
+        """Return (SAMPLES_PER_PICTURE,) at PLAYOUT_RATE_HZ for a place; None: silence."""
         gesture = self.at(place)
         if gesture is None or gesture.name not in self._sounds:
             return None
@@ -113,7 +113,7 @@ class Gestures:
 
 
 def _sound_of(track: GestureTrack, pictures: int) -> FloatArray:
-    """float32 (pictures * SAMPLES_PER_PICTURE,), as loud as voices are; it fades in and out."""
+    """Return float32 (pictures * SAMPLES_PER_PICTURE,) at the level of voices, faded in and out."""
     samples = track.samples.astype(np.float32) / np.float32(32768)
     gain_db = float(np.clip(SPEECH_DBFS - track.level_dbfs, LEAST_GAIN_DB, MOST_GAIN_DB))
     resampler = StreamResampler(track.rate_hz, PLAYOUT_RATE_HZ)
@@ -124,25 +124,25 @@ def _sound_of(track: GestureTrack, pictures: int) -> FloatArray:
 
 
 class GestureShow:
-    """What a session has shown of gestures, and so what the next frame has of them: see joined()."""
+    """Tracks what a session has shown of gestures, to add the right dissolves, sound and events: see joined()."""
 
     def __init__(self, gestures: Gestures) -> None:
         self._gestures = gestures
         self._shown: Gesture | None = None
         self._place = 0  # of the last frame
         self._picture: Picture | None = None  # of the last frame
-        self._before: Picture | None = None  # what is being dissolved
+        self._before: Picture | None = None  # the picture that dissolves into the present one
         self._before_face: FloatArray = np.zeros((0, 2), np.float32)
         self._dissolved = 0
-        self._heard: int | None = None  # place whose sound was released last; None: it made none
+        self._heard: int | None = None  # place whose sound was released with the last frame; None: it had none
         self._hushed = False
 
     def hush(self) -> None:
-        """The gesture that is shown makes no sound any more; its pictures go on."""
+        """Silence the gesture that is shown. Its pictures go on."""
         self._hushed = True
 
     def joined(self, frame: MediaFrame) -> MediaFrame:
-        """The frame with what a gesture adds: its sound while nobody speaks, a dissolve at its ends, its events."""
+        """Add to the frame what a gesture contributes: sound while nobody speaks, a dissolve at its ends, events."""
         gesture = self._gestures.at(frame.loop_index)
         begins = gesture is not None and (gesture is not self._shown or frame.loop_index < self._place - 1)
         ends = self._shown is not None and (begins or gesture is None)
@@ -162,7 +162,7 @@ class GestureShow:
 
     def _begin_dissolve(self) -> None:
         before = self._picture
-        if isinstance(before, Dissolve):  # so that dissolves never stack up
+        if isinstance(before, Dissolve):  # go on from the nearer of its pictures, so that dissolves never nest
             is_nearly_there = before.share >= 0.5
             self._before_face = before.face_after if is_nearly_there else before.face_before
             before = before.after if is_nearly_there else before.before

@@ -1,4 +1,4 @@
-"""Which clip an idle avatar shows beside its loop, and when."""
+"""Decides which idle clip an avatar shows, and when."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pipeline.types import FPS
 __all__ = ["IdleClips"]
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 8.0, 20.0
-"""Of the loop alone, between two of them and before the first."""
+"""Time with the loop alone, between two idle clips and before the first."""
 
 
 class IdleClips:
-    """In an order of each session's own, and never one twice in a row where there are several."""
+    """Chooses clips in a random order of each session's own, never one twice in a row if there are several."""
 
     def __init__(self, names: Sequence[str], seed: int) -> None:
         self._names = tuple(names)
@@ -24,11 +24,11 @@ class IdleClips:
         self._pause_pictures = self._next_pause()
 
     def interrupted(self) -> None:
-        """Something other than the loop is shown, or somebody speaks: the pause begins anew."""
+        """Start the pause again, because something other than the loop is shown, or somebody speaks."""
         self._quiet_pictures = 0
 
     def due(self) -> str | None:
-        """Call it before each picture of the loop that an idle avatar shows. The name of what it is to show instead."""
+        """Return the name of the clip to show now, if any. Call it before each loop picture of an idle avatar."""
         self._quiet_pictures += 1
         if not self._names or self._quiet_pictures <= self._pause_pictures:
             return None

@@ -1,9 +1,9 @@
-"""Listening: a session's microphone, and what is done about what it hears.
+"""Listening: a session's microphone, and the reactions to what it hears.
 
     hear() -> Ears -> take_heard() -> events for the viewer
                                    -> BargeIn -> hold, resume or duck what is being said, or ask the next question
 
-The ears find speech and words. The rules of interruption (BargeIn) decide. This class carries out what they decide.
+The ears find speech and words, the rules of interruption (BargeIn) decide, and this class does what they decide.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ EARS_BUSY = NoticeEvent("ears_busy", "What was said before is still being recogn
 
 
 class Held(Protocol):
-    """What is being said while a viewer speaks over it. A Conversation is one."""
+    """Something being said that can be held while a viewer speaks over it. A Conversation is one."""
 
     def hold(self) -> None:
         """See Conversation.hold()."""
@@ -57,28 +57,28 @@ class Held(Protocol):
 
 @dataclass(eq=False)
 class Listening:
-    """Made by the Session, which closes it. Nothing runs before listen() first switches the microphone on."""
+    """Made by the Session, which closes it. Nothing runs before listen() turns the microphone on for the first time."""
 
     conversation: Held
     ask: Callable[[str, float | None], int]
-    "takes a question, and the clock time at which its speech ended"
+    "Takes a question, and the clock time at which its speech ended."
     playout: Playout
-    "of the avatar that is spoken to"
+    "Playout of the avatar that the viewer speaks to."
     add_output: Callable[[Output], None]
-    "has its frames sent to another output"
+    "Sends its frames to another output as well."
     hearing: Hearing
     clock: Clock
     tell: Callable[[SessionEvent], None]
-    "takes events for the viewer, in order"
+    "Takes events for the viewer, in order."
     asker: str
     "see Recognition"
     speech_began_s: float = field(init=False)
-    "clock time at which the viewer last began to speak; at first that of the beginning"
+    "Clock time at which the viewer last began to speak; before that, the time of creation."
     hears_speech: bool = field(default=False, init=False)
-    "whether the viewer speaks, or words are being looked for in what was said"
+    "Whether the viewer is speaking, or an utterance is being recognised."
     _barge_in: BargeIn = field(init=False)
     _ears: Ears | None = field(default=None, init=False)
-    "from the first time that somebody switches the microphone on"
+    "Made when the microphone is first turned on."
 
     def __post_init__(self) -> None:
         self.speech_began_s = self.clock.now_s()
@@ -109,7 +109,7 @@ class Listening:
 
     @property
     def is_on(self) -> bool:
-        """Whether the microphone is switched on."""
+        """Whether the microphone is on."""
         return self._ears is not None and self._ears.is_on
 
     def hear(self, samples: FloatArray) -> None:
@@ -118,7 +118,7 @@ class Listening:
             self._ears.hear(samples)
 
     def take_heard(self, heard: Heard) -> None:
-        """What the ears report. Words become the next question; speech over the avatar may hold it."""
+        """Handle a report of the ears. Words become the next question; speech over the avatar may hold it."""
         now_s = self.clock.now_s()
         sounded_s = self.playout.sounded_s
         match heard:
@@ -147,19 +147,19 @@ class Listening:
                 self.tell(ErrorEvent.of(error))
 
     def time_passes(self) -> None:
-        """Call it 25 times a second: what is held does not wait for words for ever."""
+        """Call it 25 times a second. It ends a hold that has waited too long for words."""
         self._react(self._barge_in.passes(self.clock.now_s()))
 
     def interrupted(self) -> None:
-        """All that was being said has ended, whatever the reason."""
+        """Note that all speech of the avatar has ended, for whatever reason."""
         self._barge_in.stopped()
 
     def stats(self) -> dict[str, object]:
-        """A snapshot for people and tests."""
+        """Return a snapshot for people and tests."""
         return self._ears.stats() if self._ears else {"mode": "off"}
 
     async def aclose(self) -> None:
-        """Stop, without words for what was being said. Idempotent."""
+        """Stop listening. Unfinished speech is not recognised. Idempotent."""
         if self._ears is not None:
             await self._ears.aclose()
 
@@ -180,12 +180,12 @@ class Listening:
             return
         try:
             self.ask(words.text, speech_ended_s)
-        except VivavoceError as error:  # too many questions, say: the viewer reads it as if it had been typed
+        except VivavoceError as error:  # e.g. too many questions: report it as for a typed question
             self.tell(ErrorEvent.of(error))
             self.conversation.resume()
 
     def _react(self, reaction: Reaction | None) -> None:
-        """Do what the rules of interruption say about speech; words are _take_words()'s."""
+        """Do what the rules decided about speech. Words are handled by _take_words()."""
         match reaction:
             case Reaction.DUCK:
                 self.playout.volume.duck()
@@ -200,7 +200,7 @@ class Listening:
         reference = EchoReference(self.clock, lambda: self.playout.viewer_delay_s)
         try:
             canceller = WebRtcCanceller(reference)
-        except BackendUnavailable as error:  # the viewer's browser has one of its own
+        except BackendUnavailable as error:  # go on without: the viewer's browser has its own canceller
             logger.warning("The avatar may hear itself: %s", error)
             return None
         self.add_output(reference)

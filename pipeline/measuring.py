@@ -1,6 +1,6 @@
-"""What a lip-sync backend costs on its device, measured once with real requests: an avatar that hears noise is drawn.
+"""Measures what a lip-sync backend costs on its device, once, by drawing an avatar that hears noise.
 
-Each batch is a call of its own on the device thread, so that the pictures of sessions that speak there come between.
+Each batch is a separate call on the device thread, so that pictures of running sessions come in between.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pipeline.types import FEATURE_RATE_HZ, FPS, AudioChunk, FeatureWindow, LipS
 __all__ = ["Sample", "measure_cost", "measured_fairly"]
 
 MOST_ROUNDS = 2
-"""The best of so many: whatever else the machine does makes a round slower, never faster."""
+"""The best of so many rounds counts: other work on the machine makes a round slower, never faster."""
 MOST_LOOKS, FAR_TOO_SLOW = 3, 3
-"""Before a backend is called too slow; one that needs the device so many times over is called so at once."""
+"""A backend that seems too slow is measured up to so many times, unless it is too slow by this factor."""
 HOPELESS_S = 0.5
-"""A picture that takes so long is not measured again, let alone in a batch."""
+"""If one picture takes this long, it is not measured again, nor in a batch."""
 
 
 async def measure_cost(timed: Callable[[int], Awaitable[float]], batch: int) -> DrawingCost:
-    """Measure by drawing: `timed(n)` draws n pictures and gives the seconds it took. The first of a size warms up.
+    """Measure the cost. `timed(n)` draws n pictures and returns the seconds it took; the first of a size warms up.
 
     batch  the largest batch in ordinary use
     """
@@ -40,8 +40,9 @@ async def measure_cost(timed: Callable[[int], Awaitable[float]], batch: int) -> 
 
 
 async def measured_fairly(timed: Callable[[int], Awaitable[float]], batch: int) -> DrawingCost:
-    """As measure_cost(), but what looks a little too slow for one session is looked at again: the machine may be
-    busy.
+    """Measure like measure_cost(), but again if the result is a little too slow for one session.
+
+    The machine may have been busy.
     """
     costs = [await measure_cost(timed, batch)]
     while 1 < costs[-1].share(batch) < FAR_TOO_SLOW and len(costs) < MOST_LOOKS:
@@ -58,7 +59,7 @@ async def _best_s(timed: Callable[[], Awaitable[float]]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The work to be measured."""
+    """What is drawn to measure the cost of a backend."""
 
     device: DeviceWorker
     extractor: FeatureExtractor
@@ -68,7 +69,7 @@ class Sample:
     now_s: Callable[[], float]
 
     async def cost(self) -> DrawingCost:
-        """Of the lip-sync, and of its features when they are made on the device too."""
+        """Measure the lip-sync, and its features if they are made on the device, too."""
         windows = await self.device.call(self._windows_of_a_second)
 
         async def draw(count: int) -> float:

@@ -1,4 +1,4 @@
-"""Where time goes: the marks of a turn, and the counters that /metrics shows. Names of metrics live here only."""
+"""The marks of a turn, and the counters that /metrics shows. Names of metrics are defined only here."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STAGE_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 
 
 class TurnTimes:
-    """When each part of one turn gave its first result: its marks.
+    """The marks of one turn: when each part gave its first result.
 
-    They count from the moment at which a person asked. A turn that had to wait behind another counts from its own
-    beginning; what waits in a queue is not slow.
+    They count from the moment a person asked. A turn that waited for another one counts from its own start, because
+    time in a queue says nothing about speed.
     """
 
     def __init__(self, clock: Clock, start_s: float | None = None) -> None:
@@ -28,26 +28,26 @@ class TurnTimes:
         self._first_s: dict[str, float] = {}
 
     def mark(self, name: str) -> None:
-        """Note the first time that something is reached; later marks of the same name are ignored."""
+        """Set a mark to the present. Only the first mark of a name counts."""
         self.note(name, self._clock.now_s())
 
     def note(self, name: str, at_s: float) -> None:
-        """The same, for what happened at another clock time."""
+        """Set a mark to the clock time `at_s`. Only the first mark of a name counts."""
         self._first_s.setdefault(name, at_s - self.start_s)
 
     def at_s(self, name: str) -> float | None:
-        """Clock time of a mark; None if it was not reached."""
+        """Return the clock time of a mark; None if it is not set."""
         after_s = self._first_s.get(name)
         return None if after_s is None else self.start_s + after_s
 
     def marks_ms(self) -> dict[str, float]:
-        """Milliseconds from the start of the turn, by mark, in the order in which they happened."""
+        """Return the marks in milliseconds from the start of the turn, in order of time."""
         in_order = sorted(self._first_s.items(), key=lambda mark: mark[1])
         return {name: round(1000 * seconds, 1) for name, seconds in in_order}
 
 
 class EngineMetrics:
-    """Prometheus metrics of one engine (its own registry: two engines in one process do not mix)."""
+    """Prometheus metrics of one engine. It has its own registry, so that two engines in a process do not mix."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -94,11 +94,12 @@ class EngineMetrics:
         )
 
     def observe_turn(self, marks_ms: dict[str, float]) -> None:
+        """Add the marks of a turn to the histogram."""
         for name, milliseconds in marks_ms.items():
             self.stage_seconds.labels(name).observe(milliseconds / 1000)
 
     def exposition(self) -> bytes:
-        """Prometheus text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def _of_transports(self, name: str, meaning: str) -> Counter:
@@ -106,7 +107,7 @@ class EngineMetrics:
 
 
 class Losses:
-    """Adds to the metrics what one session lost since they were counted last, and what its transports sent."""
+    """Adds to the metrics what one session lost, and what its transports sent, since the last count."""
 
     def __init__(self, metrics: EngineMetrics) -> None:
         self._metrics = metrics
@@ -116,7 +117,7 @@ class Losses:
         self._sent = TransportStats()
 
     def count(self, playout: Playout, transport: Transport | None) -> None:
-        """transport: what carries the frames now. Count once more before another one takes its place."""
+        """Count. transport: the present one. Call it once more before another transport takes its place."""
         self._metrics.starved_pictures.inc(playout.starved_pictures - self._starved_pictures)
         self._metrics.slipped_seconds.inc(playout.slipped_s - self._slipped_s)
         self._starved_pictures, self._slipped_s = playout.starved_pictures, playout.slipped_s

@@ -1,4 +1,4 @@
-"""A face moved within its picture. Pure."""
+"""Moves a face within its picture. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pipeline.types import FloatArray, ImageArray
 __all__ = ["moved"]
 
 STEP = 16
-"""px between the points at which the motion is worked out; it changes slowly, and is filled in between them."""
+"""Spacing in px of the grid on which the motion is computed. It varies slowly, so it is interpolated in between."""
 WHOLE, STILL = 0.8, 1.6
-"""Faces' sizes from the middle of the face: up to there the picture moves with it, and from there on it stays."""
+"""Distances from the face's middle, in face sizes: up to the first the picture moves with the face, from the second on
+it stays still."""
 NEAR = 0.08
-"""Faces' sizes: how far the motion of a single point, such as a lid, reaches."""
+"""Reach of the motion of a single point, such as a lid, in face sizes."""
 FARTHEST = 0.5
-"""Faces' sizes: a face that is farther away is another one, or turns; it is left where it is."""
+"""Largest shift, in face sizes. A face farther away is another one, or turns, and is not moved."""
 LEAST_PX = 4.0
 
 
 def moved(image: ImageArray, points: FloatArray, target: FloatArray) -> ImageArray:
-    """The picture with its face moved from `points` to `target`; what is far from the face stays where it is.
+    """Return the picture with its face moved from `points` to `target`. Parts far from the face stay where they are.
 
     points, target: (n, 2) px, the same points of a face. Takes 2 ms for 512 x 512 px.
     """
@@ -31,7 +32,7 @@ def moved(image: ImageArray, points: FloatArray, target: FloatArray) -> ImageArr
         return image
     middle = target.mean(axis=0)
     around = np.concatenate([(target - middle) / size, np.ones((len(target), 1), np.float32)], axis=1)
-    whole, *_ = np.linalg.lstsq(around, back, rcond=None)  # turned, scaled and shifted as a whole
+    whole, *_ = np.linalg.lstsq(around, back, rcond=None)  # the affine motion of the face as a whole
 
     height, width = image.shape[:2]
     rows, columns = max(2, height // STEP), max(2, width // STEP)

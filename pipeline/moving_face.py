@@ -1,8 +1,8 @@
-"""MovingFace: the pixels of a picture whose head nods, turns a little and raises its brows.
+"""MovingFace: moves the pixels of a picture so that the head nods, turns a little and raises its brows.
 
-A head that turns by a degree or two about the axis through its ears moves most at the tip of the nose, and not at all
-where its outline is. So only what lies between the edges of the face moves, from the forehead to below the chin: one
-small field for each picture. Whatever drew the mouth, it moves along.
+If a head turns by a degree or two about the axis through its ears, the tip of the nose moves most, and the outline not
+at all. So only the inside of the face moves, from the forehead to below the chin, by one small displacement field per
+picture. The mouth moves with it, whatever drew the mouth.
 """
 
 from __future__ import annotations
@@ -29,37 +29,39 @@ Points = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
 _OUTLINE = ((10, 109, 67, 103, 54, 21, 162, 127, 234, 93, 132), (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361))
-"The edge of a face from its top to its ears, on the left and on the right of the picture."
+"Landmarks of the edge of a face from its top to its ears, on the left and on the right of the picture."
 _EYES = (33, 133, 362, 263)
-"The outer corners first and last."
+"Landmarks of the eyes' corners, the outer ones first and last."
 _NOSE_RIDGE = (168, 6, 197, 195, 5)
 _BROW_LINE = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
-"Left to right: the upper edge of both brows."
+"Landmarks of the upper edge of both brows, left to right."
 _UPPER_LIDS = (159, 386)
 
 _CELL_IOD = 0.08
-"between the points at which the field is worked out; it is smooth, and filled in between them"
+"Spacing of the field's points; the field is smooth, and interpolated between them."
 _LEAST_CELL_PX = 4
 _NARROWER_CHIN = 0.62
-"at the chin, the part of the face's half width that moves: what is beside the chin may be background"
+"Share of the face's half width that moves at the chin: farther out may be background."
 _BELOW_CHIN_IOD = 0.36
-"below the chin, the motion ends within this: in the throat"
+"Distance below the chin within which the motion ends, in the throat."
 _BROW_SIDE_IOD = 0.14
-"beyond the ends of the brows, their motion ends within this"
+"Distance beyond the ends of the brows within which their motion ends."
 _MOST_MOVED_PX = 8
-"more than any pixel moves"
+"Upper bound of any pixel's motion."
 _UNSEEN_PX = 0.2
-"all motion is less by this: what moves no further stays where it is, and costs nothing"
+"Motion is shortened by this; what would move less stays where it is, and costs nothing."
 _BAND_ROWS = 4
-"of the field: the pixels of so many rows are moved at once, from the first to the last that moves at all"
+"Rows of the field per band: the pixels of a band are moved at once, from the first to the last column that moves."
 _KEPT_SHAPES = 512
-"frames whose shapes are remembered, 4 kB each; a loop has about 300, and is shown again and again"
+"Number of frames whose shapes are kept, 4 kB each. A loop has about 300 frames, and repeats."
 _SURELY = 250
-"of 255: a matte's pixel that is nothing but person"
+"Matte value, of 255, from which a pixel is certainly part of the person."
 
 
 def moving_face_of(bundle: AvatarBundle) -> MovingFace | None:
-    """None where what is known of the avatar is damaged: then only its mouth moves. Call it in a thread."""
+    """Return the avatar's MovingFace; None if its data is damaged, so that only the mouth moves. Call it in a
+    thread.
+    """
     try:
         return MovingFace(bundle)
     except BundleError as error:
@@ -68,17 +70,19 @@ def moving_face_of(bundle: AvatarBundle) -> MovingFace | None:
 
 
 class MovingFace:
-    """Of one avatar. Thread-safe: between pictures it remembers only what depends on the frame alone."""
+    """The moving face of one avatar. Thread-safe: it keeps only what depends on the frame alone."""
 
     def __init__(self, bundle: AvatarBundle) -> None:
-        """Reads the mattes of a still: 20 ms. Raises BundleError: they are damaged, or its landmarks are no face."""
+        """Read the mattes of a still, in 20 ms. Raises BundleError if they are damaged or the landmarks are not a
+        face.
+        """
         between = bundle.landmarks[:, [_EYES[0], FACE_TOP]] - bundle.landmarks[:, [_EYES[-1], CHIN_TIP]]
         if not (np.linalg.norm(between, axis=2) > 1).all():
             raise BundleError(f"The landmarks of the avatar '{bundle.id}' are no face.", "Make the avatar again.")
         self._landmarks = bundle.landmarks
         self._loop_frames = bundle.without_gestures.frame_count
         self._shapes: dict[int, _Shape] = {}
-        # Of a clip, the person is hardly anywhere throughout; its faces have always moved without mattes.
+        # Only for stills: hardly any pixel of a clip shows the person throughout, and clips move well without mattes.
         mattes = Mattes.open(bundle.mattes_path) if bundle.kind == "still" else None
         self._person: FloatArray | None = None
         if mattes is not None:
@@ -87,9 +91,9 @@ class MovingFace:
             self._person = _inside(person, near_px * person.shape[1] / bundle.width)
 
     def show(self, picture: ImageArray, frame_index: int, expression: Expression) -> ImageArray:
-        """The picture with that expression; it is changed in place.
+        """Apply the expression to the picture in place, and return the picture.
 
-        picture  uint8 RGB (height, width, 3), the frame of that number, whatever was drawn into it
+        picture  uint8 RGB (height, width, 3): the frame of that index, with anything drawn into it
         """
         if expression.is_still:
             return picture
@@ -108,14 +112,15 @@ class MovingFace:
         region = picture[y0:y1, x0:x1]
         before = region.copy()
         for band in bands:
-            # Cubic: a face that is moved by half a pixel keeps its pores, and does not breathe between sharp and soft.
+            # Cubic interpolation keeps the pores of a face moved by half a pixel, so it does not flicker between sharp
+            # and soft.
             region[band] = cv2.remap(
                 before, from_x[band], from_y[band], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
             )
         return picture
 
     def _shape(self, frame_index: int, picture: tuple[int, ...]) -> _Shape:
-        """Of a frame with that shape (height, width, 3). Those that come first are kept: a loop is read in a circle."""
+        """Return the shape of a frame of that size (height, width, 3). Keeps the first ones, because a loop repeats."""
         shape = self._shapes.get(frame_index)
         if shape is None:
             shape = _Face(self._landmarks[frame_index].astype(np.float64)).shape(picture[1], picture[0])
@@ -127,7 +132,9 @@ class MovingFace:
         return shape
 
     def _person_in(self, box: Box, shape: tuple[int, ...], picture: tuple[int, ...]) -> FloatArray:
-        """float32 (rows, columns) for the points of a field: 1 where only the person is near, 0 beside them."""
+        """Return float32 (rows, columns) for a field's points: 1 where only the person is near, falling to 0
+        elsewhere.
+        """
         assert self._person is not None
         x0, y0, x1, y1 = box
         rows, columns = shape
@@ -143,19 +150,20 @@ class MovingFace:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What of one frame moves, and how far against the rest: all that does not depend on the expression."""
+    """What moves in one frame, and how far: everything that does not depend on the expression."""
 
     box: Box
     head: FloatArray
-    "float32 (rows, columns) at points in the box: 1 where the head's motion is largest, 0 where there is none"
+    "float32 (rows, columns) at points of the box: 1 where the head's motion is largest, 0 where there is none"
     brow: FloatArray
-    "the same for the brows"
+    "the same for the motion of the brows"
     across_px: FloatArray
-    "(2,) px: one IOD to the right of the face"
+    "(2,) px: a step of one IOD (distance between the eyes) to the right of the face"
     down_px: FloatArray
+    "(2,) px: a step of one IOD down the face"
 
     def field(self, expression: Expression) -> FloatArray:
-        """float32 (rows, columns, 2) px: where the pixels in the box come from, against where they are."""
+        """Return float32 (rows, columns, 2) px: for points of the box, the offset to where their pixels come from."""
         head_px = expression.turn * self.across_px + expression.nod * self.down_px
         brow_px = -expression.brow * self.down_px
         planes = [-(self.head * head + self.brow * brow) for head, brow in zip(head_px, brow_px, strict=True)]
@@ -164,7 +172,7 @@ class _Shape:
 
 
 class _Face:
-    """Where a face is in a picture, and what of it moves how far. Lengths are in IOD, in the axes of the face."""
+    """The geometry of a face in a picture, and how far its parts move. Lengths are in IOD, along the face's axes."""
 
     def __init__(self, landmarks: Points) -> None:
         """landmarks (478, 3) px."""
@@ -180,7 +188,7 @@ class _Face:
         self._lids = float(points[list(_UPPER_LIDS), 1].mean())
 
     def shape(self, width: int, height: int) -> _Shape:
-        """In a picture of that size."""
+        """Return the shape of the face in a picture of that size."""
         box = x0, y0, x1, y1 = self._box(width, height)
         cell = _cell_px(self._iod_px)
         columns, rows = max(2, round((x1 - x0) / cell)), max(2, round((y1 - y0) / cell))
@@ -195,7 +203,7 @@ class _Face:
         return _Shape(box, head, brow, across_px, down_px)
 
     def _box(self, width: int, height: int) -> Box:
-        """x0, y0, x1, y1 px: all that moves, within a picture of that size."""
+        """Return x0, y0, x1, y1 px: the box of all that moves, clipped to a picture of that size."""
         edges = np.concatenate(self._sides)[:, 0]
         corners = np.array([(x, y) for x in (edges.min(), edges.max()) for y in (self._top, self._end)])
         places = self._middle + self._iod_px * (corners @ np.stack([self._across, self._down]))
@@ -208,7 +216,9 @@ class _Face:
         return self._chin + _BELOW_CHIN_IOD
 
     def _head(self, u: Points, v: Points) -> Points:
-        """How far the face is in front of the axis through the ears: 1 along the nose, 0 at the edge of the face."""
+        """Return how far the face lies in front of the axis through the ears: 1 along the nose, 0 at the face's
+        edge.
+        """
         left, right = (np.interp(v, *self._edge(side)) for side in self._sides)
         width = np.where(u < self._ridge, self._ridge - left, right - self._ridge)
         dome = np.clip(1 - ((u - self._ridge) / np.maximum(width, 0.05)) ** 2, 0, 1) ** 1.25
@@ -216,13 +226,13 @@ class _Face:
         return np.asarray(dome * forehead * (1 - _rise(v, self._chin - 0.1, self._end)), np.float64)
 
     def _edge(self, side: Points) -> tuple[Points, Points]:
-        """For np.interp: v, rising, and the u of the edge there, from the top of the face to below its chin."""
+        """Return v and u of one edge, from the top of the face to below the chin, for np.interp. v is rising."""
         down = np.maximum.accumulate(side[:, 1])
         chin = self._ridge + _NARROWER_CHIN * (side[-1, 0] - self._ridge)
         return np.append(down, max(self._chin, down[-1])), np.append(side[:, 0], chin)
 
     def _brow(self, u: Points, v: Points) -> Points:
-        """How far the skin goes along with the brows: 1 at them, 0 at the lids and at the top of the face."""
+        """Return how far the skin moves with the brows: 1 at the brows, 0 at the lids and at the top of the face."""
         line = np.interp(u, self._brows[:, 0], self._brows[:, 1])
         ends = self._brows[:, 0].min(), self._brows[:, 0].max()
         beside = np.maximum(ends[0] - u, u - ends[1])
@@ -233,14 +243,14 @@ class _Face:
 
 
 def _bands(field: FloatArray, width: int, height: int) -> list[tuple[slice, slice]]:
-    """Parts of a box of that size, one below the other, that hold all pixels which move: rows and columns of each."""
+    """Split a box of that size into bands, top to bottom, that hold all moving pixels. Returns rows and columns."""
     moving = np.asarray(field.any(axis=2))
     rows, columns = moving.shape
     tall, wide = height / rows, width / columns
     bands = []
     for top in range(0, rows, _BAND_ROWS):
         bottom = min(top + _BAND_ROWS, rows)
-        # Between two points the field is interpolated, so a point reaches as far as the next ones.
+        # The field is interpolated between points, so a point affects pixels up to the next points.
         (found,) = np.nonzero(moving[max(0, top - 1) : bottom + 1].any(axis=0))
         if len(found):
             left, right = max(0, int((found[0] - 1) * wide)), min(width, int((found[-1] + 2) * wide) + 1)
@@ -253,13 +263,15 @@ def _cell_px(iod_px: float) -> float:
 
 
 def _rise(value: Points, low: float | Points, high: float | Points) -> Points:
-    """Smooth step from 0 at `low` to 1 at `high`."""
+    """Return a smooth step from 0 at `low` to 1 at `high`."""
     share = np.clip((value - low) / np.maximum(np.subtract(high, low), 1e-3), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float64)
 
 
 def _inside(person: ImageArray, near: float) -> FloatArray:
-    """float32 (h, w): 1 well within the person of a matte, 0 wherever something else is so near, px of the matte."""
+    """Return float32 (h, w): 1 well inside the person of a matte, 0 if anything else is within `near` px of the
+    matte.
+    """
     reach = int(np.ceil(near))
     sure = (person >= _SURELY).astype(np.float32)
     side = 2 * (reach + reach // 2 + 1) + 1  # softened over as much again

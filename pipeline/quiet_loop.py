@@ -1,6 +1,6 @@
-"""QuietLoop: the idle loop of an avatar made from a clip whose person talks, with that person's resting lips.
+"""QuietLoop: the idle loop of an avatar made from a clip of a talking person, with the lips at rest.
 
-Without it, such an avatar would go on mouthing while it says nothing.
+Without it, such an avatar would go on moving its lips while it is idle.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ __all__ = ["QuietLoop", "loop_of"]
 
 
 def loop_of(bundle: AvatarBundle) -> LoopPictures:
-    """What an avatar shows while it says nothing: the bundle itself, unless its person talks and has real mouths."""
+    """Return the pictures of an idle avatar: the bundle's own, unless its person talks and has real mouths."""
     return QuietLoop(bundle) if has_real_mouths(bundle) else bundle
 
 
 class QuietLoop:
-    """See LoopPictures. Thread-safe; a picture of 512x384 costs 0.6 ms more than the bundle's own.
+    """See LoopPictures. Thread-safe. A picture of 512x384 takes 0.6 ms more than the bundle's own.
 
-    Once used it holds a PersonalFace, the same as the lip-sync of that bundle.
+    After its first use it holds a PersonalFace, which it shares with the lip-sync of that bundle.
     """
 
     def __init__(self, bundle: AvatarBundle) -> None:
@@ -50,7 +50,7 @@ class QuietLoop:
         return compose(frame, self._resting.quiet(frame_index, lambda: frame), strength) if strength else frame
 
     def jpeg(self, frame_index: int) -> None:
-        """The bundle holds the frames as they were filmed only."""
+        """Return None: the bundle has only the frames as they were filmed, with moving lips."""
 
     @property
     def _resting(self) -> PersonalFace:

@@ -1,8 +1,8 @@
-"""One table of all backends. A new backend is one file plus one row in the file of its kind in `pipeline/rows/`.
+"""The table of all backends. A new backend is one file plus one row in the file of its kind in `pipeline/rows/`.
 
-A row says what is needed to list a backend, in both languages, without importing it. Everything that lists backends
-reads it here: the settings, the doctor, the API, the page and the table of docs/backends.md. Other packages add rows by
-the entry-point group `vivavoce.backends` (models/outside.py).
+A row has what is needed to list a backend, in both languages, without importing it. Everything that lists backends
+reads them here: the settings, the doctor, the API, the page and the table of docs/backends.md. Other packages add rows
+through the entry-point group `vivavoce.backends` (models/outside.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Something from outside that cannot be taken."""
+    """A row of another package that cannot be used."""
 
     source: str
     reason: str
@@ -46,7 +46,7 @@ class Refusal:
 
 
 AUTO = "auto"
-"Of kinds that listen: the first row that can run here."
+"For kinds that listen: use the first row that can run here."
 MEND_IT = "Update or uninstall that package."
 _ROWS = (*language_models.ROWS, *voices.ROWS, *lip_sync.ROWS, *transports.ROWS, *hearing.ROWS)
 
@@ -63,38 +63,38 @@ BACKENDS = _by_kind(_ROWS)
 
 
 def kinds() -> tuple[str, ...]:
-    """Every kind of which there is a backend."""
+    """Return every kind that has a backend."""
     return tuple(BACKENDS)
 
 
 def rows(kind: str) -> tuple[BackendRow, ...]:
-    """One kind's backends, the default first, those from outside last."""
+    """Return the backends of one kind: the default first, those of other packages last."""
     return (*BACKENDS[kind].values(), *(one for one in outside_rows() if one.kind == kind))
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Names of one kind's backends, the default first."""
+    """Return the names of one kind's backends, the default first."""
     return tuple(one.name for one in rows(kind))
 
 
 def prepared_names() -> tuple[str, ...]:
-    """Names of the lip-sync backends that avatars are prepared for."""
+    """Return the names of the lip-sync backends that avatars are prepared for."""
     return tuple(one.name for one in rows("lipsync") if one.face_format)
 
 
 def outside_rows() -> tuple[BackendRow, ...]:
-    """Rows that other packages have added."""
+    """Return the rows that other packages have added."""
     return _outside()[0]
 
 
 def refusals() -> tuple[Refusal, ...]:
-    """What packages from outside offer and cannot be taken."""
+    """Return the rows of other packages that cannot be used, with the reasons."""
     return _outside()[1]
 
 
 @cache
 def _outside() -> tuple[tuple[BackendRow, ...], tuple[Refusal, ...]]:
-    """Rows from outside that are taken, and what is refused."""
+    """Return the usable rows of other packages, and the refused ones."""
     taken: dict[tuple[str, str], BackendRow] = {}
     refused: list[Refusal] = []
     for entry in entries():
@@ -110,7 +110,7 @@ def _outside() -> tuple[tuple[BackendRow, ...], tuple[Refusal, ...]]:
 
 
 def _fault_of(one: object, taken: Mapping[tuple[str, str], BackendRow]) -> tuple[str, str]:
-    """Why a row from outside cannot be taken, and the remedy; empty if it can."""
+    """Return why a row of another package cannot be used, and the remedy; both empty if it can."""
     if not isinstance(one, BackendRow):
         return f"{one!r} is no BackendRow", MEND_IT
     if one.kind not in BACKENDS:
@@ -120,7 +120,7 @@ def _fault_of(one: object, taken: Mapping[tuple[str, str], BackendRow]) -> tuple
     if one.weights and one.weights not in known_manifest().backends:
         return f"{one.manifest or 'our manifest'} lists no weights {one.weights!r}, or cannot be read", MEND_IT
     if one.face_format:
-        # Imported here only: settings read this table at each start, and face formats bring OpenCV along.
+        # Imported only here: settings read this table at each start, and face formats import OpenCV.
         from avatars.face_formats import face_formats
 
         if one.name not in face_formats():
@@ -129,7 +129,7 @@ def _fault_of(one: object, taken: Mapping[tuple[str, str], BackendRow]) -> tuple
 
 
 def row(kind: str, name: str) -> BackendRow:
-    """Raises UnknownBackend."""
+    """Return the row of that name. Raises UnknownBackend."""
     known = {one.name: one for one in rows(kind)} if kind in BACKENDS else {}
     if name not in known:
         raise UnknownBackend(f"There is no {kind} backend '{name}'.", f"Choose one of: {', '.join(known)}.")
@@ -137,7 +137,7 @@ def row(kind: str, name: str) -> BackendRow:
 
 
 def backend_class(kind: str, name: str) -> type[Any]:
-    """Import the class behind a name.
+    """Import and return the class of that backend.
 
     Raises UnknownBackend.
     """
@@ -146,7 +146,7 @@ def backend_class(kind: str, name: str) -> type[Any]:
 
 
 def create(kind: str, name: str, /, **options: object) -> Any:
-    """Build a backend.
+    """Build the backend of that name.
 
     Raises UnknownBackend, BackendUnavailable.
     """

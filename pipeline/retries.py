@@ -1,4 +1,4 @@
-"""A service that fails before it has given anything is asked again: who waits notices only that it takes longer."""
+"""Asks a service again if it fails before its answer has begun. To the person it only takes longer."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PAUSES_S = (0.4, 1.2)
-"""Before a language model is asked for the second time and the third, which is the last. A service that restarts or
-sheds load is back by then."""
+"""Pauses before a language model is asked a second and a third, last, time. By then a service that restarts or sheds
+load has recovered."""
 LONGEST_S = 10.0
-"""After so long the person has waited enough, and reads what failed instead."""
+"""After this long there are no more tries: the person has waited enough, and is told what failed."""
 
 Patience = Callable[[VivavoceError, int, float], float | None]
-"""The error, how often was asked, and the seconds since the first time -> seconds until the next; None: enough."""
+"""Takes the error, the number of tries, and the seconds since the first try. Returns the pause before the next try, or
+None to give up."""
 
 
 async def asked_again(
     ask: Callable[[], AsyncGenerator[T, None]], clock: Clock, patience: Patience
 ) -> AsyncGenerator[T, None]:
-    """The pieces of an answer.
+    """Yield the pieces of an answer.
 
-    ask: begins an answer, anew each time. Raises the VivavoceError that patience() bears no longer, or any that comes
-    after the first piece, because what was given cannot be taken back.
+    ask: begins an answer, anew each time. Raises the VivavoceError when patience() gives up. Also raises any error
+    after the first piece, because pieces cannot be taken back.
     """
     begun_s = clock.now_s()
     tries = 0
@@ -55,7 +56,7 @@ async def asked_again(
 
 
 def patience_with_models(error: VivavoceError, tries: int, waited_s: float) -> float | None:
-    """A Patience: a language model gets two more tries, unless another would not mend it."""
+    """A Patience: allow a language model two more tries, if the error is retryable."""
     if not isinstance(error, LanguageModelError) or not error.retryable or tries > len(PAUSES_S):
         return None
     pause_s = PAUSES_S[tries - 1]

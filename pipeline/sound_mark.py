@@ -1,7 +1,7 @@
-"""A mark in the sound of a finished clip that is not heard, put in and looked for.
+"""Puts an inaudible mark into the sound of a finished clip, and finds it there.
 
-The pictures are copied as they are. The sound is decoded, marked in pieces, and encoded again, so it is done before a
-clip is signed.
+The pictures are copied unchanged. The sound is decoded, marked in pieces, and encoded again, so it must be marked
+before the clip is signed.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from pipeline.types import LISTEN_RATE_HZ, FloatArray
 __all__ = ["SoundMark", "mark_sound", "marked_share"]
 
 PIECE_S: Final = 10
-"Of sound, marked at one time."
+"Length of sound that is marked at a time."
 ENCODERS: Final = {"opus": "libopus"}
-"Of sounds whose decoder has another name."
+"Encoders by decoder name, where the names differ."
 OF_THE_FILE: Final = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
-"Metadata that the writer of a file makes itself."
+"Metadata that the muxer writes by itself."
 
 
 class SoundMark(Protocol):
-    """What can mark sound, and find its marks."""
+    """Something that can mark sound and find its marks."""
 
     def mark_of(self, samples: FloatArray) -> FloatArray:
-        """What is to be added to samples, (n,) at LISTEN_RATE_HZ."""
+        """Return the signal to add to samples, (n,) at LISTEN_RATE_HZ."""
         ...
 
     def marked_share(self, pieces: list[FloatArray]) -> float:
-        """Which part of the samples is marked, 0 to 1; each piece (n,) at LISTEN_RATE_HZ."""
+        """Return the share of the samples that is marked, 0 to 1. Each piece is (n,) at LISTEN_RATE_HZ."""
         ...
 
 
 def mark_sound(clip: Path, mark: SoundMark) -> None:
-    """Replace a clip with one whose sound is marked. Raises NotMarked; the clip is as it was then."""
+    """Replace a clip by one whose sound is marked. Raises NotMarked, and then leaves the clip as it was."""
     staging = clip.with_name(f".{secrets.token_hex(8)}{clip.suffix}")
     try:
         _rewrite(clip, staging, mark)
@@ -59,7 +59,7 @@ def mark_sound(clip: Path, mark: SoundMark) -> None:
 
 
 def marked_share(clip: Path, mark: SoundMark) -> float:
-    """Which part of a clip's sound is marked, 0 to 1. Raises FFmpegError, IndexError: it is no clip with sound."""
+    """Return the share of a clip's sound that is marked, 0 to 1. Raises FFmpegError, IndexError if it has no sound."""
     with av.open(str(clip)) as read:
         rate_hz = read.streams.audio[0].rate
         pieces = [resample_file(piece, rate_hz, LISTEN_RATE_HZ) for piece in _pieces(read.decode(audio=0), rate_hz)]
@@ -90,7 +90,7 @@ def _rewrite(clip: Path, staging: Path, mark: SoundMark) -> None:
 def _heard(
     read: InputContainer, pictures: VideoStream, sound: AudioStream, copied: VideoStream, written: OutputContainer
 ) -> Iterator[AudioFrame]:
-    """The sound of a file. Its pictures are copied on the way, so that both lie beside each other in the new file."""
+    """Yield the sound of a file. Copies its pictures meanwhile, so that both are interleaved in the new file."""
     for packet in read.demux(pictures, sound):
         if packet.stream is sound:
             yield from (frame for frame in packet.decode() if isinstance(frame, AudioFrame))
@@ -100,7 +100,7 @@ def _heard(
 
 
 def _pieces(frames: Iterable[AudioFrame], rate_hz: int) -> Iterator[FloatArray]:
-    """All sound as one channel, in pieces of PIECE_S."""
+    """Yield all sound as one channel, in pieces of about PIECE_S."""
     resampler = av.AudioResampler("fltp", "mono", rate_hz)
     waiting: list[FloatArray] = []
     held = 0

@@ -1,4 +1,4 @@
-"""Waiting on a stream: what comes, and that nothing has come for a while."""
+"""Waits on a stream, and reports its pauses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 async def items_and_pauses(
     items: AsyncIterator[T], patience_s: Callable[[], float | None], clock: Clock
 ) -> AsyncGenerator[T | None, None]:
-    """The items, and a None each time none has come for patience_s() seconds of the clock (None: wait for ever).
+    """Yield the items, and a None whenever no item has come for patience_s() seconds (None: wait for ever).
 
-    The stream is not disturbed by a pause: the next item is still waited for. Closed with this generator.
+    A pause does not disturb the stream: the pending item is still awaited. Closing this generator closes the stream.
     """
     coming: asyncio.Future[T] | None = None
     try:
@@ -42,7 +42,7 @@ async def items_and_pauses(
 
 
 async def _within(coming: asyncio.Future[T], patience_s: float | None, clock: Clock) -> bool:
-    """Whether it came in time."""
+    """Wait for it, for so long at most. Returns whether it came."""
     if patience_s is None:
         await asyncio.wait([coming])
         return True

@@ -1,4 +1,4 @@
-"""Where a voice stresses a word: louder and higher than it just was. Pure; heard three pictures ahead at most."""
+"""Finds where a voice stresses a word: it is louder and higher than before. Pure; looks at most 3 pictures ahead."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from pipeline.types import PLAYOUT_RATE_HZ, FloatArray
 __all__ = ["AHEAD_PICTURES", "Stress"]
 
 AHEAD_PICTURES = 3
-"""Later sound than this never matters, so a picture is the same whether it is drawn live or offline."""
+"""Sound later than this never matters, so a picture is the same whether it is drawn live or offline."""
 
 _LEAD_PICTURES = 2
-"""Told so long before the stress is loudest: a head needs that time to move. One more picture shows that it falls."""
+"""A stress is reported this long before its peak: a head needs time to move. One more picture confirms the peak."""
 _USUAL_DBFS, _USUAL_PICTURES = -20.0, 12
-"""A voice is brought to this level before it is played; what was heard in so many pictures weighs as much."""
+"""Voices are brought to this level before they are played. As a first estimate it weighs like so many pictures."""
 _LONGEST_PICTURES = 50
-"""How far back "usual" reaches: a speaker who grows tired falls in pitch and level."""
+"""Memory of the running averages. It is short because pitch and level fall over a long speech."""
 _FULL_DB, _FULL_SEMITONES = 7.0, 5.0
-"""So much above the usual, each alone, is a full stress."""
+"""Either of these above the average is a full stress by itself."""
 _LEAST = 0.4
-"""Less is no stress."""
+"""A weaker stress is ignored."""
 
 _STEP = 6
 _RATE_HZ = PLAYOUT_RATE_HZ // _STEP
 _LOWEST_HZ, _HIGHEST_HZ = 70, 400
 _VOICED = 0.5
-"""Periodic by this share: there is a pitch to be told."""
+"""Least autocorrelation of a sound that has a pitch."""
 
 
 class Stress:
-    """For the pictures of one sentence, in order."""
+    """Takes the pictures of one sentence, in order."""
 
     def __init__(self) -> None:
         self._strengths: list[float] = []
@@ -41,7 +41,7 @@ class Stress:
         self._loud, self._pitched = _USUAL_PICTURES, 0
 
     def hear(self, frames: Sequence[FloatArray]) -> None:
-        """The samples of further pictures, (SAMPLES_PER_PICTURE,) each at PLAYOUT_RATE_HZ."""
+        """Take the samples of further pictures, (SAMPLES_PER_PICTURE,) each at PLAYOUT_RATE_HZ."""
         if not frames:
             return
         sound = np.stack(frames)
@@ -50,12 +50,12 @@ class Stress:
             self._strengths.append(self._strength(level, pitch))
 
     def at(self, index: int) -> float:
-        """How strong a stress is that comes right after picture `index` is shown, 0..1; 0: none does.
+        """Return the strength of the stress that comes right after picture `index`, 0..1; 0 if there is none.
 
-        It is the same whether the sentence is known as a whole or AHEAD_PICTURES beyond `index`.
+        It is the same whether the whole sentence is known or only AHEAD_PICTURES beyond `index`.
         """
         peak = index + _LEAD_PICTURES
-        first = 0 if index == 0 else peak  # what comes before that has not been told yet
+        first = 0 if index == 0 else peak  # the first picture also reports the peaks that come earlier
         for at in range(first, min(peak + 1, len(self._strengths))):
             before, after = (self._strengths[n] if 0 <= n < len(self._strengths) else 0.0 for n in (at - 1, at + 1))
             if self._strengths[at] >= _LEAST and self._strengths[at] > before and self._strengths[at] >= after:
@@ -63,7 +63,7 @@ class Stress:
         return 0.0
 
     def _strength(self, level_dbfs: float, pitch: float) -> float:
-        """0..1, against what was usual until now; then part of that."""
+        """Return a picture's strength against the running averages, 0..1, and then add the picture to them."""
         if level_dbfs < LOUD_DBFS:
             return 0.0
         louder = (level_dbfs - self._level_dbfs) / _FULL_DB
@@ -78,7 +78,7 @@ class Stress:
 
 
 def _semitones(sound: FloatArray) -> FloatArray:
-    """The pitch of each row, in semitones above _LOWEST_HZ, float32 (n,); NaN where there is none."""
+    """Return the pitch of each row in semitones above _LOWEST_HZ, float32 (n,); NaN if it has none."""
     rows, samples = sound.shape
     slow = sound[:, : samples - samples % _STEP].reshape(rows, -1, _STEP).mean(axis=2)
     slow = slow - slow.mean(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""numpy and OpenCV compute in the thread that calls them; long work gets a thread that yields to all others."""
+"""Threads for computing: numpy and OpenCV run in the calling thread, and long work in one that yields to all others."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ BACKGROUND_NICENESS = 10
 
 
 def compute_in_calling_thread() -> None:
-    """Have OpenCV and numpy's BLAS compute in the thread that calls them, in the whole process.
+    """Make OpenCV and numpy's BLAS compute in the calling thread, for the whole process.
 
-    The engine's pool of threads spreads sessions over the cores. Threads of the libraries would only contend with it:
-    OpenBLAS waits for its own in a busy loop. On a slow machine one speaking viewer took 1.27 cores with them, and 0.41
-    without.
+    The engine's thread pool already spreads sessions over the cores, and threads of these libraries would compete with
+    it: OpenBLAS waits for its own in a busy loop. On a slow machine one speaking viewer took 1.27 cores with them, and
+    0.41 without.
     """
     cv2.setNumThreads(1)
-    # This reaches the OpenBLAS that is loaded now, which is numpy's. torch chooses its threads in torch_device.py.
+    # This affects the OpenBLAS that is loaded now, which is numpy's. torch's threads are set in torch_device.py.
     ThreadpoolController().select(internal_api="openblas").limit(limits=1)
 
 
 def background_thread(name: str) -> ThreadPoolExecutor:
-    """A pool of one thread for long work that must not slow down drawing. Threads that it starts are like it.
+    """Return a pool of one low-priority thread, for long work that must not slow down drawing.
 
-    Niceness belongs to a thread on Linux. Elsewhere it would be that of the whole process, so it stays as it is.
+    On Linux niceness belongs to a thread, and threads that it starts inherit it. Elsewhere it would apply to the whole
+    process, so it is left as it is.
     """
     return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_yield_to_others)
 

@@ -1,7 +1,7 @@
-"""OpenTelemetry spans of turns, where its API package is installed. Without an SDK beside it, spans go nowhere.
+"""OpenTelemetry spans of turns, if its API package is installed. Without an SDK, too, the spans are discarded.
 
 conversation.turn           from the question to the end of the turn
-    first_audio, ...        one span for each mark: from the mark before it
+        first_audio, ...        one span per mark, from the mark before it
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ __all__ = ["trace_turn"]
 
 trace: ModuleType | None
 """The package opentelemetry.trace, or None."""
-try:  # not when it is first needed: its import takes two pictures' time, which a live session does not have
+try:  # at start-up, because the import takes as long as two pictures, which a live session cannot spare
     trace = importlib.import_module("opentelemetry.trace")
 except ImportError:
     trace = None
 
 
 def trace_turn(session: str, turn: int, outcome: str, start_s: float, marks_ms: dict[str, float]) -> None:
-    """Tell whoever collects traces about a turn that has ended now. Nothing happens without the package.
+    """Report a turn that has just ended to the tracer. Does nothing without the package.
 
-    start_s: when it began, in seconds before now, so it is negative. marks_ms: milliseconds from there, in order.
+    start_s: when it began, relative to now in seconds, so negative. marks_ms: milliseconds from there, in order.
     """
     if trace is None:
         return
