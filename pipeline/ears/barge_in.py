@@ -1,10 +1,10 @@
-"""BargeIn: what somebody's speech does to an avatar that is speaking. Pure rules: no clock, no sound, no network.
+"""BargeIn: the rules for speech over a speaking avatar. Pure: no clock, no sound, no network.
 
     full volume -> (speech for 0.15 s) ducked -> (for 0.3 s) held -> words: the next question
-                                                                  -> none: it goes on
+                                                                  -> no words: the answer resumes
 
-A cough, a click or a door is over before anything is held, or is followed by no words. So nothing but words ends an
-answer, and all else costs a pause.
+A cough, a click or a door is over before anything is held, or is followed by no words. So only words end an answer, and
+any other sound costs a pause at most.
 """
 
 from __future__ import annotations
@@ -16,44 +16,45 @@ from dataclasses import dataclass
 __all__ = ["NOTICED_AFTER_S", "PATIENCE_S", "SETTLING_S", "Avatar", "BargeIn", "Reaction"]
 
 NOTICED_AFTER_S = 0.08
-"""So much later than it begins the network for voice activity notices speech (the median of 30 questions)."""
+"""Delay with which the network for voice activity notices speech (the median over 30 questions)."""
 DUCK_AFTER_S = 0.15 - NOTICED_AFTER_S - 0.01
 HOLD_AFTER_S = 0.3 - NOTICED_AFTER_S - 0.03
-"""Two and six windows of 32 ms; fading out takes 20 ms more, and the viewer's page has to be told."""
+"""Two and six windows of 32 ms. Fading out takes 20 ms more, and telling the viewer's page takes some time, too."""
 BREAK_S = 0.25
-"""Speech with a longer pause in it counts anew: clicks of a keyboard do not add up."""
+"""After a longer pause, speech counts from zero again, so that clicks of a keyboard do not add up."""
 QUIET_S = 0.4
-"""A ducked voice is as loud as before when nobody has spoken for so long."""
+"""A ducked voice returns to full volume after this long without speech."""
 PATIENCE_S = 2.0
-"""After speech without any words the answer goes on."""
+"""If speech brings no words within this time, the answer resumes."""
 LONG_PATIENCE_S = 20.0
-"""The same where it certainly was speech: some of its words are known, or it was longer than a cough. A recogniser that
-finds no more words says so, and then the answer goes on at once; this is for one that never answers."""
+"""The same if it certainly was speech: some words are known, or it was longer than a cough. A recogniser reports when
+it
+finds no words, and the answer resumes at once; this limit is for one that never reports."""
 LONGEST_COUGH_S = 1.0
 SETTLING_S = 1.5
-"""Seconds of the avatar's sound in which echo cancellers learn the room: what is heard then may be the avatar."""
+"""Length of the avatar's sound in which echo cancellers learn the room: until then they may let the avatar through."""
 
 
 class Avatar(enum.Enum):
-    """What the avatar does while something is heard."""
+    """What the avatar is doing while something is heard."""
 
     SILENT = enum.auto()
     THINKING = enum.auto()
-    "an answer is on its way, and nothing of it sounds yet"
+    "An answer is on its way, but not audible yet."
     SPEAKING = enum.auto()
 
 
 class Reaction(enum.Enum):
-    """What is to be done now."""
+    """What to do now."""
 
     DUCK = enum.auto()
     FULL_VOLUME = enum.auto()
     HOLD = enum.auto()
     RESUME = enum.auto()
     ASK = enum.auto()
-    "the words are the next question; it interrupts what is being said"
+    "The words are the next question; it interrupts what is being said."
     IGNORE = enum.auto()
-    "the words are nobody's: what was heard may have been the avatar itself, or interrupting is switched off"
+    "The words are dropped: they may be the avatar's own, or interrupting is turned off."
 
 
 class _Voice(enum.Enum):
@@ -64,15 +65,15 @@ class _Voice(enum.Enum):
 
 @dataclass(slots=True)
 class _Utterance:
-    """Something that somebody says."""
+    """A stretch of somebody's speech."""
 
     ignored: bool
-    "it began where nothing may interrupt the avatar, and has not held it since"
+    "it began when nothing may interrupt the avatar, and has not held it since"
     speech_s: float = 0.0
     run_from_s: float = 0.0
-    "how much of speech_s lies before the last pause"
+    "the part of speech_s that lies before the last pause"
     heard_s: float = 0.0
-    "clock time of its last speech"
+    "clock time of the last speech in it"
     has_words: bool = False
 
     @property
@@ -81,38 +82,38 @@ class _Utterance:
 
 
 class BargeIn:
-    """Told in order what the ears report, each with the clock time; answers with what is to be done, if anything.
+    """Gets the ears' reports in order, each with the clock time, and returns what to do, if anything.
 
-    enabled: else speech over the avatar does nothing. A key that is pressed to talk always holds it.
+    enabled: whether speech over the avatar has an effect. Pressing the talk key always holds the avatar.
     """
 
     def __init__(self, enabled: bool = True) -> None:
         self._enabled = enabled
         self._voice = _Voice.FULL
         self._open: _Utterance | None = None
-        self._ended: deque[_Utterance] = deque()  # whose words are still looked for, in order; ears bound their number
+        self._ended: deque[_Utterance] = deque()  # those being recognised, in order; the ears bound their number
         self._is_pressed = False
         self._quiet_since_s = 0.0
         self._patience_s = PATIENCE_S
 
     def pressed(self, avatar: Avatar, now_s: float) -> Reaction | None:
-        """A key to talk is held down."""
+        """Note that the talk key is held down."""
         self._is_pressed = True
         self._quiet_since_s = now_s
         return self._hold() if avatar is not Avatar.SILENT else None
 
     def released(self, now_s: float) -> None:
-        """It is not any more. What the ears make of it follows."""
+        """Note that the talk key was released. Reports about the utterance follow."""
         self._is_pressed = False
         self._quiet_since_s = now_s
 
     def speech_began(self, avatar: Avatar, sounded_s: float, now_s: float) -> None:
-        """sounded_s: how long the avatar has sounded in this session."""
+        """Note that somebody began to speak. sounded_s: how long the avatar has sounded in this session."""
         over_sound = avatar is Avatar.SPEAKING and self._voice is not _Voice.HELD
         self._open = _Utterance(ignored=over_sound and not self._may_hold(avatar, sounded_s), heard_s=now_s)
 
     def speech_goes_on(self, avatar: Avatar, sounded_s: float, speech_s: float, now_s: float) -> Reaction | None:
-        """speech_s: of this utterance so far, without its pauses."""
+        """Note that the speech goes on. speech_s: length of this utterance so far, without its pauses."""
         utterance = self._open
         if utterance is None:
             return None
@@ -131,7 +132,7 @@ class BargeIn:
         return None
 
     def speech_ended(self, now_s: float) -> Reaction | None:
-        """Words or none follow."""
+        """Note that the utterance is complete. words() or no_words() follows."""
         utterance, self._open = self._open, None
         if utterance is None:
             return None
@@ -141,9 +142,10 @@ class BargeIn:
         return self._unduck()
 
     def words(self, final: bool) -> tuple[Reaction | None, float | None]:
-        """Of the oldest utterance that waits for them or, if they are not final, perhaps of the one that goes on.
+        """Note the words of the oldest utterance being recognised, or, if they are not final, perhaps of the present
+        one.
 
-        Returns what to do and, for a question (ASK), the clock time of its last speech; None if that is not known.
+        Returns what to do and, for a question (ASK), the clock time of its last speech; None if that is unknown.
         """
         if not final:
             utterance = self._ended[0] if self._ended else self._open
@@ -161,26 +163,28 @@ class BargeIn:
         return Reaction.ASK, ended.heard_s if ended else None
 
     def no_words(self, newest: bool = False) -> Reaction | None:
-        """The oldest utterance that waits for words had none. newest: nobody could look for those of the newest."""
+        """Note that the oldest utterance being recognised has no words. newest: the newest could not be recognised at
+        all.
+        """
         if self._ended:
             self._ended.pop() if newest else self._ended.popleft()
         return None if self._ended else self._resume()
 
     def switched_off(self) -> Reaction | None:
-        """The ears are off: they will say no more about anything that was heard."""
+        """Note that the ears are off, so that no more reports about earlier sound will follow."""
         self._open = None
         self._ended.clear()
         self._is_pressed = False
         return self._resume() or self._unduck()
 
     def passes(self, now_s: float) -> Reaction | None:
-        """Time passes; call it 25 times a second."""
+        """Note that time passes. Call it 25 times a second."""
         if self._open is not None and now_s - self._open.heard_s > QUIET_S and self._voice is _Voice.DUCKED:
             return self._unduck()
         return self._resume() if now_s - self._quiet_since_s >= self._patience_s else None
 
     def stopped(self) -> None:
-        """All that was being said was interrupted, by whatever."""
+        """Note that everything being said was interrupted, for whatever reason."""
         self._voice = _Voice.FULL
 
     def _may_hold(self, avatar: Avatar, sounded_s: float) -> bool:
@@ -194,7 +198,7 @@ class BargeIn:
         return Reaction.HOLD
 
     def _resume(self) -> Reaction | None:
-        """Unless it is not held, or somebody still speaks or is about to."""
+        """Resume, unless nothing is held, or somebody still speaks or holds the key down."""
         if self._voice is not _Voice.HELD or self._open is not None or self._is_pressed:
             return None
         self._voice = _Voice.FULL

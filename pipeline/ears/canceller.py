@@ -1,6 +1,6 @@
-"""WebRtcCanceller: takes the avatar's own voice, and steady noise, out of what a microphone heard.
+"""WebRtcCanceller: removes the avatar's own voice, and steady noise, from a microphone's sound.
 
-Browsers do this too, but not all of them do it well, and some not at all for sound that comes over a WebSocket.
+Browsers do this, too, but not all do it well, and some not at all for sound played from a WebSocket.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ __all__ = ["WebRtcCanceller"]
 
 _PIECE = REFERENCE_RATE_HZ // 50  # 20 ms
 _LINGERS = 2 * REFERENCE_RATE_HZ
-"""Samples of silence from the avatar after which nothing of its voice is in the room, or on its way there."""
+"""Samples of silence from the avatar after which none of its voice is in the room, or on its way there."""
 
 
 class _Processor(Protocol):
-    """What is used of pywebrtc_audio.AudioProcessor."""
+    """The part of pywebrtc_audio.AudioProcessor that is used here."""
 
     def process(self, microphone: FloatArray, played: FloatArray, /) -> object:
-        """One piece of both, of the same length -> as many samples, cleaned."""
+        """Clean one piece. Both arrays have the same length, and so has the result."""
         ...
 
 
 class WebRtcCanceller:
-    """WebRTC's audio processing (pywebrtc-audio). Of one session, and used on one thread at a time.
+    """WebRTC's audio processing (pywebrtc-audio) for one session. Use it on one thread at a time.
 
-    It costs 1.5 % of a core of 2 GHz while the avatar speaks, and 0.3 % while it is silent: then only steady noise is
-    taken out. Raises BackendUnavailable if the package is missing.
+    It takes 1.5 % of a 2 GHz core while the avatar speaks, and 0.3 % while it is silent, when it removes steady noise
+    only. Raises BackendUnavailable if the package is missing.
     """
 
     def __init__(self, reference: EchoReference) -> None:
@@ -41,15 +41,16 @@ class WebRtcCanceller:
             raise BackendUnavailable("echo canceller", *missing)
         self._reference = reference
         self._processors: tuple[_Processor, _Processor] | None = None
-        "one that cancels echo, and one that takes out noise only; from the first sound on"
+        "One that cancels echo and one that removes noise only; made with the first sound."
         self._microphone = np.zeros(0, np.float32)
         self._played = np.zeros(0, np.float32)
         self._silent_for = _LINGERS  # samples since the avatar's voice was last played
 
     def cancel(self, samples: FloatArray, arrived_s: float) -> FloatArray:
-        """(n,) at 16 kHz as it arrived at that clock time -> (m,), the same stream without the echo.
+        """Remove the echo. samples: (n,) at 16 kHz that arrived at that clock time. Returns (m,), the next part of the
+        stream.
 
-        Whole pieces of 20 ms come out; the rest waits for what comes next.
+        Whole pieces of 20 ms are returned; the remainder waits for the next call.
         """
         if self._processors is None:
             from pywebrtc_audio import AudioProcessor
@@ -69,21 +70,21 @@ class WebRtcCanceller:
         return np.concatenate(cleaned) if cleaned else np.zeros(0, np.float32)
 
     def skip(self, count: int) -> None:
-        """So many samples of the microphone were lost before those that cancel() is given next."""
+        """Note that `count` samples of the microphone were lost before the next call of cancel()."""
         self._reference.skip(count)
 
     def restart(self) -> None:
-        """What cancel() is given next does not follow on what it was given before."""
+        """Begin a new stream: the next samples for cancel() do not follow the previous ones."""
         self._reference.restart()
         self._microphone = self._played = np.zeros(0, np.float32)
 
     def _runs(self, whole: int, with_echo: _Processor, noise_only: _Processor) -> list[tuple[_Processor, int, int]]:
-        """(processor, start, end): which has which of the first `whole` samples. Mostly one has all of them."""
+        """Return (processor, start, end) for stretches of the first `whole` samples. Mostly one processor takes all."""
         runs: list[tuple[_Processor, int, int]] = []
         for at in range(0, whole, _PIECE):
             end = at + _PIECE
             self._silent_for = 0 if self._played[at:end].any() else self._silent_for + _PIECE
-            # What the echo canceller has learned of the room stays, and serves when the avatar speaks again.
+            # The echo canceller keeps what it has learned about the room, for when the avatar speaks again.
             processor = with_echo if self._silent_for < _LINGERS else noise_only
             start = runs.pop()[1] if runs and runs[-1][0] is processor else at
             runs.append((processor, start, end))

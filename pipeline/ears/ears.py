@@ -1,9 +1,9 @@
-"""Ears: what one session hears of its viewer, from the samples of a microphone to words.
+"""Ears: turns the samples of one session's microphone into words.
 
     hear() -> inbox -> canceller, voice activity (on a thread) -> utterance -> end of turn -> recogniser -> report()
 
-Time is counted in samples, so what is found does not depend on when sound arrives. Two tasks serve a session: one takes
-sound, the other looks for the words of what was said, in order.
+Time is counted in samples, so the results do not depend on when sound arrives. Two tasks serve a session: one takes the
+sound, the other gets the words of each utterance, in order.
 """
 
 from __future__ import annotations
@@ -33,36 +33,38 @@ __all__ = ["BACKLOG_S", "Canceller", "Ears"]
 logger = logging.getLogger(__name__)
 
 BACKLOG_S = 2.0
-"""Sound that may wait to be looked at; the oldest is dropped and counted. More would make every reaction late."""
+"""Most sound that waits for processing. Beyond it the oldest is dropped and counted; more would delay reactions."""
 LOADING_BACKLOG_S = 10.0
-"""The same until the networks are loaded: what is said meanwhile is heard."""
+"""The same until the networks are loaded, so that speech in that time is heard."""
 SILENT_MICROPHONE_S = 1.0
-"""A microphone that sends nothing for so long in the middle of an utterance was unplugged: that is silence."""
+"""A microphone that sends nothing for this long during an utterance was unplugged; that counts as silence."""
 COMPLETE = 0.5
-"""Probability from which a pause is taken for the end of a turn."""
+"""Probability from which a pause counts as the end of a turn."""
 UNHURRIED_S = 0.1
-"""Sound that is looked at in one go while nobody speaks: each go costs a way to another thread and back."""
+"""Sound that is processed in one step while nobody speaks: each step costs a change of threads."""
 MOST_SAID = 4
-"""Utterances of one session that may wait for their words."""
+"""Most utterances of one session that wait for recognition."""
 MOST_PARTS = 4
-"""Parts of 20 to 30 s of one utterance. Whoever speaks longer gets an answer to what was said so far."""
+"""Most parts of 20 to 30 s of one utterance. After that, the speech so far is answered."""
 PARTIAL_EVERY_S = 1.0
 _WITHOUT_SPACES = frozenset({"zh", "ja", "th"})
 
 
 class Canceller(Protocol):
-    """Takes the avatar's own voice out of what the microphone heard. Used on one thread at a time."""
+    """Removes the avatar's own voice from a microphone's sound. Used on one thread at a time."""
 
     def cancel(self, samples: FloatArray, arrived_s: float) -> FloatArray:
-        """(n,) float32 at LISTEN_RATE_HZ as it arrived at that clock time -> (m,), in order; a rest may be kept."""
+        """Clean (n,) float32 at LISTEN_RATE_HZ that arrived at that clock time. Returns (m,); may hold back the
+        rest.
+        """
         ...
 
     def skip(self, count: int) -> None:
-        """So many samples were lost before those that cancel() is given next."""
+        """Note that `count` samples were lost before the next call of cancel()."""
         ...
 
     def restart(self) -> None:
-        """What cancel() is given next does not follow on what it was given before."""
+        """Begin a new stream: the next samples for cancel() do not follow the previous ones."""
         ...
 
 
@@ -71,27 +73,27 @@ class _Said:
     """An utterance, or a part of a long one."""
 
     samples: FloatArray | None
-    "None: there was too little speech in it to look for words"
+    "None: too little speech for recognition"
     final: bool
     language: str | None
     early: asyncio.Task[Transcript] | None = None
-    "a run that has begun already, and heard all of the speech"
+    "a recognition that was begun early and covers all of the speech"
 
 
 @dataclass(slots=True)
 class _Early:
-    """A run on an utterance that still goes on."""
+    """A recognition of an utterance that goes on."""
 
     task: asyncio.Task[Transcript]
     utterance: Utterance
     speech_s: float
-    "of speech that it was given"
+    "length of the speech it was given"
     duration_s: float
 
 
 @dataclass(slots=True)
 class _Counts:
-    """For stats()."""
+    """Totals for stats()."""
 
     heard_samples: int = 0
     utterances: int = 0
@@ -99,11 +101,11 @@ class _Counts:
 
 
 class Ears:
-    """start() before use; aclose() undoes it, twice if need be. listen() says when anything is heard at all.
+    """Call start() before use and aclose() after; aclose() may be called twice. It hears only while listen() says so.
 
-    report is called on the event loop with what is heard, in order. canceller is used on a thread of `hearing`.
-    asker: with whom others take turns at the recogniser. is_hurried: whether speech has to be noticed at once, because
-    the avatar is to be interrupted by it.
+    report: called on the event loop with each report, in order. canceller: used on a thread of `hearing`.
+    asker: who is served, where sessions take turns at the recogniser. is_hurried: whether speech must be noticed at
+    once, because it would interrupt the avatar.
     """
 
     def __init__(
@@ -122,12 +124,12 @@ class Ears:
         self._asker = asker
         self._is_hurried = is_hurried
         self._inbox = Inbox()
-        self._watching: asyncio.Task[None] | None = None  # that a microphone goes on sending
+        self._watching: asyncio.Task[None] | None = None  # checks that the microphone goes on sending
         self._senses: Senses | None = None
         self._stream: VoiceActivityStream | None = None
         self._framer = AudioFramer(WINDOW_SAMPLES)
         self._finder = UtteranceFinder(hearing.choice.silence_s)
-        self._wanted: ListenMode = "off"  # the last that was asked for; reached when the sound before it is through
+        self._wanted: ListenMode = "off"  # the mode requested last; it applies after the sound before it
         self._mode: ListenMode = "off"
         self._language: str | None = None
         self._said: Channel[_Said] = Channel(MOST_SAID)
@@ -146,20 +148,22 @@ class Ears:
             ]
 
     def listen(self, mode: ListenMode, language: str | None = None) -> None:
-        """Take what hear() is given from here on as speech, or no longer. Sound that came before still counts.
+        """Change the mode for the sound that follows. Sound that came before still counts in the previous mode.
 
-        language: ISO 639-1, what the viewer speaks; None: the operator's choice, or found out.
+        language: ISO 639-1 code of the viewer's language; None: the operator's choice, or detected.
         """
         self._wanted = mode
         self._inbox.put_mode(Mode(mode, language))
 
     @property
     def is_on(self) -> bool:
-        """Whether what hear() is given counts."""
+        """Whether the sound given to hear() counts."""
         return self._wanted != "off"
 
     def hear(self, samples: FloatArray) -> None:
-        """The next (n,) float32 at LISTEN_RATE_HZ. Never waits: too much is dropped, the oldest first."""
+        """Take the next sound, (n,) float32 at LISTEN_RATE_HZ. Never waits: if too much is queued, the oldest is
+        dropped.
+        """
         if not len(samples) or not self.is_on:
             return
         most_s = BACKLOG_S if self._senses else LOADING_BACKLOG_S
@@ -169,7 +173,7 @@ class Ears:
             self._inbox.arrived.set()
 
     def stats(self) -> dict[str, object]:
-        """A snapshot for people and tests."""
+        """Return a snapshot for people and tests."""
         return {
             "mode": self._mode,
             "state": str(self._state),
@@ -182,7 +186,7 @@ class Ears:
         }
 
     async def aclose(self) -> None:
-        """Stop, without words for what was being said. Idempotent."""
+        """Stop. Unfinished speech is not recognised. Idempotent."""
         tasks, self._tasks = self._tasks, []
         early = [said.early for said in self._said.clear()] + [self._early.task if self._early else None]
         running = [*tasks, *(run for run in (*early, self._watching) if run is not None)]
@@ -194,7 +198,7 @@ class Ears:
     # -- sound --
 
     async def _listen_on(self) -> None:
-        """Serve what was asked for and heard, in order."""
+        """Process changes of mode and sound, in order, until cancelled."""
         while True:
             await self._inbox.arrived.wait()
             self._inbox.arrived.clear()
@@ -204,14 +208,14 @@ class Ears:
                         await self._switch(asked)
                     else:
                         await self._take(asked)
-                except VivavoceError as error:  # of loading: the viewer may try again
+                except VivavoceError as error:  # from loading: the viewer may try again
                     self._fall_silent(error)
-                except Exception:  # nobody foresaw it: the session goes on without ears
+                except Exception:  # unexpected: the session goes on without ears
                     logger.exception("ears failed")
                     self._fall_silent(RecognitionError("Listening failed.", "Switch the microphone off and on again."))
 
     async def _watch(self, utterance: Utterance) -> None:
-        """While it goes on: hear silence where the microphone sends nothing."""
+        """While an utterance goes on, add silence whenever the microphone sends nothing."""
         while self._finder.utterance is utterance:
             now_s, due_s = self._clock.now_s(), self._inbox.came_s + SILENT_MICROPHONE_S
             if now_s >= due_s:
@@ -253,7 +257,7 @@ class Ears:
             await self._go_on(self._finder.push(window, probability), sound.arrived_s)
 
     def _look(self, sound: Sound) -> list[tuple[FloatArray, float]]:
-        """On a thread: windows of 32 ms, each with the probability that somebody speaks in it."""
+        """Return windows of 32 ms, each with its probability of speech. Runs on a thread."""
         assert self._stream is not None
         windows = self._framer.push(self._cleaned(sound))
         return [(window, self._stream.push(window)) for window in windows]
@@ -286,7 +290,7 @@ class Ears:
             self._end_utterance()
 
     async def _is_complete(self, utterance: Utterance) -> bool:
-        """Whether the speaker, who pauses, has said all. Sound that arrives meanwhile waits (0.1 s)."""
+        """Whether the speaker, who pauses, is done. Sound that arrives meanwhile waits (0.1 s)."""
         assert self._senses is not None
         if utterance.speech_s < SHORTEST_SPEECH_S:
             return False
@@ -313,7 +317,7 @@ class Ears:
         self._tell_state()
 
     def _run_for(self, utterance: Utterance | None) -> asyncio.Task[Transcript] | None:
-        """The run that was begun early, if it was given all of the speech; one that was not is ended."""
+        """Return the early recognition if it covers all of the speech; otherwise cancel it."""
         early, self._early = self._early, None
         if early is None:
             return None
@@ -323,7 +327,7 @@ class Ears:
         return None
 
     def _cut(self, utterance: Utterance) -> None:
-        """Send on the first part of a long utterance."""
+        """Queue the first part of a long utterance for recognition."""
         self._parts += 1
         if self._parts >= MOST_PARTS or len(self._said) >= MOST_SAID:
             self._end_utterance()
@@ -333,9 +337,9 @@ class Ears:
     # -- words --
 
     def _listen_early(self, utterance: Utterance, pause: bool = False) -> None:
-        """Look for words before the end if that is cheap and nobody else waits: every second, and in a pause.
+        """Recognise an unfinished utterance, if that is cheap and nobody else waits: every second, and in each pause.
 
-        A run that was begun in a pause has the words ready if the pause turns out to be the end.
+        If a pause turns out to be the end, a recognition begun there already has the words.
         """
         assert self._senses is not None
         recognition, before = self._senses.recognition, self._early
@@ -352,13 +356,13 @@ class Ears:
 
     def _heard_early(self, run: asyncio.Task[Transcript], utterance: Utterance) -> None:
         if run.cancelled() or run.exception() is not None or utterance is not self._finder.utterance:
-            return  # a failure is reported by the run at the end
+            return  # failures are reported by the final recognition
         found = run.result()
         if found.text:
             self._report(Words(found.text, final=False, language=found.language))
 
     async def _find_words(self) -> None:
-        before: list[Transcript] = []  # of the parts of this utterance that came first
+        before: list[Transcript] = []  # of the earlier parts of this utterance
         async for said in self._said:
             self._recognising = True
             self._tell_state()
@@ -370,7 +374,7 @@ class Ears:
             except VivavoceError as error:
                 self._report(Failed(error))
                 before = []
-            except Exception:  # nobody foresaw it: the next utterance may do
+            except Exception:  # unexpected: the next utterance may succeed
                 logger.exception("a recogniser failed")
                 self._report(Failed(RecognitionError("What you said could not be recognised.", "Say it again.")))
                 before = []
@@ -378,7 +382,7 @@ class Ears:
             self._tell_state()
 
     async def _words_of(self, said: _Said, before: list[Transcript]) -> list[Transcript]:
-        """Report the words, and give what is known of an utterance that still goes on."""
+        """Report the words. Returns the transcripts of an utterance of which more parts follow."""
         assert self._senses is not None
         parts = list(before)
         if said.samples is not None:

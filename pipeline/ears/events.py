@@ -1,4 +1,4 @@
-"""What ears report, in order, to whoever reacts to it: the session, and through it the rules of interruption."""
+"""The reports of the ears. They go in order to the session, and on to the rules of interruption."""
 
 from __future__ import annotations
 
@@ -12,48 +12,50 @@ __all__ = ["Failed", "Heard", "NoWords", "SpeechBegan", "SpeechEnded", "SpeechGo
 
 @dataclass(frozen=True, slots=True)
 class SpeechBegan:
-    """Somebody speaks. An utterance is open until SpeechEnded."""
+    """Somebody began to speak. The utterance is open until SpeechEnded."""
 
     at_s: float
-    "clock time of the first window with speech, as near as the arrival of its sound says"
+    "clock time of the first window with speech, estimated from the arrival of its sound"
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechGoesOn:
-    """One more window of 32 ms holds speech."""
+    """One more window of 32 ms with speech."""
 
     speech_s: float
-    "seconds of windows with speech in this utterance so far; pauses do not count"
+    "length of the speech in this utterance so far, in seconds; pauses do not count"
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The utterance is complete. Words(final=True), NoWords or Failed follows, in the order of utterances."""
+    """The utterance is complete. Words(final=True), NoWords or Failed follows, in order of the utterances."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What was said, as far as it is known."""
+    """The words of an utterance, as far as they are known."""
 
     text: str
-    "of the whole utterance, never empty"
+    "text of the whole utterance; never empty"
     final: bool
-    "False: more may follow, and what is here may change"
+    "False: the text may still grow and change"
     language: str
     "ISO 639-1, empty if unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class NoWords:
-    """The utterance held none: a cough, noise, silence while a key was held, or nobody had time to listen to it."""
+    """An utterance without words: a cough, noise, silence while the key was held, or one that could not be
+    recognised.
+    """
 
     busy: bool = False
-    "True: too many others were waiting for the recogniser, so it was never looked for words"
+    "True: it was not recognised, because too many others wait for the recogniser"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Words could not be looked for. The ears go on listening unless EarsEvent(off) came before."""
+    """Recognition failed. The ears go on listening, unless EarsEvent(off) was reported before."""
 
     error: VivavoceError
 

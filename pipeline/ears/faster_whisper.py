@@ -1,7 +1,7 @@
-"""Whisper by faster-whisper (CTranslate2): the recogniser of this machine, for English, Chinese and many more.
+"""Whisper by faster-whisper (CTranslate2): the recogniser that runs here, for English, Chinese and many more languages.
 
-The weights are Whisper base (MIT) in two packages, because one may not be as large as they are. Their files are checked
-by SHA-256, since one person published them once. A folder with another size of Whisper may be named instead.
+The weights are Whisper base (MIT), split over two packages because of a size limit per package. Their files are checked
+by SHA-256, since a private person published them. A folder with another size of Whisper may be named instead.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ FILES: Final = {
         ),
     ),
 }
-"""Of the two packages, version 1.0.0: Systran's faster-whisper-base, as the packages name it."""
+"""Files of the two packages, version 1.0.0. The packages name Systran's faster-whisper-base as their source."""
 QUICK_S: Final = 0.6
-"""A recogniser that takes no longer may be asked every second while somebody still speaks."""
+"""Longest run of a recogniser that may be asked every second while somebody still speaks."""
 _FRAMES_A_SECOND: Final = 100  # of a spectrogram
 _SHORTEST_FRAMES: Final = 10 * _FRAMES_A_SECOND
 _MARGIN_FRAMES: Final = _FRAMES_A_SECOND
-"""Silence after what is said, by which the network hears that it is over."""
+"""Silence after the speech, from which the network recognises its end."""
 
 
 class FasterWhisper(LocalWhisper):
-    """Words of an utterance that still goes on are found while a run takes no longer than QUICK_S."""
+    """Finds words of unfinished utterances, too, as long as a run takes no longer than QUICK_S."""
 
     name = "faster-whisper"
 
     def __init__(self, model: str = "") -> None:
-        """model: a folder with a Whisper of CTranslate2; empty: base, from the packages.
+        """model: a folder with a Whisper in CTranslate2's format; empty: base, from the packages.
 
         Raises BackendUnavailable.
         """
@@ -76,7 +76,7 @@ class FasterWhisper(LocalWhisper):
 
         files = None if self._folder else _packaged_files()
         try:
-            # Threads that CTranslate2 starts here are as nice as this one.
+            # CTranslate2 starts its threads here, so they inherit this thread's low priority.
             self._network = WhisperModel(
                 self._folder or "base",
                 device="cpu",
@@ -93,7 +93,7 @@ class FasterWhisper(LocalWhisper):
     def _transcribe(self, samples: FloatArray, language: str | None) -> Transcript:
         began_s = time.perf_counter()
         found = self._heard(samples, language)
-        # The last run says what the next will take, beside whatever else this machine does now.
+        # The last run predicts the next one, whatever else this machine does now.
         self.partial = time.perf_counter() - began_s <= QUICK_S
         return found
 
@@ -101,7 +101,7 @@ class FasterWhisper(LocalWhisper):
         assert self._encoder is not None
         self._encoder.begin(samples)
         if language is None:
-            # Asked apart, because the prompt depends on the answer.
+            # Detected separately, because the prompt depends on the language.
             language = self._network.detect_language(samples)[0]
             self._encoder.repeat()
         language = language if language in LANGUAGES else None
@@ -125,10 +125,10 @@ class FasterWhisper(LocalWhisper):
 
 
 class _Encoder:
-    """In the place of WhisperModel.encode(): takes a quarter of the time, and looks at nothing twice.
+    """Replaces WhisperModel.encode(). It takes a quarter of the time, and encodes nothing twice.
 
-    Whisper was trained on 30 s and is given as much, so most of what it looks at is silence after a short sentence, and
-    encoding takes nearly all of its time. It finds the same words in 10 s (`docs/ears.md`).
+    Whisper was trained on windows of 30 s, so for a short sentence most of what it encodes is silence, and encoding
+    takes nearly all of its time. It finds the same words in windows of 10 s (`docs/ears.md`).
     """
 
     def __init__(self, encode: Callable[[FloatArray], object]) -> None:
@@ -138,17 +138,17 @@ class _Encoder:
         self._repeats = False
 
     def begin(self, samples: FloatArray) -> None:
-        """What is encoded from here on is a spectrogram of these samples, with silence after them."""
+        """Set the samples whose spectrogram is encoded from here on. Silence follows them."""
         spoken = len(samples) * _FRAMES_A_SECOND // LISTEN_RATE_HZ
         self._frames = max(_SHORTEST_FRAMES, spoken + _MARGIN_FRAMES)
         self._last, self._repeats = None, False
 
     def repeat(self) -> None:
-        """The next call is about the same part of it as the last one."""
+        """Note that the next call is for the same stretch as the last one."""
         self._repeats = True
 
     def __call__(self, features: FloatArray) -> object:
-        """features: (mels, frames)."""
+        """Encode features: (mels, frames)."""
         if not self._repeats:
             self._last = self._encode(features[..., : self._frames])
         self._repeats = False

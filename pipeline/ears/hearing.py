@@ -1,4 +1,4 @@
-"""Hearing: what the ears of all sessions share. It is loaded when somebody first listens."""
+"""Hearing: what the ears of all sessions share. It is loaded when somebody listens for the first time."""
 
 from __future__ import annotations
 
@@ -16,39 +16,41 @@ from pipeline.registry import AUTO, BackendRow
 __all__ = ["KINDS", "Hearing", "HearingChoice", "Senses", "chosen_names"]
 
 KINDS = ("vad", "endpoint", "asr")
-"Kinds of backends that listen."
+"Kinds of backends that are needed for listening."
 _THREADS = 2
-"""Voice activity takes 1 % of a core per microphone, the end of a turn 0.1 s per pause."""
+"""Voice activity takes 1 % of a core per microphone; the end of a turn takes 0.1 s per pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class HearingChoice:
-    """Which backends listen, and when a pause is the end. AUTO: the first in the registry that can run here."""
+    """The backends for listening, and what ends a turn. AUTO: the first backend in the registry that can run here."""
 
     asr: str = AUTO
     vad: str = AUTO
     endpoint: str = AUTO
     language: str | None = None
-    "ISO 639-1, of viewers who do not say what they speak; None: the recogniser finds it out"
+    "ISO 639-1 code for viewers who do not name their language; None: the recogniser detects it."
     silence_s: float = 1.2
-    "a pause that ends a turn, whatever the end-of-turn detector says"
+    "A pause that ends a turn whatever the end-of-turn detector says."
     barge_in: bool = True
-    "whether speech over the avatar interrupts it; else it is nobody's"
+    "Whether speech over the avatar interrupts it. Otherwise it is dropped."
 
 
 @dataclass(frozen=True, slots=True)
 class Senses:
-    """Loaded, shared by all sessions."""
+    """The loaded backends, shared by all sessions."""
 
     vad: VoiceActivityDetector
     endpoint: EndOfTurnDetector
     recognition: Recognition
     executor: Executor
-    "where sound is looked at, so that the event loop is not held up"
+    "runs the processing of sound, to keep the event loop free"
 
 
 class Hearing:
-    """Made by the engine, which closes the backends; this closes its threads (or the executor given instead)."""
+    """Made by the engine, which closes the backends. This class closes its thread pool, or the executor it was
+    given.
+    """
 
     def __init__(
         self, backends: Backends, options: BackendOptions, choice: HearingChoice, executor: Executor | None = None
@@ -60,14 +62,14 @@ class Hearing:
         self._recognition: Recognition | None = None
 
     def recognizer(self) -> BackendRow:
-        """What will recognise speech, if all is there that listens. Quick: constructors only look.
+        """Return the recogniser's row, after checking that all backends can run. Fast: it only calls constructors.
 
         Raises BackendUnavailable, UnknownBackend.
         """
         return registry.row("asr", chosen_names(self.choice, self._options)["asr"])
 
     async def loaded(self) -> Senses:
-        """Load what is not loaded yet, which may take seconds.
+        """Load whatever is not loaded yet, which may take seconds.
 
         Raises BackendUnavailable, UnknownBackend, SessionClosed (the engine has stopped).
         """
@@ -80,14 +82,14 @@ class Hearing:
         return Senses(vad, endpoint, self._recognition, self._executor)
 
     async def aclose(self) -> None:
-        """Idempotent."""
+        """Shut the thread pool down. Idempotent."""
         await asyncio.to_thread(self._executor.shutdown)
 
 
 def chosen_names(choice: HearingChoice, options: BackendOptions) -> dict[str, str]:
-    """Kind -> the backend that was chosen, or the first that can run here.
+    """Return the backend for each kind: the chosen one, or the first that can run here.
 
-    Raises UnknownBackend, BackendUnavailable (what the first of a kind lacks).
+    Raises UnknownBackend, BackendUnavailable (with what the first of a kind lacks).
     """
     return {kind: _first_usable(kind, getattr(choice, kind), options) for kind in KINDS}
 

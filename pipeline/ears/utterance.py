@@ -1,6 +1,6 @@
-"""Utterances: from windows of sound and the probability of speech in each, where somebody begins and stops to speak.
+"""Utterances: finds where somebody begins and stops speaking, from windows of sound and their probability of speech.
 
-Pure: no clock, no network. Time is counted in windows, so a sound heard in any pieces gives the same utterances.
+Pure: no clock, no network. Time is counted in windows, so the result does not depend on how the sound is split.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ __all__ = ["LONGEST_S", "SHORTEST_SPEECH_S", "WINDOW_S", "WINDOW_SAMPLES", "Step
 WINDOW_SAMPLES = 512
 WINDOW_S = WINDOW_SAMPLES / LISTEN_RATE_HZ  # 0.032
 LONGEST_S = 30.0
-"""What a recogniser is given at once. A longer utterance is cut and goes on."""
+"""Most that a recogniser takes at once. A longer utterance is cut, and goes on."""
 SHORTEST_SPEECH_S = 0.3
-"""Less speech than this is a click or a cough: no recogniser is asked, because Whisper invents words for noise."""
+"""Less speech is a click or a cough. It is not recognised, because Whisper invents words for noise."""
 PAUSE_S = 0.2
-"""A pause of this length may be the end."""
+"""A pause of this length may be the end of the turn."""
 _SPEECH = 0.5
 _SILENCE = 0.35
-"""Between the two a window is what the one before it was, so that a faint syllable does not count as a pause."""
+"""Between these two limits a window counts like the one before it, so that a faint syllable is not a pause."""
 _FIRST_WINDOWS = 2
-"""Speech begins with so many windows in a row: one alone is a click."""
+"""Speech begins with so many windows in a row; a single one is a click."""
 _BEFORE_S = 0.3
-"""Kept from before the first window with speech: the network notices soft consonants late."""
+"""Sound kept from before the first window with speech, because the network notices soft consonants late."""
 _CUT_FROM_S = 20.0
-"""A long utterance is cut at the quietest place between here and its end."""
+"""A long utterance is cut at its quietest place between here and its end."""
 _QUIET_WINDOWS = 5
-"""Loudness is compared over 160 ms, about a syllable."""
+"""Loudness is averaged over 160 ms, about a syllable."""
 
 
 class Step(enum.Enum):
-    """What a window means for the utterance."""
+    """The effect of a window on the utterance."""
 
     NOTHING = enum.auto()
     BEGAN = enum.auto()
     GOES_ON = enum.auto()
     PAUSED = enum.auto()
-    "a pause that may be the end; reported once per pause"
+    "A pause that may be the end. Reported once per pause."
     SILENT = enum.auto()
-    "a pause so long that it is the end"
+    "A pause so long that it is the end."
     LONG = enum.auto()
-    "as long as a recogniser takes at once: cut() it"
+    "The utterance is as long as a recogniser takes at once: cut() it."
 
 
 class Utterance:
-    """Windows of what somebody says."""
+    """The windows of one utterance."""
 
     def __init__(self, windows: list[FloatArray], speech_windows: int = 0) -> None:
         self._windows = windows
@@ -73,7 +73,7 @@ class Utterance:
         return np.concatenate(self._windows) if self._windows else np.zeros(0, np.float32)
 
     def cut(self) -> FloatArray:
-        """Take out the part before the quietest place near the end, as samples; the rest is still to be said."""
+        """Remove the part before the quietest place near the end, and return its samples. The rest stays."""
         first = round(_CUT_FROM_S / WINDOW_S)
         power = np.array([float(np.mean(np.square(window))) for window in self._windows[first:]])
         around = np.convolve(power, np.ones(_QUIET_WINDOWS), mode="valid")
@@ -83,7 +83,7 @@ class Utterance:
 
 
 class UtteranceFinder:
-    """One microphone's utterances.
+    """Finds the utterances of one microphone.
 
     silence_s: a pause that ends an utterance, whatever the end-of-turn detector says.
     """
@@ -97,15 +97,15 @@ class UtteranceFinder:
         self._was_speech = False
         self._held = False
         self.utterance: Utterance | None = None
-        "what is being said; None: nobody speaks"
+        "The utterance that goes on; None: nobody speaks."
 
     def hold(self) -> None:
-        """Begin an utterance now that only take() ends: push to talk."""
+        """Begin an utterance now that ends with take() only, for push to talk."""
         self._held = True
         self.utterance = self.utterance or Utterance([])
 
     def push(self, window: FloatArray, probability: float) -> Step:
-        """The next (WINDOW_SAMPLES,) of sound. Of several things that are true the most decisive is returned."""
+        """Take the next (WINDOW_SAMPLES,) of sound. If several steps apply, returns the most decisive one."""
         is_speech = probability >= (_SILENCE if self._was_speech else _SPEECH)
         self._was_speech = is_speech
         if self.utterance is None:
@@ -123,7 +123,7 @@ class UtteranceFinder:
         return Step.PAUSED if self._pause == self._pause_windows else Step.NOTHING
 
     def take(self) -> Utterance | None:
-        """The utterance, which ends here; None if nobody spoke."""
+        """End and return the utterance; None if nobody spoke."""
         utterance, self.utterance = self.utterance, None
         self._in_a_row = self._pause = 0
         self._was_speech = self._held = False

@@ -1,7 +1,7 @@
-"""What Whisper is told before it listens, and which of its answers are no words.
+"""The prompts given to Whisper, and the filter for answers that nobody said.
 
-Whisper was trained on subtitles. For noise and silence it writes what stands in subtitles where nobody speaks: thanks
-for watching, the names of those who made them, one word over and over.
+Whisper was trained on subtitles. For noise and silence it writes what subtitles have where nobody speaks: thanks for
+watching, the names of the translators, or one word over and over.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _CODES: Final = (
 )
 LANGUAGES: Final = frozenset(_CODES.split())
 _PROMPTS: Final = {"zh": "以下是普通话的句子。"}
-"""For Chinese: without it Whisper writes traditional characters as often as simplified ones."""
+"""For Chinese: without a prompt, Whisper writes traditional characters as often as simplified ones."""
 _NO_SPEECH: Final = 0.6
 _PERHAPS_NO_SPEECH: Final = 0.2
-"""Enough where it is not sure of its words either: so it was of the words that it wrote for hums and music (0.28 to
-0.49, and -1.1 to -1.9). Of eight questions asked over the avatar's echo it was sure (-0.27 and more), and that somebody
-spoke (0.08 and less)."""
+"""Enough if Whisper is unsure of its words as well, as it was for hums and music (0.28 to 0.49, and -1.1 to -1.9). In
+eight questions asked over the avatar's echo it was sure of the words (-0.27 and more), and that somebody spoke (0.08
+and less)."""
 _UNSURE: Final = -1.0
-"""Mean log probability of a word; Whisper's own limit, below which nothing with doubtful speech is believed."""
+"""Mean log probability of a word. Whisper's own limit: below it, text with doubtful speech is rejected."""
 _REPEATED: Final = 2.4
-"""Ratio of compression, Whisper's own limit: the same over and over."""
+"""Compression ratio above which text is repetitive; Whisper's own limit."""
 _DOUBTFUL: Final = -0.5
-"""A phrase that is known from subtitles has to be surer than this."""
+"""A phrase known from subtitles needs a higher log probability than this."""
 _FROM_SUBTITLES: Final = re.compile(
     r"(thanks?( you)?( so much| very much)? for watching|thank you|please subscribe.*|subtitles? by .*|bye[- ]?bye|you|"
     r"(请|請)(不吝)?(点赞|點贊|订阅|訂閱).*|谢谢(大家)?(观看|收看)|謝謝(大家)?(觀看|收看)|字幕.*|多谢(您的)?观看|"
@@ -39,29 +39,29 @@ _FROM_SUBTITLES: Final = re.compile(
     re.IGNORECASE,
 )
 _NOT_SPOKEN: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|（[^）]*）|【[^】]*】|♪[^♪]*♪?|\*[^*]*\*")
-"""What subtitles say about sound: [music], (laughs)."""
+"""Descriptions of sound in subtitles: [music], (laughs)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of Whisper's answer, with its own doubts."""
+    """A stretch of Whisper's answer, with Whisper's own confidence."""
 
     text: str
     no_speech: float
-    "probability that nobody speaks"
+    "probability that nobody speaks in it"
     log_probability: float
-    "mean over the words"
+    "mean log probability of the words"
     compression: float
-    "length of the text by that of its compressed bytes"
+    "length of the text divided by that of its compressed bytes"
 
 
 def prompt_for(language: str | None) -> str | None:
-    """What is said to have been said before."""
+    """Return the text that Whisper takes as preceding speech; None if it needs none."""
     return _PROMPTS.get(language or "")
 
 
 def words_of(segments: Iterable[Segment]) -> str:
-    """What was really said; empty for none."""
+    """Return the words that were really said; empty if none were."""
     text = "".join(segment.text for segment in segments if not _is_invented(segment))
     text = " ".join(_NOT_SPOKEN.sub(" ", text).split())
     return text if any(map(str.isalnum, text)) else ""
