@@ -28,8 +28,7 @@ PATIENCE_S = 2.0
 """If speech brings no words within this time, the answer resumes."""
 LONG_PATIENCE_S = 20.0
 """The same if it certainly was speech: some words are known, or it was longer than a cough. A recogniser reports when
-it
-finds no words, and the answer resumes at once; this limit is for one that never reports."""
+it finds no words, and the answer resumes at once; this limit is for one that never reports."""
 LONGEST_COUGH_S = 1.0
 SETTLING_S = 1.5
 """Length of the avatar's sound in which echo cancellers learn the room: until then they may let the avatar through."""

@@ -1,9 +1,12 @@
-"""The one place that reaches inside aiortc. Written for 1.16; tests/pipeline/test_transport_aiortc_adapter.py fails on
-an upgrade that breaks it.
+"""The one module that reaches inside aiortc. Written for aiortc 1.16.
 
-aiortc has no public way to learn what the viewer's RTCP asks of a track that hands over packets already encoded, nor to
-say when the content of such a packet was due, nor to bound how long it waits for STUN and TURN servers or how much
-a peer may send, nor to get the packets of a microphone ahead of its jitter buffer, nor to say which ports it may use.
+If an upgrade breaks it, tests/pipeline/test_transport_aiortc_adapter.py fails. aiortc has no public way to
+
+- learn what the viewer's RTCP asks of a track that hands over encoded packets,
+- say when the content of such a packet was due,
+- limit the wait for STUN and TURN servers, or how much a peer may send,
+- get a microphone's packets before its jitter buffer,
+- choose the ports.
 """
 
 from __future__ import annotations
@@ -59,25 +62,25 @@ __all__ = [
 ]
 
 DATAGRAMS, DATAGRAMS_PER_S = 500, 250
-"""A microphone sends 50 in a second, or 100 from some browsers, and twice a second's worth after a break."""
+"""A microphone sends 50 a second, or 100 from some browsers, and twice a second's worth after a pause."""
 FEEDBACK_BYTES, FEEDBACK_BYTES_PER_S = 12_000, 6_000
-"""RTCP. A browser that loses packets all the time sends 3 kB in a second; 1 kB can take 1 ms of everybody's time."""
+"""RTCP. A browser that loses packets all the time sends 3 kB a second. Reading 1 kB can take the event loop 1 ms."""
 RESENT, RESENT_PER_S = 200, 100
-"""Packets of a sender that are asked for again. A picture has 1 to 50 of them; a stream 150 in a second."""
+"""Packets that a receiver requests again. A picture has 1 to 50 of them; a stream has 150 a second."""
 KEY_FRAMES, KEY_FRAMES_PER_S = 5, 2
-"""A browser asks again, every 0.2 s or more, until it has one."""
+"""A browser repeats its request, every 0.2 s or more, until it gets a key frame."""
 _KEY_FRAME_WISHES: Final = (RTCP_PSFB_PLI, RTCP_PSFB_FIR)
 
 
 def connections_of(transceivers: Iterable[RTCRtpTransceiver]) -> set[ice.Connection]:
-    """Each has a port of its own. Of what is bundled, all transceivers have the same one."""
+    """Return the ICE connections. Each has its own port. Transceivers that are bundled share one."""
     return {one.receiver.transport.transport.iceGatherer._connection for one in transceivers}
 
 
 def gather_by(transceivers: Iterable[RTCRtpTransceiver], seconds: float, reach: Reach) -> None:
-    """Say how candidates of a peer are found. Call it once.
+    """Set how a peer's candidates are found. Call it once.
 
-    seconds: how long servers that do not answer are waited for (aioice waits 5 s); host candidates need no wait.
+    seconds: longest wait for servers that do not answer (aioice waits 5 s); host candidates need no wait.
     """
     for connection in connections_of(transceivers):
         if reach != Reach():
@@ -91,13 +94,13 @@ def limit_incoming(peer: RTCPeerConnection, clock: Clock) -> None:
 
     Call it once, when the offer is known.
 
-    Datagrams are dropped before they are decrypted, and RTCP before it is read. Of what it asks for, packets to be sent
-    again and key frames are counted.
+    Datagrams are dropped before they are decrypted, and RTCP before it is read. The packets and key frames that RTCP
+    requests are limited, too.
     """
     transceivers = peer.getTransceivers()
     transports = {transceiver.receiver.transport for transceiver in transceivers}
     if peer.sctp is not None:
-        transports.add(peer.sctp.transport)  # one of its own, where the offer does not bundle it
+        transports.add(peer.sctp.transport)  # it has its own transport if the offer does not bundle it
     for transport in transports:
         _limit_transport(transport, clock)
     for transceiver in transceivers:
@@ -105,17 +108,17 @@ def limit_incoming(peer: RTCPeerConnection, clock: Clock) -> None:
 
 
 def refuse_data(peer: RTCPeerConnection) -> None:
-    """Let no data channel of the viewer open: call it once the offer is known.
+    """Keep the viewer from opening data channels. Call it once the offer is known.
 
-    Nothing here uses them. With each packet aiortc's SCTP sorts all chunks that came out of order, on the event loop: a
-    peer that left gaps held everybody up for 8 s. The offer's section is answered all the same, because aiortc as a
-    viewer takes no answer that rejects it.
+    Nothing here uses them. For each packet, aiortc's SCTP sorts all chunks that came out of order, on the event loop:
+    a peer that left gaps blocked everybody for 8 s. The offer's section is still answered, because a viewer that runs
+    aiortc accepts no answer that rejects it.
     """
     if peer.sctp is None:
         return
 
     async def never(*_capabilities: object) -> None:
-        """In place of RTCSctpTransport.start(): without a receiver, DTLS drops what comes."""
+        """Replaces RTCSctpTransport.start(). Without a receiver, DTLS drops incoming data."""
 
     peer.sctp.start = never  # type: ignore[method-assign, assignment]
 
@@ -142,7 +145,7 @@ def _limit_transport(transport: RTCDtlsTransport, clock: Clock) -> None:
         if feedback.take(len(data)):
             await read_feedback(data)
 
-    # aioice calls the first two by name for each datagram, aiortc the third for those that are RTCP.
+    # By these names, aioice calls the first two for each datagram, and aiortc the third for each one with RTCP.
     connection.data_received = data_received  # type: ignore[method-assign]
     connection.request_received = request_received  # type: ignore[assignment, method-assign]
     transport._handle_rtcp_data = feedback_received  # type: ignore[method-assign]
@@ -164,13 +167,13 @@ def _limit_wishes(sender: RTCRtpSender, clock: Clock) -> None:
 
 
 def negotiated_codec(transceiver: RTCRtpTransceiver) -> str:
-    """Name of the codec that the sender uses (`H264`, `VP8`), once the offer is known; "" before."""
+    """Return the name of the codec the sender uses (`H264`, `VP8`) once the offer is known; empty before."""
     codecs = transceiver._codecs
     return codecs[0].name if codecs else ""
 
 
 def observe_feedback(sender: RTCRtpSender, on_key_frame: Callable[[], None], on_bitrate: Callable[[int], None]) -> None:
-    """Report what the viewer asks for: a key frame (PLI, FIR), and the bit rate it can take (REMB, bits per second)."""
+    """Report the viewer's requests: for a key frame (PLI, FIR), and for a bit rate (REMB, in bits per second)."""
     handle = sender._handle_rtcp_packet
 
     async def observed(packet: AnyRtcpPacket) -> None:
@@ -183,12 +186,12 @@ def observe_feedback(sender: RTCRtpSender, on_key_frame: Callable[[], None], on_
                     on_bitrate(bitrate_bps)
         await handle(packet)
 
-    # aiortc calls this by name on the sender for each RTCP packet that is addressed to it.
+    # By this name, aiortc calls it on the sender for each RTCP packet addressed to it.
     sender._handle_rtcp_packet = observed  # type: ignore[method-assign]
 
 
 def observe_loss(sender: RTCRtpSender, on_report: Callable[[float], None]) -> None:
-    """Report which share of the sender's packets did not reach the viewer, 0..1, of those since the report before."""
+    """Report the share (0..1) of the sender's packets that were lost since the previous report."""
     handle = sender._handle_rtcp_packet
 
     async def observed(packet: AnyRtcpPacket) -> None:
@@ -202,9 +205,10 @@ def observe_loss(sender: RTCRtpSender, on_report: Callable[[float], None]) -> No
 
 
 def repeat_packets(sender: RTCRtpSender, wanted: Callable[[], bool]) -> None:
-    """Send each packet once more just before the next one, while that is wanted. For a track of one packet a frame.
+    """Send each packet a second time just before the next one, while that is wanted. For tracks of one packet per
+    frame.
 
-    A receiver that had the first one drops the second.
+    A receiver that has the first one drops the second.
     """
     next_frame = sender._next_encoded_frame
     newest: int | None = None
@@ -222,21 +226,22 @@ def repeat_packets(sender: RTCRtpSender, wanted: Callable[[], bool]) -> None:
                 newest = (newest + 1) % 2**16
         return frame
 
-    # aiortc calls this by name for each packet that it sends, and keeps the last 128.
+    # By this name, aiortc calls it for each packet it sends. It keeps the last 128 packets.
     sender._next_encoded_frame = repeating  # type: ignore[method-assign]
 
 
 class DueTimes:
-    """When frames are due, as the 64-bit NTP times of RTCP sender reports.
+    """The times at which frames are due, as the 64-bit NTP times of RTCP sender reports.
 
-    The first one is due when it is asked for. All others are counted from it, 25 in a second. So whatever is late here,
-    and whoever sets the clock of this machine, moves no sound against its picture.
+    The first frame is due when its time is asked for. All others are counted from it, 25 a second. So neither delays
+    here nor a change of the machine's clock move sound against pictures.
     """
 
     def __init__(self) -> None:
         self._start_ntp: int | None = None
 
     def of(self, number: int) -> int:
+        """Return the time at which the frame of that number is due."""
         since = number * 2**32 // FPS
         if self._start_ntp is None:
             self._start_ntp = current_ntp_time() - since
@@ -244,10 +249,10 @@ class DueTimes:
 
 
 def report_due_time(sender: RTCRtpSender, due_ntp: Callable[[], int]) -> None:
-    """Let sender reports say when the content of the last packet was due, not when the packet was sent.
+    """Make sender reports state when the content of the last packet was due, not when the packet was sent.
 
-    A player lines up sound and picture by these reports; stamped at sending, the time that encoding takes would become
-    a skew. due_ntp: NTP time of the packet that the track gave last, 0 if none.
+    A player uses these reports to synchronize sound and picture. With the time of sending, the time spent on encoding
+    would become an offset. due_ntp: returns the NTP time of the track's last packet, 0 if there is none.
     """
     send = sender._send_rtcp
 
@@ -257,28 +262,28 @@ def report_due_time(sender: RTCRtpSender, due_ntp: Callable[[], int]) -> None:
                 packet.sender_info.ntp_timestamp = due_ntp()
         await send(packets)
 
-    # aiortc calls this by name about once a second.
+    # By this name, aiortc calls it about once a second.
     sender._send_rtcp = stamped  # type: ignore[method-assign]
 
 
 def silent_after(checks: int) -> None:
-    """Close a connection when its peer leaves so many checks in a row without an answer; one comes every 4 to 6 s.
+    """Close a connection after so many unanswered checks in a row; one is sent every 4 to 6 s.
 
-    For all connections of this process: aioice keeps it in a constant, 6.
+    It applies to all connections of this process: aioice has it as a constant, 6.
     """
     ice.CONSENT_FAILURES = checks
 
 
 def take_packets(receiver: RTCRtpReceiver, take: Callable[[RtpPiece], None]) -> None:
-    """Hand each packet over as it comes, instead of putting it into aiortc's jitter buffer.
+    """Pass each packet on as it arrives, instead of into aiortc's jitter buffer.
 
-    aiortc goes on counting for its reports to the sender. Its decoder thread starts, and gets nothing.
+    aiortc still counts packets for its reports to the sender. Its decoder thread starts, but gets nothing.
     """
     receiver._RTCRtpReceiver__jitter_buffer = _Tap(take)  # type: ignore[attr-defined]
 
 
 class _Tap:
-    """In the place of a JitterBuffer; it never has a whole frame to be decoded."""
+    """Stands in for a JitterBuffer. It never has a complete frame to decode."""
 
     def __init__(self, take: Callable[[RtpPiece], None]) -> None:
         self._take = take
@@ -291,6 +296,6 @@ class _Tap:
 def _remb_bps(packet: RtcpPsfbPacket, ssrc: int) -> int | None:
     try:
         bitrate_bps, ssrcs = unpack_remb_fci(packet.fci)
-    except ValueError:  # another application's feedback
+    except ValueError:  # feedback of another application
         return None
     return bitrate_bps if ssrc in ssrcs else None

@@ -1,4 +1,4 @@
-"""Budget: how much of something a peer may have sent by now."""
+"""Budget: limits how much a peer may send."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Budget"]
 
 
 class Budget:
-    """`burst` at once, then `per_s` a second."""
+    """A token bucket: allows `burst` at once, and `per_s` a second after that."""
 
     def __init__(self, clock: Clock, burst: float, per_s: float) -> None:
         self._clock = clock
@@ -18,7 +18,7 @@ class Budget:
         self._filled_s = clock.now_s()
 
     def take(self, amount: float = 1.0) -> bool:
-        """Whether there was so much left; if not, nothing is taken."""
+        """Take an amount and return True; if less is left, take nothing and return False."""
         now_s = self._clock.now_s()
         passed_s, self._filled_s = now_s - self._filled_s, now_s
         self._left = min(self._burst, self._left + self._per_s * passed_s)

@@ -1,6 +1,6 @@
-"""Which ICE candidates of a viewer are used. Each one has us send packets to an address that the viewer chose.
+"""Selects the ICE candidates of a viewer that are used. Each one makes us send packets to an address the viewer chose.
 
-What is left out costs nobody a connection: a viewer's own checks reach us, and the answer goes where they came from.
+Dropping candidates costs nobody a connection: the viewer's own checks reach us, and we answer where they came from.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pipeline.transports.whereabouts import is_inner
 __all__ = ["MAX_CANDIDATES", "CandidateFilter", "is_candidate_line"]
 
 MAX_CANDIDATES = 64
-"""Of one offer and what is trickled after it. A browser on a machine with many networks has some twenty."""
+"""Most candidates of an offer and those trickled later. A browser on a machine with many networks has about twenty."""
 _LOOKED_AT = 2 * MAX_CANDIDATES
-"""Candidates of an offer beyond these are dropped unread: reading one takes 20 us of everybody's time."""
+"""Candidates of an offer that are read; more are dropped unread, since reading one blocks the event loop for 20 us."""
 _LINE = re.compile(
     r"[A-Za-z0-9+/]{1,32} 1 (?P<protocol>[A-Za-z]{1,8}) [0-9]{1,10} (?P<address>[0-9A-Za-z.:-]{1,255}) "
     r"(?P<port>[0-9]{1,5}) typ (?P<type>[a-z]{1,8})(?: [\x21-\x7e]+)*",
     re.ASCII,
 )
-_OTHER_COMPONENT = re.compile(r"\S{1,32} [2-9] \S.*")  # RTCP that is not multiplexed
+_OTHER_COMPONENT = re.compile(r"\S{1,32} [2-9] \S.*")  # RTCP on a port of its own
 _MAX_CHARS = 500
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _HINT = "Send it as the browser gave it."
@@ -30,15 +30,15 @@ _TYPES = frozenset({"host", "srflx", "prflx", "relay"})
 
 
 def is_candidate_line(line: str) -> bool:
-    """Whether this line of an SDP names a candidate, in the eyes of a lenient parser."""
+    """Whether a lenient parser would read this line of an SDP as a candidate."""
     return line.startswith("a=candidate")
 
 
 class CandidateFilter:
-    """Decides for one connection; offer and trickle share its bound.
+    """Filters the candidates of one connection. Those of the offer and the trickled ones share its bound.
 
-    local: whether the other end is on this machine; then its loopback addresses are in order.
-    far: whether it is known to be in no private network; then addresses of such networks are not its own.
+    local: the other end is on this machine, so its loopback addresses are allowed.
+    far: the other end is known to be outside private networks, so addresses of such networks cannot be its own.
     """
 
     def __init__(self, *, local: bool, far: bool = False) -> None:
@@ -47,12 +47,12 @@ class CandidateFilter:
         self._seen: set[tuple[str, str]] = set()
 
     def usable(self, line: str) -> bool:
-        """`candidate:...`, with or without `a=`: whether it is to be used.
+        """Whether a candidate (`candidate:...`, with or without `a=`) is used.
 
-        Raises BadSignalling: it is malformed, or there were too many. False for what browsers send and is of no use
-        here: names that only multicast DNS resolves, TCP, a second component, an address named before, and addresses
-        that no viewer is reached at (multicast, unspecified, link-local, reserved, loopback unless `local`, and those
-        of private networks if `far`).
+        Raises BadSignalling if it is malformed, or if there were too many. Returns False for candidates that browsers
+        send but that are useless here: names that only multicast DNS resolves, TCP, a second component, an address
+        given before, and addresses at which no viewer can be reached (multicast, unspecified, link-local, reserved,
+        loopback unless `local`, and those of private networks if `far`).
         """
         text = line.removeprefix("a=").removeprefix("candidate:")
         found = _LINE.fullmatch(text) if len(text) <= _MAX_CHARS else None
@@ -74,7 +74,7 @@ class CandidateFilter:
         return True
 
     def only_usable(self, sdp: str) -> str:
-        """The SDP without the candidates that are not used."""
+        """Return the SDP without the candidates that are not used."""
         kept: list[str] = []
         candidates = 0
         for line in sdp.splitlines(keepends=True):

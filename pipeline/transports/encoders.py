@@ -1,10 +1,10 @@
-"""Encoders of single pictures and of 40 ms of audio: uint8 RGB or float32 samples in, bytes out.
+"""Encoders for single pictures and for 40 ms of audio: uint8 RGB or float32 samples in, bytes out.
 
-They are our own, not aiortc's, because its defaults cost 3-4 times the CPU (H264 in preset `medium`) or 4 dB of quality
-(VP8 with its denoiser on); these take 2-2.5 ms a 512x512 picture. They keep no clock: each call gives exactly one
-encoded picture, in order, and whoever calls stamps it with its pts.
+aiortc's own encoders are not used. With its defaults they cost 3-4 times the CPU (H264 in preset `medium`) or 4 dB of
+quality (VP8 with its denoiser on). These take 2-2.5 ms per 512x512 picture. They keep no time: each call returns
+exactly one encoded picture, in order, and the caller stamps it with its pts.
 
-None of them is thread-safe; calls may come from different threads one after another.
+They are not thread-safe. Calls may come from different threads, but one at a time.
 """
 
 from __future__ import annotations
@@ -40,55 +40,56 @@ __all__ = [
 MIN_BITRATE_BPS = 300_000
 MAX_BITRATE_BPS = 4_000_000
 _BITS_PER_PIXEL = 0.153  # 1 Mbit/s at 512x512, 25 fps: 46-47 dB on a talking head
-_NEVER = 100_000  # pictures between key frames: they come on demand only
+_NEVER = 100_000  # pictures between key frames: they come on request only
 _VP8_STEP = 0.25  # of the bit rate
 _FINEST_H264, _FINEST_VP8 = 20, 10
 """The finest quantizers of live pictures. A portrait of 512x512 comes out at 45.4 and 46.0 dB, its idle loop at 44.7
-and 46.1. What is finer than the loop beside it is not seen, and costs twice the packets."""
-_SILENT_RUN = 25  # pictures of encoded silence after which coder and decoder have both come to rest
+and 46.1. Quality beyond the loop's is not visible beside it, and costs twice the packets."""
+_SILENT_RUN = 25  # pictures of silence after which both coder and decoder have settled
 _BT601 = 5  # AVCOL_SPC_BT470BG: what OpenCV's I420 conversion computes
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
 
 class VideoEncoder(Protocol):
     codec: str
-    "as in SDP: H264 or VP8"
+    "name as in SDP: H264 or VP8"
     limit_bps: int | None
-    "what the way to the viewer can take, if less than the nominal bit rate; may be set between pictures"
+    "bit rate the viewer's connection can take, if below the nominal one; may be set between pictures"
 
     def encode(self, rgb: ImageArray, key: bool = False) -> bytes:
-        """One picture, uint8 RGB (height, width, 3), to one encoded picture. Of odd sizes the last row or column is
-        cut. The first picture, one of another size than the last and one asked for by `key` are key frames.
+        """Encode one picture, uint8 RGB (height, width, 3). An odd last row or column is cut off.
+
+        A key frame is made of the first picture, of one that differs in size from the last, and on request by `key`.
         """
         ...
 
     def close(self) -> None:
-        """Give its memory and threads back. A picture encoded after that is a first one."""
+        """Release memory and threads. A picture encoded afterwards counts as the first."""
         ...
 
 
 def default_bitrate_bps(width: int, height: int) -> int:
-    """Target of a live picture of that size at 25 fps."""
+    """Return the target bit rate of live pictures of that size at 25 fps."""
     return int(np.clip(_BITS_PER_PIXEL * width * height * FPS, MIN_BITRATE_BPS, MAX_BITRATE_BPS))
 
 
 def i420(rgb: ImageArray) -> av.VideoFrame:
-    """uint8 RGB (h, w, 3) -> BT.601 limited-range I420 of even size (the last odd row or column is cut)."""
+    """Convert uint8 RGB (h, w, 3) to BT.601 limited-range I420. An odd last row or column is cut off."""
     height, width = rgb.shape[0] & ~1, rgb.shape[1] & ~1
-    # OpenCV does this in 0.3 ms at 512x512; libswscale through PyAV takes 1.8 ms.
+    # OpenCV takes 0.3 ms at 512x512; libswscale through PyAV takes 1.8 ms.
     planes = np.asarray(cv2.cvtColor(rgb[:height, :width], cv2.COLOR_RGB2YUV_I420), np.uint8)
-    if height % 4 == 0:  # PyAV wraps only such heights rightly; for the others it copies (0.13 ms at 512x512)
+    if height % 4 == 0:  # only such heights can be wrapped without copying, which takes 0.13 ms at 512x512
         return av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")
     return av.VideoFrame.from_ndarray(planes, format="yuv420p")
 
 
 def tag_bt601(context: VideoCodecContext) -> None:
-    """Have an encoder say what i420() makes. Call it before the first frame."""
+    """Make an encoder declare the colour space of i420(). Call it before the first frame."""
     context.colorspace, context.color_range = _BT601, _LIMITED_RANGE
 
 
 def encode_jpeg(rgb: ImageArray, quality: int = 75) -> bytes:
-    """uint8 RGB (h, w, 3) of any size -> JPEG 4:2:0. Takes 0.73 ms at 512x512 with simplejpeg, 0.80 ms with OpenCV."""
+    """Encode uint8 RGB (h, w, 3) as JPEG 4:2:0. At 512x512 simplejpeg takes 0.73 ms, and OpenCV would take 0.80 ms."""
     jpeg: bytes = simplejpeg.encode_jpeg(
         np.ascontiguousarray(rgb), quality=quality, colorspace="RGB", colorsubsampling="420", fastdct=True
     )
@@ -96,7 +97,7 @@ def encode_jpeg(rgb: ImageArray, quality: int = 75) -> bytes:
 
 
 def pcm16(audio: FloatArray) -> bytes:
-    """float32 in [-1, 1] (clipped) -> little-endian 16-bit PCM."""
+    """Convert float32 in [-1, 1] (clipped) to little-endian 16-bit PCM."""
     return (np.clip(audio, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
 
 
@@ -111,7 +112,7 @@ def _video_context(name: str, width: int, height: int) -> VideoCodecContext:
 
 
 class _LibavEncoder(ABC):
-    """What the two have in common: a context made at the first picture and made anew when the size changes."""
+    """The base of both: a context that is opened for the first picture, and again when the size changes."""
 
     codec: str
 
@@ -136,8 +137,8 @@ class _LibavEncoder(ABC):
         return b"".join(bytes(packet) for packet in context.encode(frame))
 
     def close(self) -> None:
-        # The codec's memory (megabytes) goes with its last reference, which is this one. What refers to this encoder
-        # may be in a cycle that Python's collector finds minutes later.
+        # The codec's memory (megabytes) is freed with its last reference, which is this one. The encoder itself may be
+        # part of a cycle that Python's collector finds minutes later.
         self._context = None
 
     def _target_bps(self) -> int:
@@ -149,14 +150,14 @@ class _LibavEncoder(ABC):
 
     @abstractmethod
     def _tuned(self, context: VideoCodecContext, target_bps: int) -> VideoCodecContext:
-        """The context, or a fresh one, set to that bit rate."""
+        """Return the context, or a new one, set to that bit rate."""
 
 
 class H264Encoder(_LibavEncoder):
-    """libx264, Constrained Baseline, parameter sets in each key frame, no delay.
+    """libx264, Constrained Baseline, with parameter sets in each key frame, and without delay.
 
-    bitrate_bps: None for one that fits the size; crf: None codes at that bit rate (live), a number at constant quality
-    with the bit rate as its cap (loops made once).
+    bitrate_bps: None: one that fits the size.
+    crf: None: encode at that bit rate (live). A number: constant quality, with the bit rate as a cap (for loops).
     """
 
     codec = "H264"
@@ -180,7 +181,7 @@ class H264Encoder(_LibavEncoder):
             "x264-params": f"sliced-threads=0:threads=1:keyint={_NEVER}:scenecut=0:aq-mode=0",
         }
         if self._crf is None:
-            # Opened at the buffer's rate: only then does x264 follow bit_rate in a running context.
+            # It is opened at the buffer's rate: only then does x264 follow later changes of bit_rate.
             context.bit_rate = self._nominal_bps
             context.qmin = _FINEST_H264
             options["bufsize"] = str(self._nominal_bps // 2)
@@ -197,9 +198,9 @@ class H264Encoder(_LibavEncoder):
 
 
 class Vp8Encoder(_LibavEncoder):
-    """libvpx in real-time mode with the denoiser off: it costs time and 4 dB on clean pictures.
+    """libvpx in real-time mode. The denoiser is off, because it costs time, and 4 dB on clean pictures.
 
-    cpu_used: libvpx's speed, -12 as measured for live pictures, lower magnitudes for loops made once; crf: as H264's.
+    cpu_used: libvpx's speed: -12 for live pictures, as measured; smaller magnitudes for loops. crf: as for H264.
     """
 
     codec = "VP8"
@@ -233,24 +234,25 @@ class Vp8Encoder(_LibavEncoder):
         return context
 
     def _tuned(self, context: VideoCodecContext, target_bps: int) -> VideoCodecContext:
-        # FFmpeg hands libvpx a rate only when it opens it; for small steps the key frame costs more than it gives.
+        # FFmpeg passes a rate to libvpx only on opening, and the key frame this takes is not worth it for a small
+        # change.
         if abs(target_bps - self._opened_bps) <= _VP8_STEP * self._opened_bps:
             return context
         return self._open(context.width, context.height, target_bps)
 
 
 def video_encoder(codec: str, bitrate_bps: int | None = None) -> VideoEncoder:
-    """The live encoder of a negotiated codec, `H264` or `VP8`."""
+    """Return a live encoder for a negotiated codec, `H264` or `VP8`."""
     return H264Encoder(bitrate_bps) if codec == "H264" else Vp8Encoder(bitrate_bps)
 
 
 class OpusEncoder:
-    """libopus, mono, 48 kHz, one packet of 40 ms a picture (half the packets of the usual 20 ms).
+    """libopus, mono, 48 kHz, one packet of 40 ms per picture. That is half as many packets as with the usual 20 ms.
 
-    Its low-delay mode (CELT) at complexity 5 takes 0.16 ms a picture, mode `voip` at its default 0.87 ms; at 40 kbit/s
-    the former is also nearer to the original (log-spectral distance 0.65 to 0.94 on speech), and 4 ms earlier.
+    Its low-delay mode (CELT) at complexity 5 takes 0.16 ms per picture, and mode `voip` at its default 0.87 ms. At 40
+    kbit/s low delay is also nearer to the original (log-spectral distance 0.65 to 0.94 on speech), and 4 ms faster.
 
-    PyAV puts a filter before it, with a thread a core; they end with the last reference to this encoder.
+    PyAV adds a filter with one thread per core; these end with the last reference to this encoder.
     """
 
     def __init__(self, bitrate_bps: int = 40_000) -> None:
@@ -268,10 +270,10 @@ class OpusEncoder:
         self._silence: bytes = b""
 
     def encode(self, audio: FloatArray) -> bytes:
-        """float32 (SAMPLES_PER_PICTURE,) in [-1, 1] -> one Opus packet.
+        """Encode float32 (SAMPLES_PER_PICTURE,) in [-1, 1] as one Opus packet.
 
-        Longer silence is coded once: what the coder gives for silence in silence does not change any more, and its
-        state, like the decoder's, stays where it is until the next sound.
+        A long silence is encoded once. After some packets of silence the coder's output no longer changes, and coder
+        and decoder both keep their state until the next sound.
         """
         if audio.any():
             self._silent_run = 0

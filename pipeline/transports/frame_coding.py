@@ -1,4 +1,4 @@
-"""FrameCoding: the frames of a session as packets for WebRTC, made once however many viewers take them."""
+"""FrameCoding: the frames of a session as packets for WebRTC, encoded once for any number of viewers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from pipeline.types import FPS, MediaFrame
 __all__ = ["SHARED_KEY_GAP", "FrameCoding", "PictureStream"]
 
 SHARED_KEY_GAP = FPS // 2
-"""Pictures between key frames that viewers ask for, where they share a stream: nobody makes it dear for the others."""
-_KEPT = QUEUE_PICTURES + 3  # encoded pictures, for viewers who are that much slower than the fastest
+"""Least number of pictures between requested key frames if viewers share a stream, so that nobody can inflate it."""
+_KEPT = QUEUE_PICTURES + 3  # encoded pictures kept for viewers who lag behind the fastest
 
 
 class FrameCoding:
-    """key_gap: see SHARED_KEY_GAP; 0 where there is one viewer. bitrate_bps: of live pictures, None for a fit to their
-    size.
+    """key_gap: see SHARED_KEY_GAP; 0 for a single viewer.
+
+    bitrate_bps: bit rate of live pictures; None: one that fits their size.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class FrameCoding:
         self._streams: dict[str, PictureStream] = {}
 
     def sound(self, frame: MediaFrame) -> bytes:
-        """The frame's sound as one Opus packet. Frames come in order; empty after close()."""
+        """Return the frame's sound as one Opus packet. Call it in order of the frames. Empty after close()."""
         if self._opus is None:
             return b""
         if frame.number != self._sound_number:
@@ -45,7 +46,7 @@ class FrameCoding:
         return self._sound
 
     def pictures(self, codec: str) -> PictureStream:
-        """The stream of pictures in H264 or VP8, for one more viewer. Its next picture is a key frame."""
+        """Return the stream of pictures in H264 or VP8. All viewers with that codec share it."""
         if codec not in self._streams:
             limit = BitrateLimit()
             live = video_encoder(codec, self._bitrate_bps)
@@ -54,7 +55,7 @@ class FrameCoding:
         return self._streams[codec]
 
     def close(self) -> None:
-        """Give the encoders' memory back. Idempotent."""
+        """Release the encoders' memory. Idempotent."""
         self._opus = None  # PyAV's threads end with the last reference
         for stream in self._streams.values():
             stream.close()
@@ -63,8 +64,8 @@ class FrameCoding:
 class PictureStream:
     """Pictures in one codec. Each is encoded when the first viewer asks for it.
 
-    limit: what a lone viewer's line can take. Where several share the stream nobody sets it, because one bad line would
-    make the pictures worse for all.
+    limit: follows the connection of a single viewer. With several viewers nobody sets it, because one slow connection
+    would make the pictures worse for all.
     """
 
     def __init__(self, encoder: PictureEncoder, limit: BitrateLimit, key_gap: int) -> None:
@@ -74,17 +75,18 @@ class PictureStream:
         self._key_wanted = False
         self._keyed_at = -key_gap
         self._newest = -1
-        self._encoded: dict[int, asyncio.Task[bytes]] = {}  # the newest, by the numbers of their frames
+        self._encoded: dict[int, asyncio.Task[bytes]] = {}  # the newest pictures, by frame number
         self._one = asyncio.Lock()
 
     def want_key_frame(self) -> None:
-        """A viewer came, or lost something: one of the next pictures is a key frame."""
+        """Make one of the next pictures a key frame: a viewer joined, or lost something."""
         self._key_wanted = True
 
     async def encode(self, frame: MediaFrame) -> bytes | None:
-        """None: the others are far ahead, so it is gone. Raises BundleError, av.FFmpegError.
+        """Return the encoded picture of a frame; None if other viewers are so far ahead that it is gone.
 
-        After either, this viewer's decoder needs a key frame (want_key_frame()).
+        Raises BundleError, av.FFmpegError. After an error or None, this viewer's decoder needs a key frame
+        (want_key_frame()).
         """
         if frame.number > self._newest:
             self._begin(frame)
@@ -92,7 +94,7 @@ class PictureStream:
         return None if task is None else await asyncio.shield(task)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Stop encoding, and release the memory. Idempotent."""
         for task in self._encoded.values():
             task.cancel()
         self._encoded.clear()
@@ -110,11 +112,13 @@ class PictureStream:
             del self._encoded[next(iter(self._encoded))]
 
     async def _encode(self, frame: MediaFrame) -> bytes:
-        async with self._one:  # in the order of the frames
+        async with self._one:  # keeps the order of the frames
             return await self.encoder.encode(frame.picture)
 
 
 def _note_failure(task: asyncio.Task[bytes]) -> None:
-    """Each viewer who waits for it gets the error; there may be none left."""
+    """Read the error. The waiting viewers get it, but there may be none, and then asyncio would log it as never
+    read.
+    """
     if not task.cancelled():
         task.exception()

@@ -1,7 +1,7 @@
-"""The UDP sockets of a WebRTC connection, where the operator says which ports and which address they have.
+"""The UDP sockets of a WebRTC connection, with the ports and the address that the operator set.
 
-aioice binds to any port and offers the addresses that it has bound to. It has no setting for either, so place_sockets()
-puts a function of ours in the place of the one method that does both. Servers (STUN, TURN) are still asked by aioice.
+aioice binds to any port, and offers the addresses it has bound to. It has no setting for either. So place_sockets()
+replaces the one method that does both. aioice still asks the STUN and TURN servers.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["free_ports", "place_sockets"]
 logger = logging.getLogger(__name__)
 
 _TRIES = 16
-"""Without a range: how often a port is looked for that is free at all of this machine's addresses."""
-_RECEIVE_BYTES = 1024 * 1024  # as aioice asks for
+"""Without a range: number of attempts to find a port that is free at all addresses of this machine."""
+_RECEIVE_BYTES = 1024 * 1024  # the same size that aioice asks for
 
 
 def place_sockets(connection: Connection, reach: Reach) -> None:
     """Bind to ports of `reach`, and offer its address. Call it once, before candidates are gathered.
 
-    Gathering then raises NoUdpPort if all ports are taken and no server lends a relay.
+    Gathering then raises NoUdpPort if all ports are taken and no server provides a relay.
     """
     ask_servers = connection.get_component_candidates
 
@@ -42,7 +42,7 @@ def place_sockets(connection: Connection, reach: Reach) -> None:
         sockets = _claim(addresses, reach.ports)
         hosts = [await _open(connection, component, one) for one in sockets or ()]
         connection._protocols += hosts
-        # Without addresses aioice looks for relays only.
+        # Given no addresses, aioice looks for relays only.
         reflexive, relays = await asyncio.gather(
             _reflexive(connection, hosts, timeout), ask_servers(component=component, addresses=[], timeout=timeout)
         )
@@ -53,12 +53,12 @@ def place_sockets(connection: Connection, reach: Reach) -> None:
             )
         return _offered([host.local_candidate for host in hosts], reach.address) + reflexive + relays
 
-    # aioice calls this by name, once for each component.
+    # By this name, aioice calls it once for each component.
     connection.get_component_candidates = gather  # type: ignore[method-assign]
 
 
 def free_ports(ports: Iterable[int]) -> int:
-    """How many of these UDP ports are free now, at all addresses of this machine."""
+    """Return how many of these UDP ports are free now at all addresses of this machine."""
     free, addresses = 0, get_host_addresses(use_ipv4=True, use_ipv6=True)
     for port in ports:
         claimed = _claim_at(addresses, port)
@@ -69,7 +69,7 @@ def free_ports(ports: Iterable[int]) -> int:
 
 
 def _claim(addresses: Sequence[str], ports: range | None) -> list[socket.socket] | None:
-    """A socket at each address, all at one port: which of them a router leads to is not known. None: all are taken."""
+    """Bind one socket per address, all at one port, as a router may lead to any of them. None: all ports are taken."""
     for port in (0,) * _TRIES if ports is None else _from_anywhere(ports):
         claimed = _claim_at(addresses, port)
         if claimed is not None:
@@ -78,7 +78,7 @@ def _claim(addresses: Sequence[str], ports: range | None) -> list[socket.socket]
 
 
 def _from_anywhere(ports: range) -> Iterable[int]:
-    """All of them, from a random one on: the first ones are the likeliest to be taken."""
+    """Return all ports, beginning at a random one, because the first ones are most likely taken."""
     if not ports:
         return ()
     start = random.randrange(len(ports))  # noqa: S311 - nothing depends on whether somebody guesses it
@@ -86,7 +86,9 @@ def _from_anywhere(ports: range) -> Iterable[int]:
 
 
 def _claim_at(addresses: Sequence[str], port: int) -> list[socket.socket] | None:
-    """Those addresses that cannot be bound to at all are left out. None: the port is taken at one of them."""
+    """Bind a socket per address at that port, leaving out addresses that fail. None: the port is taken at one of
+    them.
+    """
     claimed = []
     with ExitStack() as stack:
         for address in addresses:
@@ -130,7 +132,7 @@ def _host(component: int, address: str, port: int) -> Candidate:
 
 
 def _offered(own: list[Candidate], address: str) -> list[Candidate]:
-    """These, after one at the address that leads to them: viewers in our own network may reach only these."""
+    """Put a candidate with the public address before our own ones, which viewers in the same network may need."""
     if not address or any(one.host == address for one in own):
         return own
     version = ip_address(address).version
@@ -139,7 +141,7 @@ def _offered(own: list[Candidate], address: str) -> list[Candidate]:
 
 
 async def _reflexive(connection: Connection, hosts: list[StunProtocol], timeout_s: float) -> list[Candidate]:
-    """What a STUN server sees of our sockets; nothing of those for which it does not answer in time."""
+    """Return the addresses that a STUN server sees for our sockets, as far as it answers in time."""
     server = connection.stun_server
     v4 = [host for host in hosts if ip_address(host.local_candidate.host).version == 4]
     if server is None or not v4:

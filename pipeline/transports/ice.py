@@ -1,4 +1,4 @@
-"""ICE servers, as settings, session socket and WebRtcTransport all name them. Imports nothing heavy."""
+"""ICE servers, in the form shared by settings, session socket and WebRtcTransport. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class IceServer:
 
 
 IceServers = Callable[[], tuple[IceServer, ...]]
-"""Asked once per connection, because credentials may be valid for a short time only."""
+"""Called once per connection, because credentials may be valid for a short time only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where viewers reach this machine, if that is not simply by its own addresses and any port."""
+    """Where viewers reach this machine, if it is not at its own addresses and any port."""
 
     address: str = ""
-    "IPv4 or IPv6, which a router maps to one of this machine's own; offered beside these"
+    "IPv4 or IPv6 address that a router maps to one of this machine's; offered in addition to those"
     ports: range | None = None
-    "UDP ports that sockets for viewers may have; None: any; none at all: only a relay is used"
+    "UDP ports for viewers' sockets; None: any; an empty range: relays only"
 
 
 def turn_with_secret(urls: tuple[str, ...], secret: str, name: str, expires_unix_s: int) -> IceServer:
-    """A TURN server whose credentials end by themselves.
+    """Return a TURN server with credentials that expire by themselves.
 
-    secret: what the portal and the TURN server share (coturn: `static-auth-secret`); viewers never see it.
+    secret: shared by the portal and the TURN server (coturn: `static-auth-secret`); viewers never see it.
     name: appears in the TURN server's log. Source: draft-uberti-behave-turn-rest-00, section 2.2.
     """
     username = f"{expires_unix_s}:{name}"

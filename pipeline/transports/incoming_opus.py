@@ -1,7 +1,7 @@
-"""OpusMicrophone: a viewer's microphone as it comes over WebRTC, put in order, decoded, and brought to 16 kHz.
+"""OpusMicrophone: sorts and decodes a viewer's microphone as it arrives over WebRTC, and resamples it to 16 kHz.
 
-aiortc's own receiver is not used for this. It keeps 80 ms of sound back, and after the first lost packet 300 ms for as
-long as the connection lasts; that is too late to interrupt anybody.
+aiortc's own receiver is not used. It delays sound by 80 ms, and from the first lost packet on by 300 ms for the rest of
+the connection. That is too late for interrupting an avatar.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ __all__ = ["OpusMicrophone", "RtpOrder", "RtpPiece"]
 logger = logging.getLogger(__name__)
 
 OPUS_RATE_HZ = 48_000
-"""Of its timestamps, and of what is decoded."""
+"""Rate of the timestamps, and of the decoded sound."""
 MOST_HELD = 3
-"""Packets that wait for one before them; browsers put 20 ms into each. Then it is taken for lost."""
+"""Most packets that wait for an earlier one before it counts as lost. Browsers put 20 ms into each."""
 SEQUENCES = 1 << 16
 FAR = 1000
-"""Packets. A larger step means that the sender began anew."""
+"""A step of more packets means that the sender started over."""
 
 
 @dataclass(frozen=True, slots=True)
 class RtpPiece:
-    """What counts of an RTP packet."""
+    """The fields of an RTP packet that are used here."""
 
     sequence: int
     timestamp: int
@@ -41,14 +41,14 @@ class RtpPiece:
 
 
 class RtpOrder:
-    """Gives packets in their order, without delay as long as none is missing. Late and doubled ones are dropped."""
+    """Puts packets in order, without delay if none is missing. Drops late packets and duplicates."""
 
     def __init__(self) -> None:
         self._next: int | None = None
         self._held: dict[int, RtpPiece] = {}
 
     def put(self, piece: RtpPiece) -> list[RtpPiece]:
-        """The packets whose turn it is now."""
+        """Take a packet. Returns those whose turn has come."""
         ahead = 0 if self._next is None else (piece.sequence - self._next) % SEQUENCES
         behind = -ahead % SEQUENCES
         if 0 < behind < FAR:
@@ -76,7 +76,7 @@ class RtpOrder:
 
 
 class OpusMicrophone:
-    """hear: takes (n,) float32 at LISTEN_RATE_HZ, and never waits. It is called for about every 20 ms of sound."""
+    """hear: takes (n,) float32 at LISTEN_RATE_HZ and never waits. It is called for about every 20 ms of sound."""
 
     def __init__(self, hear: Callable[[FloatArray], None], clock: Clock) -> None:
         self._hear: Callable[[FloatArray], None] | None = hear
@@ -89,22 +89,22 @@ class OpusMicrophone:
         self._decoder.sample_rate = OPUS_RATE_HZ
 
     def take(self, piece: RtpPiece) -> None:
-        """One packet, as it comes from the network."""
+        """Take a packet as it comes from the network."""
         for next_piece in self._order.put(piece):
             samples = self._decoded(next_piece.payload)
             sound = self._incoming.take(next_piece.timestamp, samples)
-            if sound is None:  # faster than it can be spoken
+            if sound is None:  # refused: faster than anybody speaks
                 continue
             resampled = self._resampler.push(sound)
             if len(resampled) and self._hear is not None:
                 self._hear(resampled)
 
     def close(self) -> None:
-        """Let go of whoever hears. Idempotent."""
+        """Release the callback. Idempotent."""
         self._hear = None
 
     def _decoded(self, payload: bytes) -> FloatArray:
-        """(n,) at OPUS_RATE_HZ; nothing if it cannot be decoded, so that silence takes its place."""
+        """Decode to (n,) at OPUS_RATE_HZ. Empty if that fails; silence then takes its place."""
         try:
             frames = self._decoder.decode(av.Packet(payload)) if payload else []
         except av.FFmpegError as error:

@@ -1,7 +1,7 @@
-"""LoopCache: an avatar's idle loop, encoded once and replayed to every viewer; LoopReplay: one viewer's place in it.
+"""LoopCache: avatars' idle loops, each encoded once for all viewers. LoopReplay: one viewer's position in a loop.
 
-A replayed picture costs a packet or two and no pixels. A video loop can be entered at its key frames only; anywhere
-else, and while a loop is not encoded yet, a transport encodes live and never waits.
+A replayed picture costs a packet or two, and no work on pixels. A decoder can enter a video loop only at its key
+frames. Elsewhere, and while a loop is not encoded yet, a transport encodes live; it never waits.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ __all__ = ["KEY_PICTURES", "EncodedLoop", "LoopCache", "LoopCoding", "LoopReplay
 logger = logging.getLogger(__name__)
 
 KEY_PICTURES = 25
-"""Pictures between key frames of a loop. At 12 a 512x512 loop takes a third more packets; at 25 a viewer who comes back
+"""Pictures between key frames of a loop. At 12, a 512x512 loop takes a third more packets. At 25, a viewer who returns
 from speech is encoded live for at most one second longer."""
-_PIECE_PICTURES = 4  # about 20 ms of an executor thread at 512x512, then whoever waits for it has its turn
-_PEAK_FACTOR = 2  # a loop's bit rate may peak at this many times that of live pictures
+_PIECE_PICTURES = 4  # about 20 ms of an executor thread at 512x512; then other work gets its turn
+_PEAK_FACTOR = 2  # highest bit rate of a loop, as a multiple of the rate of live pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,18 @@ class LoopCoding:
 
     @classmethod
     def of(cls, codec: str) -> LoopCoding:
-        """The ordinary quality of H264 or VP8: 38 dB on a slightly noisy photograph, as live pictures have."""
+        """Return the usual quality for H264 or VP8: 38 dB on a slightly noisy photograph, the same as live pictures."""
         return cls(codec, {"H264": 25, "VP8": 16}[codec])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EncodedLoop:
-    """One round of a loop."""
+    """One pass through a loop."""
 
     pictures: tuple[bytes, ...]
     "encoded pictures by loop index"
     keys: frozenset[int]
-    "loop indices at which a decoder may enter"
+    "loop indices at which a decoder may start"
     size_bytes: int
 
 
@@ -60,15 +60,15 @@ _Key: TypeAlias = tuple[AvatarFiles, LoopCoding]
 
 
 class LoopReplay:
-    """Decides whether a viewer's decoder can be fed from a loop now. Holds no pixels and no clock."""
+    """Decides whether a viewer's decoder can be fed from a loop. Holds no pixels and no clock."""
 
     def __init__(self) -> None:
         self._loop: EncodedLoop | None = None
         self._next = 0
 
     def picture(self, loop: EncodedLoop | None, index: int) -> bytes | None:
-        """The encoded picture at that loop index if the decoder can follow it: it is a key frame, or the picture before
-        it was given last. Otherwise None, and the replay is left: encode live.
+        """Return the encoded picture at that loop index if the decoder can follow: at a key frame, or right after the
+        picture given last. Otherwise end the replay and return None, so that the caller encodes live.
         """
         if loop is None or not (index in loop.keys or (loop is self._loop and index == self._next)):
             self.leave()
@@ -77,17 +77,17 @@ class LoopReplay:
         return loop.pictures[index]
 
     def leave(self) -> None:
-        """Something else is shown next; the loop is entered again at a key frame."""
+        """End the replay, because something else is shown. The loop can be entered again at a key frame."""
         self._loop = None
 
 
 class LoopCache:
-    """Encoded loops of the avatars in use, shared by all sessions, the least recently used given up first.
+    """The encoded loops of the avatars in use, shared by all sessions. The least recently used is dropped first.
 
-    A loop that is encoded keeps nothing else of its avatar, and none of its files open.
+    An encoded loop keeps nothing else of its avatar, and none of its files open.
 
-    executor: runs the encoding, a few pictures at a time, one loop after another, so that live pictures get through;
-    bound_bytes: of encoded pictures kept. A loop that would not fit by itself is not cached at all.
+    executor: encodes a few pictures at a time, and one loop after another, so that live pictures are not held up.
+    bound_bytes: limit for the encoded pictures. A loop that exceeds it by itself is not cached.
     """
 
     def __init__(self, executor: Executor, bound_bytes: int = 256 * 2**20) -> None:
@@ -101,18 +101,18 @@ class LoopCache:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of encoded pictures kept now."""
+        """Bytes of encoded pictures in the cache."""
         return self._held_bytes
 
     @property
     def avatars(self) -> set[Path]:
-        """Where the avatars are of which something is kept, or were."""
+        """Folders of the avatars in the cache; some may have been deleted since."""
         return {files.path for files, _coding in (*self._loops, *self._encodings)}
 
     def get(self, bundle: LoopPictures, coding: LoopCoding) -> EncodedLoop | None:
-        """The loop if it is there. If not, None, and its encoding is started for later askers.
+        """Return the loop if it is encoded. If not, return None, and start encoding it for later callers.
 
-        Nothing is kept of an avatar that was deleted while it is shown.
+        Nothing is cached for an avatar that was deleted while it is shown.
         """
         key = (bundle.files, coding)
         if key in self._loops:
@@ -124,21 +124,21 @@ class LoopCache:
         return None
 
     async def wait(self, bundle: LoopPictures, coding: LoopCoding) -> EncodedLoop | None:
-        """The loop once it is encoded (warming up). None if it cannot be: damaged frames, larger than the bound."""
+        """Return the loop once it is encoded, for warming up. None if that fails: damaged frames, or over the bound."""
         loop = self.get(bundle, coding)
         task = self._encodings.get((bundle.files, coding))
-        # Shielded: one asker that gives up does not take the encoding from the others.
+        # Shielded, so that one caller's cancellation does not stop the encoding for the others.
         return await asyncio.shield(task) if task is not None else loop
 
     def forget(self, avatar: Path) -> None:
-        """Give up everything of an avatar that was deleted. avatar: where it was."""
+        """Drop everything of a deleted avatar. avatar: the folder it was in."""
         for key in [key for key in self._loops if key[0].path == avatar]:
             self._drop(key)
         for key in [key for key in self._encodings if key[0].path == avatar]:
             self._encodings.pop(key).cancel()
 
     async def aclose(self) -> None:
-        """Stop encoding and forget everything. Idempotent."""
+        """Stop encoding, and empty the cache. Idempotent."""
         self._closed = True
         tasks = list(self._encodings.values())
         for task in tasks:
@@ -178,7 +178,7 @@ class LoopCache:
         return EncodedLoop(tuple(pictures), frozenset(range(0, len(pictures), every)), size_bytes)
 
     def _keep(self, key: _Key, loop: EncodedLoop | None) -> None:
-        # None is kept too, so that a loop that cannot be had is not tried again 25 times a second.
+        # A failure is kept as None, so that it is not retried 25 times a second.
         self._loops[key] = loop
         self._held_bytes += loop.size_bytes if loop else 0
         while self._held_bytes > self._bound_bytes:
@@ -190,7 +190,7 @@ class LoopCache:
 
 
 def _encode_pieces(bundle: LoopPictures, coding: LoopCoding) -> Iterator[list[bytes]]:
-    """The pictures of a loop in order, a few at a time.
+    """Yield the pictures of a loop in order, a few at a time.
 
     Raises BundleError.
     """
@@ -215,6 +215,7 @@ def _encode_pieces(bundle: LoopPictures, coding: LoopCoding) -> Iterator[list[by
 def _loop_encoder(bundle: LoopPictures, coding: LoopCoding) -> VideoEncoder:
     peak_bps = _PEAK_FACTOR * default_bitrate_bps(bundle.width, bundle.height)
     if coding.codec == "H264":
-        # For what is made once, preset veryfast: half the bytes (and packets) of superfast at 1.2 times the CPU.
+        # Loops are made once, so they get preset veryfast: half the bytes (and packets) of superfast at 1.2 times the
+        # CPU.
         return H264Encoder(peak_bps, preset="veryfast", crf=coding.quality)
     return Vp8Encoder(peak_bps, cpu_used=-6, crf=coding.quality)

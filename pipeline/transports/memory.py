@@ -1,4 +1,4 @@
-"""MemoryTransport: keeps the last frames. For tests, offline use and as the simplest example of a transport."""
+"""MemoryTransport: keeps the last frames. For tests, for offline use, and as the simplest example of a transport."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["MemoryTransport"]
 
 
 class MemoryTransport:
-    """`frames` holds the last `keep` frames sent, oldest first; a frame has left as soon as it is sent."""
+    """`frames` has the last `keep` frames sent, oldest first. A frame counts as gone out as soon as it is sent."""
 
     name = "memory"
 
@@ -27,10 +27,10 @@ class MemoryTransport:
             self._sent += 1
 
     def flush(self) -> None:
-        """Nothing ever waits here."""
+        """Do nothing: no frame ever waits here."""
 
     async def aclose(self) -> None:
-        """Take no more frames; those kept stay readable."""
+        """Take no more frames. Those kept stay readable."""
         self._closed = True
 
     def stats(self) -> TransportStats:

@@ -1,4 +1,4 @@
-"""HTTP to a server out in the world: wherever it leads, it is not into this house."""
+"""HTTP to servers on the public Internet that can never lead into a private network."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["OutwardTransport"]
 
 
 class OutwardTransport(httpx.AsyncBaseTransport):
-    """Looks up each server, and connects to what it has found. So a name cannot lead elsewhere a moment later.
+    """Resolves each server's name, and connects to the address it has checked. So a name cannot change in between.
 
-    transport: sends the requests, which name servers in digits. look: finds addresses.
+    transport: sends the requests, which have addresses in place of names. look: resolves names.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, look: LookUp = look_up) -> None:
@@ -22,7 +22,7 @@ class OutwardTransport(httpx.AsyncBaseTransport):
         self._look = look
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises ConnectError also where a server has an address of this house."""
+        """Send a request. Raises ConnectError, also if a server has an address in a private network."""
         host, trouble = request.url.host, "it has no address"
         try:
             addresses = sorted(map(ip_address, await self._look(host)), key=lambda found: found.version)
@@ -42,7 +42,7 @@ class OutwardTransport(httpx.AsyncBaseTransport):
 
 
 def _at(address: str, request: httpx.Request) -> httpx.Request:
-    """The same request to that address. Its header `Host` and the server's certificate go by the name."""
+    """Return the same request to that address. The header `Host` and the certificate check still use the name."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),

@@ -1,4 +1,4 @@
-"""PictureEncoder: one viewer's pictures as one stream that a decoder can follow, replayed or live."""
+"""PictureEncoder: one viewer's pictures as one stream that a decoder can follow, replayed or encoded live."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["PictureEncoder"]
 
 
 class PictureEncoder:
-    """Gives each picture from the avatar's encoded loop where the decoder can follow that, else encodes it.
+    """Takes each picture from the avatar's encoded loop if the decoder can follow, and otherwise encodes it.
 
-    The two join at key frames: the loop is entered at one of its own, and the first live picture after it is one.
-    `replayed` and `key_frames` count; `limit` says what live pictures may use. One call of encode() at a time.
+    Both join at key frames: a loop is entered at one of its key frames, and the first live picture after it is one.
+    `replayed` and `key_frames` are counts. `limit` sets the bit rate of live pictures. One call of encode() at a time.
     """
 
     def __init__(self, loops: LoopCache, executor: Executor, encoder: VideoEncoder, limit: BitrateLimit) -> None:
@@ -34,12 +34,12 @@ class PictureEncoder:
         self._encoding: Future[bytes] | None = None
 
     def want_key_frame(self) -> None:
-        """The viewer lost something: the next picture is a live key frame, unless the loop has one just there."""
+        """Note that the viewer lost something: make the next picture a key frame, live or from the loop."""
         self._replay.leave()
         self._key_wanted = True
 
     async def encode(self, picture: Picture) -> bytes:
-        """Raises BundleError, av.FFmpegError; the decoder then needs a key frame (want_key_frame())."""
+        """Return the encoded picture. Raises BundleError, av.FFmpegError; then the decoder needs want_key_frame()."""
         data = self._from_loop(picture)
         if data is None:
             key, self._key_wanted = self._key_wanted, False
@@ -50,7 +50,7 @@ class PictureEncoder:
         return data
 
     def close(self) -> None:
-        """Give the encoder's memory back: now, or when the picture that a thread is encoding is done. Idempotent."""
+        """Release the encoder's memory, at once or when the picture being encoded is done. Idempotent."""
         if self._encoding is None:
             self._encoder.close()
         else:
@@ -65,10 +65,10 @@ class PictureEncoder:
         if data is not None and loop is not None:
             self.replayed += 1
             self.key_frames += picture.index in loop.keys
-            self._key_wanted = True  # of the live encoder, which knows nothing of what is shown now
+            self._key_wanted = True  # the live encoder does not know what is shown now, so it must start anew
         return data
 
     def _live(self, picture: Picture, key: bool) -> bytes:
-        """On an executor thread."""
+        """Encode a picture, on an executor thread."""
         self._encoder.limit_bps = self._limit.bps
         return self._encoder.encode(pixels_of(picture), key)

@@ -1,4 +1,4 @@
-"""How many of the UDP ports that the operator has opened for WebRTC one address may have."""
+"""Limits how many of the UDP ports opened for WebRTC one address may have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["PortShares"]
 
 
 class _HoldsPorts(Protocol):
-    """A transport, which has its ports until it is closed."""
+    """A transport, which holds its ports until it is closed."""
 
     connected: asyncio.Event
     closed: asyncio.Event
@@ -22,21 +22,22 @@ Holder = TypeVar("Holder", bound=_HoldsPorts)
 
 
 class PortShares(Generic[Holder]):
-    """Viewers and watchers count alike. Offers that have not connected give their ports to who needs some.
+    """Counts viewers and watchers alike. Transports that have not connected lose their ports when others need them.
 
-    total: ports of the range; each: how many of them one address may have. Used on one event loop.
+    total: ports of the range. each: most ports of one address. Used on one event loop.
     """
 
     def __init__(self, total: int, each: int) -> None:
         self._total = total
         self._each = each
-        self._holders: dict[Holder, tuple[str, int]] = {}  # with its address and number of ports; the oldest first
+        self._holders: dict[Holder, tuple[str, int]] = {}  # with address and number of ports, the oldest first
 
     async def take(self, address: str, holder: Holder, ports: int) -> bool:
-        """Whether it may have so many ports; it is counted from then on. If not, the address has its share, or all are
-        taken, and who has them is connected.
+        """Reserve ports for a transport, and return whether that succeeded.
 
-        address: as limits count; an unknown one is an address like any other.
+        It fails if the address has its share, or all ports are taken, and all their holders are connected.
+
+        address: as for other limits; an unknown one counts as one more address.
         """
         while True:
             self._holders = {one: has for one, has in self._holders.items() if not one.closed.is_set()}
@@ -52,7 +53,7 @@ class PortShares(Generic[Holder]):
             await idle.aclose()
 
     def _idle_of(self, address: str | None) -> Holder | None:
-        """The oldest that has not connected; None as address: of the address that has most of them."""
+        """Return the oldest holder of the address that has not connected. None: of the address with most of them."""
         idle = {one: whose for one, (whose, _has) in self._holders.items() if not one.connected.is_set()}
         if address is None and idle:
             ((address, _count),) = Counter(idle.values()).most_common(1)

@@ -1,4 +1,4 @@
-"""PacketTrack: a media track that hands aiortc packets which are encoded already."""
+"""PacketTrack: a media track that gives aiortc packets that are encoded already."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ __all__ = ["PacketTrack"]
 
 
 class PacketTrack(MediaStreamTrack):
-    """A track whose recv() gives encoded packets in the order they were put.
+    """A track whose recv() returns encoded packets in the order in which they were put.
 
-    aiortc takes them at once while the connection stands; `bound` keeps a stuck one from growing: the oldest goes.
+    aiortc takes them at once while the connection works. If it does not, `bound` limits the queue: the oldest is
+    dropped.
     """
 
     def __init__(self, kind: str, clock_hz: int, bound: int) -> None:
@@ -27,10 +28,11 @@ class PacketTrack(MediaStreamTrack):
         self._due_ntp = 0
 
     def due_ntp(self) -> int:
-        """NTP time at which the content of the packet given last was due, 0 before the first."""
+        """Return the NTP time at which the content of the last packet was due; 0 before the first."""
         return self._due_ntp
 
     def put(self, data: bytes, pts: int, due_ntp: int) -> None:
+        """Queue a packet. due_ntp: NTP time at which its content is due."""
         packet = av.Packet(data)
         packet.pts = pts
         packet.time_base = self._time_base
@@ -41,7 +43,7 @@ class PacketTrack(MediaStreamTrack):
         return self._packets.full
 
     def clear(self) -> int:
-        """Forget what waits; how many packets that was."""
+        """Drop the waiting packets. Returns how many there were."""
         return len(self._packets.clear())
 
     async def recv(self) -> av.Packet[av.stream.Stream]:

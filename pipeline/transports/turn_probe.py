@@ -1,4 +1,4 @@
-"""Asks a TURN server for a relay, as a viewer's browser does, and says in words why it gives none."""
+"""Asks a TURN server for a relay, as a viewer's browser would, and says in words why it gives none."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.transports.ice import IceServer
 __all__ = ["turn_trouble"]
 
 UNAUTHORIZED = 401
-"""STUN error code: the user name or the password is wrong, or their time is over (RFC 8489, section 14.8)."""
+"""STUN error code: the user name or the password is wrong, or has expired (RFC 8489, section 14.8)."""
 
 
 class _Relay(asyncio.DatagramProtocol):
-    """Waits until the server has taken the relay back."""
+    """Waits until the server has released the relay."""
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
@@ -28,7 +28,9 @@ class _Relay(asyncio.DatagramProtocol):
 
 
 async def turn_trouble(url: str, server: IceServer, timeout_s: float) -> str:
-    """Why no relay can be had at `url` with the credentials of `server`; empty if one was given, and given back."""
+    """Return why `url` gives no relay for the credentials of `server`; empty if it gave one, which is released
+    again.
+    """
     try:
         where = parse_stun_turn_uri(url)
     except ValueError:

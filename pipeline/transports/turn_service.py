@@ -1,8 +1,8 @@
-"""TURN servers of a company that lends them by token: Cloudflare and Twilio.
+"""TURN servers of companies that lend them by token: Cloudflare and Twilio.
 
-The operator's token stays here. What viewers get are user names and passwords that the company makes for us, and that
-end by themselves. They are asked for ahead of time, so that no viewer waits for them, and kept until half their time is
-over: whoever gets them then still has the other half for a session.
+The operator's token stays here. Viewers get user names and passwords that the company makes for us, and that expire by
+themselves. They are requested ahead of time, so that no viewer waits for them, and handed out until half their lifetime
+is over. So whoever gets them has at least the other half for a session.
 
 Sources: developers.cloudflare.com/realtime/turn/generate-credentials, twilio.com/docs/stun-turn/api.
 """
@@ -33,30 +33,34 @@ logger = logging.getLogger(__name__)
 ANSWERS_WITHIN_S: Final = 5.0
 RETRY_AFTER_S: Final = 60.0
 FIRST_WITHIN_S: Final = 3.0
-"""The portal's start waits no longer for them: the first viewers would do without."""
+"""Longest wait for them at the portal's start; without them the first viewers do without."""
 CREATED, NOT_FOUND = 201, 404
 _MAX_BYTES: Final = 64 * 1024
 _MAX_SERVERS: Final = 16
 _MAX_URLS: Final = 32
 _SCHEMES: Final = ("stun:", "stuns:", "turn:", "turns:")
 _BLOCKED_PORT: Final = ":53"
-"""Of DNS: browsers open no connection to it, and would wait for one."""
+"""The port of DNS. Browsers do not connect to it, and would waste time on it."""
 
 
 class TurnServiceError(Exception):
-    """No servers were lent; in plain words for the operator, without the token."""
+    """No servers were lent. The text is plain, for the operator, and without the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
+    """Servers on loan."""
+
     servers: tuple[IceServer, ...]
     lifetime_s: int
-    "for which their credentials are valid"
+    "time for which the credentials are valid"
 
 
 class TurnLender(Protocol):
+    """A source of TURN servers."""
+
     async def lend(self, lifetime_s: int) -> Lease:
-        """Servers with credentials that are valid for so long, or for as long as the company allows.
+        """Return servers with credentials that are valid for that time, or for the longest that the company allows.
 
         Raises TurnServiceError.
         """
@@ -66,7 +70,7 @@ class TurnLender(Protocol):
 
 
 Order = tuple[str, dict[str, str], bytes]
-"""The path that is posted to, its headers, its body."""
+"""The path, the headers and the body of a POST request."""
 
 
 def _cloudflare(key: str, token: str, lifetime_s: int) -> Order:
@@ -82,15 +86,15 @@ def _twilio(key: str, token: str, lifetime_s: int) -> Order:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """How one company is asked."""
+    """How to ask one company."""
 
     origin: str
     order: Callable[[str, str, int], Order]
-    "of key, token and lifetime in seconds"
+    "makes the request from key, token and lifetime in seconds"
     longest_s: int
-    "that its credentials may be valid"
+    "longest allowed lifetime of credentials"
     servers: str
-    "the field of its answer that has the servers"
+    "field of the answer with the servers"
 
 
 WIRES: Final = {
@@ -103,8 +107,9 @@ class TurnService:
     """Asks one company. aclose() ends its connections; idempotent."""
 
     def __init__(self, name: str, key: str, token: str, within_s: float = ANSWERS_WITHIN_S) -> None:
-        """name: of WIRES; key: id of a TURN key (Cloudflare), SID of an account (Twilio); within_s: from a request to
-        the end of its answer.
+        """name: a key of WIRES. key: id of a TURN key (Cloudflare) or SID of an account (Twilio).
+
+        within_s: longest time from a request to the end of its answer.
         """
         self.name = name
         self._wire = WIRES[name]
@@ -117,7 +122,7 @@ class TurnService:
         await self._http.aclose()
 
     async def lend(self, lifetime_s: int) -> Lease:
-        """As TurnLender has it."""
+        """See TurnLender.lend()."""
         import httpx2 as httpx
 
         lifetime_s = min(lifetime_s, self._wire.longest_s)
@@ -149,7 +154,7 @@ class TurnService:
         return f"{self._host} lends nothing now ({status})"
 
     def _servers_in(self, said: bytes) -> tuple[IceServer, ...]:
-        """Raises TurnServiceError: no list of servers, or no TURN server in it."""
+        """Return the servers in an answer. Raises TurnServiceError if it has no list of servers, or no TURN server."""
         try:
             answer = json.loads(said)
             found = answer[self._wire.servers]
@@ -163,7 +168,7 @@ class TurnService:
 
 
 async def _read(answer: httpx.Response) -> bytes:
-    """No more of it than is looked at."""
+    """Read the answer, up to _MAX_BYTES."""
     said = b""
     async for piece in answer.aiter_raw():
         said += piece
@@ -173,7 +178,7 @@ async def _read(answer: httpx.Response) -> bytes:
 
 
 def _server(entry: Mapping[str, object]) -> IceServer | None:
-    """None: nothing of it is of use to browsers. Raises LookupError, TypeError: it is no server."""
+    """Return a server; None if browsers cannot use it. Raises LookupError, TypeError if the entry is malformed."""
     urls, name, password = entry["urls"], entry.get("username"), entry.get("credential")
     texts = [urls] if isinstance(urls, str) else urls
     if not isinstance(texts, list):
@@ -189,10 +194,10 @@ def _is_usable(url: str) -> bool:
 
 
 class LentServers:
-    """Has servers ready that are lent. start() it; aclose() is idempotent."""
+    """Keeps borrowed servers ready. Call start() first; aclose() is idempotent."""
 
     def __init__(self, lender: TurnLender, lifetime_s: int, clock: Clock) -> None:
-        """lifetime_s: for which their credentials are valid at least, from the moment a viewer gets them."""
+        """lifetime_s: least time for which credentials stay valid after a viewer gets them."""
         self._lender = lender
         self._lifetime_s = lifetime_s
         self._clock = clock
@@ -203,11 +208,11 @@ class LentServers:
         self._keeping: asyncio.Task[None] | None = None
 
     def servers(self) -> tuple[IceServer, ...]:
-        """Those whose credentials are valid now; none while the company lends none."""
+        """Return the servers whose credentials are valid now; none while the company lends none."""
         return self._servers if self._clock.now_s() < self._until_s else ()
 
     async def start(self) -> None:
-        """Returns when the first have come, or soon without."""
+        """Start borrowing. Returns when the first servers have come, or after a short wait without."""
         self._keeping = asyncio.create_task(self._keep(), name="turn service")
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_WITHIN_S):
@@ -228,12 +233,12 @@ class LentServers:
             await self._clock.sleep_until(asked_s + pause_s)
 
     async def _ask(self, asked_s: float) -> float:
-        """Seconds until they are asked for again."""
+        """Borrow servers. Returns the seconds until the next request."""
         try:
-            # Twice as long, because they are handed out until half of it is over.
+            # Ask for twice the lifetime, because the servers are handed out until half of it is over.
             lease = await self._lender.lend(2 * self._lifetime_s)
         except TurnServiceError as error:
-            if str(error) != self._told:  # a company that is down for a night is no line a minute
+            if str(error) != self._told:  # log a long outage once, not every minute
                 logger.warning("No TURN servers are lent: %s. Other ICE servers and the WebSocket go on.", error)
             self._told = str(error)
             return RETRY_AFTER_S

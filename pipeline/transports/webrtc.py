@@ -1,8 +1,8 @@
-"""WebRtcTransport: one viewer over WebRTC, by aiortc, which is handed packets that are encoded already.
+"""WebRtcTransport: one viewer over WebRTC, by aiortc, which gets packets that are encoded already.
 
-Sound goes out at once; a picture follows as soon as it is encoded, a few milliseconds later, or at once when it is
-replayed from the avatar's loop. Both carry the RTP time of their MediaFrame, and RTCP reports tie both to the moment at
-which that frame was due, so the viewer's player lines them up whatever was late here.
+Sound is sent at once. A picture follows as soon as it is encoded, a few milliseconds later, or at once if it is
+replayed from the avatar's loop. Both carry the RTP time of their MediaFrame, and RTCP reports tie it to the moment when
+that frame was due. So the viewer's player synchronizes them whatever was late here.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ __all__ = ["CONNECT_TIMEOUT_S", "WebRtcTransport"]
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 15.0
-"""aiortc lets a peer that never comes connect for ever (a socket and three tasks each)."""
+"""aiortc lets a peer that never comes try for ever, with a socket and three tasks each."""
 _GATHER_S = 1.0  # a TURN allocation takes 0.3 s; the page waits 5 s for the answer
 _MAX_SDP_CHARS = 64 * 1024
 _MAX_SDP_LINES = 600
-"Without candidates. A browser's offer of picture and sound has some 150, of two cameras 400."
+"Most lines, without candidates. A browser's offer of picture and sound has about 150, with two cameras 400."
 _SDP_HINT = "Send the browser's localDescription.sdp."
-_MAX_MEDIA = 3  # of an offer; a browser's has two, and perhaps one for data
+_MAX_MEDIA = 3  # per offer; a browser's has two, and perhaps one for data
 _VIDEO_CLOCK_HZ = 90_000
 _VIDEO_TICKS = 3600  # per picture
 _AUDIO_QUEUE_FRAMES = 50
@@ -76,18 +76,22 @@ _AUDIO_QUEUE_FRAMES = 50
 class WebRtcTransport:
     """One viewer's peer connection. Make it, `answer()` the viewer's offer, then `send()` frames.
 
-    Or the other way round, for a server that takes a stream (WHIP): `offer()` it, then `accept()` the server's answer.
+    For a server that takes a stream (WHIP), it works the other way round: `offer()` the stream, then `accept()` the
+    server's answer.
 
-    ice_servers: STUN and TURN to use, none by default (host candidates only: loopback, LAN, public address); reach: by
-    which address and ports the other end reaches us; executor: encodes live pictures; bitrate_bps: of live pictures,
-    None for a fit to their size; coding: shared with other viewers of the session, and closed by somebody else (None:
-    its own); codecs: in order of preference, the first that the offer has is used; at: where the other end is, by which
-    it is decided to which addresses packets may be sent; take_ports: asked whether a viewer may have so many ports of
-    `reach`, otherwise only a relay is left to them (None: yes); hear: takes what the viewer's microphone
-    hears, (n,) float32 at LISTEN_RATE_HZ, if the offer has sound to send (None: it is not wanted). `connected` is set
-    once media flows, `closed` at the end: by aclose(), a viewer who left or failed, or one who did not connect within
-    CONNECT_TIMEOUT_S.
-    Before `connected` frames are not kept.
+    ice_servers  STUN and TURN servers; by default none: host candidates only (loopback, LAN, public address)
+    reach        address and ports at which the other end reaches us
+    executor     encodes live pictures
+    bitrate_bps  of live pictures; None: one that fits their size
+    coding       shared with other viewers of the session, and closed by its owner; None: its own
+    codecs       in order of preference; the first that the offer has is used
+    at           where the other end is, which decides to which addresses packets may be sent
+    take_ports   asked whether a viewer may have so many ports of `reach`; if not, only a relay remains. None: always
+    hear         takes the viewer's microphone, (n,) float32 at LISTEN_RATE_HZ, if the offer has sound to send; None:
+                 it is not wanted
+
+    `connected` is set once media flows. `closed` is set at the end: by aclose(), when the viewer left or failed, or if
+    they did not connect within CONNECT_TIMEOUT_S. Frames sent before `connected` are dropped.
     """
 
     name = "webrtc"
@@ -134,19 +138,20 @@ class WebRtcTransport:
     # -- signalling
 
     async def answer(self, offer_sdp: str) -> str:
-        """The SDP answer to a viewer's offer, with our host candidates (and those of ICE servers, if any are set).
+        """Return the SDP answer to a viewer's offer, with our host candidates and those of ICE servers, if any are set.
 
-        Raises BadSignalling: no SDP, no video and audio that we can send, an offer answered before. Raises NoUdpPort.
-        Nothing is left open then.
+        Raises NoUdpPort. Raises BadSignalling if it is not SDP, if it asks for no video and audio that we can send, or
+        if an offer was answered before. After an error nothing is left open.
         """
         self._require_new()
         async with self._attempt("The offer is no SDP that can be answered."):
             return await self._negotiate(offer_sdp)
 
     async def offer(self) -> str:
-        """The SDP that offers pictures and sound, with all our candidates. accept() the answer to it, or close this.
+        """Return the SDP that offers pictures and sound, with all our candidates. Then accept() its answer, or
+        aclose().
 
-        Raises BadSignalling: offered or answered before. Raises NoUdpPort.
+        Raises NoUdpPort. Raises BadSignalling if this has offered or answered before.
         """
         self._require_new()
         peer, *transceivers = self._new_peer()
@@ -156,7 +161,7 @@ class WebRtcTransport:
         return sdp
 
     async def accept(self, answer_sdp: str) -> None:
-        """Connect by the answer to offer(). Raises BadSignalling; nothing is left open then."""
+        """Connect, by the answer to offer(). Raises BadSignalling, and then leaves nothing open."""
         assert self._peer is not None, "offer() comes first"
         async with self._attempt("The answer is no SDP that can be used."):
             answer_sdp = self._read(answer_sdp, "answer")
@@ -169,14 +174,14 @@ class WebRtcTransport:
 
     @asynccontextmanager
     async def _attempt(self, trouble: str) -> AsyncIterator[None]:
-        """Closes this if it has not started. Turns what a text of the other end raises into BadSignalling."""
+        """Close this transport if it does not start. Turns errors caused by the other end's text into BadSignalling."""
         try:
             yield
         except (BadSignalling, NoUdpPort):
             raise
         except Exception as error:
-            # aiortc's parser raises ValueError, IndexError, AttributeError, ... by where the text goes wrong. Its words
-            # are for who knows aiortc, and may be of any length.
+            # aiortc's parser raises ValueError, IndexError, AttributeError, ... depending on where the text is wrong.
+            # Its messages need knowledge of aiortc, and may be of any length.
             logger.info("%s %s: %.200r", trouble, type(error).__name__, str(error))
             raise BadSignalling(trouble, _SDP_HINT) from error
         finally:
@@ -195,20 +200,20 @@ class WebRtcTransport:
         return sdp
 
     def _read(self, sdp: str, what: str) -> str:
-        """What is used of the other end's offer or answer. Raises BadSignalling, and what aiortc's parser raises."""
+        """Return the usable part of an offer or answer. Raises BadSignalling, and whatever aiortc's parser raises."""
         if not sdp.strip() or len(sdp) > _MAX_SDP_CHARS:
             raise BadSignalling(f"The {what} is empty or too long to be SDP.", _SDP_HINT)
         sdp = self._candidates.only_usable(sdp)
-        if len(sdp.splitlines()) > _MAX_SDP_LINES:  # some take the parser longer, the more there are before
+        if len(sdp.splitlines()) > _MAX_SDP_LINES:  # the parser's time per line grows with the number of lines
             raise BadSignalling(f"The {what} has more than {_MAX_SDP_LINES} lines.", _SDP_HINT)
         _check_media(SessionDescription.parse(sdp), what)
         return sdp
 
     def _new_peer(self) -> tuple[RTCPeerConnection, RTCRtpTransceiver, RTCRtpTransceiver]:
-        """With the transceivers of its pictures and its sound."""
+        """Return a new peer with its transceivers for pictures and sound."""
         peer = self._peer = RTCPeerConnection(self._configuration())
         peer.on("connectionstatechange", self._on_state)
-        # Preferences count only on transceivers that are there before the remote description.
+        # Preferences only apply to transceivers that exist before the remote description is set.
         video = peer.addTransceiver(self._video, direction="sendonly")
         video.setCodecPreferences(_capabilities("video", self._codecs))
         audio = peer.addTransceiver(self._audio, direction="sendrecv" if self._microphone else "sendonly")
@@ -218,7 +223,7 @@ class WebRtcTransport:
         return peer, video, audio
 
     def _prepare(self, peer: RTCPeerConnection, video: RTCRtpTransceiver, audio: RTCRtpTransceiver) -> PictureStream:
-        """Once the other end's codecs are known, and before anything comes from there."""
+        """Connect the parts. Call it when the other end's codecs are known, and before anything arrives from there."""
         pictures = self._pictures = self._coding.pictures(negotiated_codec(video))
         on_remb = pictures.limit.on_remb if self._is_alone else _ignore
         observe_feedback(video.sender, pictures.want_key_frame, on_remb)
@@ -242,23 +247,23 @@ class WebRtcTransport:
 
     def _configuration(self) -> RTCConfiguration:
         return RTCConfiguration(
-            # An empty list, not None: None would mean a public STUN server of aiortc's choice.
+            # An empty list, since None would mean a public STUN server chosen by aiortc.
             iceServers=[
                 RTCIceServer(urls=list(server.urls), username=server.username, credential=server.credential)
                 for server in self._ice_servers
             ],
-            # Not MAX_BUNDLE: aiortc 1.16 then stops the shared transport if an offer's media are in another order than
-            # ours, and forgets an answer's candidates unless all its media have them. What both ends bundle shares one
-            # transport with BALANCED, too.
+            # Not MAX_BUNDLE: with it, aiortc 1.16 stops the shared transport if an offer's media are in another order
+            # than ours, and forgets an answer's candidates unless all its media have them. With BALANCED, too, whatever
+            # both ends bundle shares one transport.
             bundlePolicy=RTCBundlePolicy.BALANCED,
         )
 
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None = None, sdp_mline_index: int | None = None
     ) -> None:
-        """One trickled candidate of the viewer (`candidate:...`); an empty one (end of candidates) is fine.
+        """Add a trickled candidate of the viewer (`candidate:...`). An empty one means the end of candidates.
 
-        Those that CandidateFilter has no use for are ignored.
+        Candidates that CandidateFilter rejects as useless are ignored.
 
         Raises BadSignalling.
         """
@@ -277,7 +282,7 @@ class WebRtcTransport:
     # -- frames
 
     def send(self, frame: MediaFrame) -> None:
-        """Send the frame's sound now and its picture when it is encoded. Ignored unless connected."""
+        """Send the frame's sound now, and its picture when it is encoded. Ignored unless connected."""
         if not self.connected.is_set() or self.closed.is_set():
             return
         sound = self._coding.sound(frame)
@@ -286,26 +291,26 @@ class WebRtcTransport:
         self._audio.put(sound, frame.number * SAMPLES_PER_PICTURE, due_ntp)
         self._frames_sent += 1
         self._bytes_sent += len(sound)
-        # The newest pictures are the ones worth showing. Those that are dropped are not encoded yet, so the decoder
-        # misses none. Where others share the stream, they may be encoded all the same.
+        # If pictures must be dropped, the oldest go. They are not encoded yet, so this viewer's decoder misses none of
+        # its references, unless others share the stream and have them encoded.
         dropped = len(self._waiting.push((frame, due_ntp)))
         self._pictures_dropped += dropped
         if dropped and not self._is_alone:
             self.want_key_frame()
 
     def flush(self) -> None:
-        """Forget what waits; a picture being encoded still goes out."""
+        """Drop what waits. A picture that is being encoded still goes out."""
         self._waiting.clear()
         self._audio.clear()
         if self._video.clear():
             self.want_key_frame()
 
     async def aclose(self) -> None:
-        """End the connection and everything that belongs to it. Idempotent."""
+        """End the connection and all that belongs to it. Idempotent."""
         await asyncio.shield(self._close_soon())
 
     def _close_soon(self) -> asyncio.Task[None]:
-        # One task, of its own: the reaper, aiortc's events and any number of callers may ask for the end.
+        # A single task, because the reaper, aiortc's events and any number of callers may ask for the end.
         if self._closer is None:
             self.closed.set()
             self._closer = asyncio.create_task(self._close(), name="webrtc close")
@@ -318,7 +323,7 @@ class WebRtcTransport:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._peer is not None:
             await self._peer.close()
-        # This transport is in cycles with aiortc's objects, and Python's collector may find those minutes later.
+        # This transport is part of cycles with aiortc's objects, which Python's collector may find minutes later.
         if self._microphone is not None:
             self._microphone.close()
         if self._is_alone:
@@ -339,7 +344,7 @@ class WebRtcTransport:
     async def _send_pictures(self, pictures: PictureStream) -> None:
         async for frame, due_ntp in self._waiting:
             data = None
-            if not self._video.full:  # losing an encoded picture would leave the decoder without its reference
+            if not self._video.full:  # a lost encoded picture would leave the decoder without its reference
                 try:
                     data = await pictures.encode(frame)
                 except (AvatarError, av.FFmpegError) as error:
@@ -353,7 +358,7 @@ class WebRtcTransport:
             self._bytes_sent += len(data)
 
     def want_key_frame(self) -> None:
-        """One of the next pictures is one that a decoder can begin with."""
+        """Make one of the next pictures a key frame, at which a decoder can start."""
         if self._pictures is not None:
             self._pictures.want_key_frame()
 
@@ -363,7 +368,7 @@ class WebRtcTransport:
         state = self._peer.connectionState if self._peer is not None else "closed"
         logger.debug("A WebRTC viewer is %s.", state)
         if state == "connected":
-            self.want_key_frame()  # others may be in the middle of the stream
+            self.want_key_frame()  # the shared stream may be between key frames
             self.connected.set()
         elif state in ("failed", "closed"):
             self._close_soon()
@@ -380,7 +385,7 @@ def _ignore(_estimate_bps: int) -> None:
 
 
 def _check_media(found: SessionDescription, what: str) -> None:
-    """Refuse what aiortc would accept and then trip over, or answer without sending anything."""
+    """Refuse what aiortc would accept and then fail on, or answer without sending anything."""
     if not {"audio", "video"} <= {media.kind for media in found.media}:
         raise BadSignalling(f"The {what} has no video and audio to be sent.", "Offer to receive both.")
     if len(found.media) > _MAX_MEDIA:
@@ -398,13 +403,13 @@ async def _reach_of(
     take_ports: Callable[[WebRtcTransport, int], Awaitable[bool]] | None,
     transceivers: Sequence[RTCRtpTransceiver],
 ) -> Reach:
-    """By which ports a peer is reached; by none if it may have none."""
+    """Return the reach of a peer; without ports if it may have none."""
     if take_ports is None or await take_ports(peer, len(connections_of(transceivers))):
         return reach
     return replace(reach, ports=range(0))
 
 
 def _capabilities(kind: str, names: Sequence[str]) -> list[RTCRtpCodecCapability]:
-    """aiortc's codecs of those names, in that order, and retransmission."""
+    """Return aiortc's codecs of those names, in that order, and retransmission."""
     codecs = RTCRtpSender.getCapabilities(kind).codecs
     return [codec for name in (*names, "rtx") for codec in codecs if codec.name == name]

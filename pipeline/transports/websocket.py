@@ -1,4 +1,4 @@
-"""WebSocketTransport: pictures as JPEG and sound as PCM, one binary message a picture (docs/protocol.md)."""
+"""WebSocketTransport: pictures as JPEG and sound as PCM, one binary message per picture (docs/protocol.md)."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ MEDIA_HEADER = struct.Struct("<BBHIq")
 MEDIA_KIND = 1
 SPEAKING_FLAG = 1
 PICTURE_FLAG = 2
-_AUDIO_QUEUE_FRAMES = 50  # 2 s of sound is kept for a socket that stands still; then the oldest is given up
+_AUDIO_QUEUE_FRAMES = 50  # 2 s of sound is kept for a socket that is stuck; then the oldest is dropped
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A frame that has not left yet; its picture may be taken away from it."""
+    """A frame that has not been sent yet. Its picture may be dropped."""
 
     frame: MediaFrame
     picture: Picture | None
 
 
 class WebSocketTransport:
-    """Carries frames over a socket that somebody else owns.
+    """Sends frames over a socket that it does not own.
 
-    send: writes one binary message and returns when the socket takes more (back-pressure); if it raises, the socket is
-    gone and the transport closes. executor: encodes live pictures. `closed` is set once no more frames are taken.
+    send: writes one binary message, and returns when the socket can take more (back-pressure). If it raises, the socket
+    is gone, and the transport closes. executor: encodes live pictures. `closed` is set once no more frames are taken.
     """
 
     name = "websocket"
@@ -72,11 +72,11 @@ class WebSocketTransport:
         self._drop_old_pictures()
 
     def flush(self) -> None:
-        """Forget the frames that wait; the one being written goes out whole."""
+        """Drop the waiting frames. The one being written goes out whole."""
         self._waiting.clear()
 
     async def aclose(self) -> None:
-        """Stop sending; the socket itself stays open. Idempotent."""
+        """Stop sending. The socket itself stays open. Idempotent."""
         self.closed.set()
         self._waiting.clear()
         if self._writer is not None and self._writer is not asyncio.current_task():
@@ -87,7 +87,7 @@ class WebSocketTransport:
         return replace(self._counts, connected=not self.closed.is_set())
 
     def _drop_old_pictures(self) -> None:
-        # The oldest pictures go: what is shown next should be as new as possible, and sound must not wait for them.
+        # The oldest pictures are dropped, to show the newest ones, and sound must not wait for pictures.
         with_picture = [waiting for waiting in self._waiting.waiting() if waiting.picture is not None]
         for waiting in with_picture[: max(0, len(with_picture) - QUEUE_PICTURES)]:
             waiting.picture = None
@@ -115,11 +115,11 @@ class WebSocketTransport:
         return b"".join((header, audio, jpeg))
 
     async def _encode(self, picture: Picture) -> bytes:
-        """The picture as JPEG, b"" if it cannot be had."""
+        """Return the picture as JPEG, or b"" without one."""
         if isinstance(picture, LoopPosition):
             pictures = picture.pictures
             loop = self._loops.get(pictures, self._coding)
-            # Before the loop is encoded, a bundle's own JPEGs are larger than need be, but there.
+            # Until the loop is encoded, the bundle's own JPEGs are used: larger than necessary, but ready.
             ready = loop.pictures[picture.index] if loop else pictures.jpeg(pictures.frame_index(picture.index))
             if ready is not None:
                 self._counts.pictures_replayed += 1
@@ -127,5 +127,5 @@ class WebSocketTransport:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._live, picture)
 
     def _live(self, picture: Picture) -> bytes:
-        """On an executor thread."""
+        """Encode a picture, on an executor thread."""
         return encode_jpeg(pixels_of(picture), self._coding.quality)

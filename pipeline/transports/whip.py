@@ -1,4 +1,4 @@
-"""WHIP (RFC 9725): how a stream is offered to a server over HTTP. The stream itself goes by WebRTC."""
+"""WHIP (RFC 9725): offers a stream to a server over HTTP. The stream itself goes by WebRTC."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["WhipError", "WhipServer", "endpoint_of", "http_to", "ice_servers_of"
 ANSWERED_WITHIN_S: Final = 8.0
 ENDED_WITHIN_S: Final = 2.0
 MOST_BYTES: Final = 64 * 1024
-"""Of an answer."""
+"""Most bytes of an answer."""
 MOST_REDIRECTS: Final = 5
 MOST_ICE_SERVERS: Final = 8
 REDIRECTS: Final = frozenset({307, 308})
-"""Others would turn a POST into a GET."""
+"""Other redirects would turn a POST into a GET."""
 REFUSALS: Final = frozenset({401, 403})
 LINK: Final = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^\s";,]+))*)')
 PARAMETER: Final = re.compile(r'([\w-]+)\s*=\s*(?:"([^"]*)"|([^\s";,]+))')
@@ -32,7 +32,7 @@ ICE_URL: Final = re.compile(r"(?:stun|turns?):[\w.-]{1,253}(?::\d{1,5})?(?:\?tra
 
 
 class WhipError(Exception):
-    """The server does not take the stream; the text is for people. code: one of TROUBLES (push_child.py)."""
+    """The server does not take the stream. The text is for people. code: one of TROUBLES (push_child.py)."""
 
     def __init__(self, words: str, code: str = "refused") -> None:
         super().__init__(words)
@@ -40,14 +40,14 @@ class WhipError(Exception):
 
 
 def endpoint_of(address: str) -> tuple[str, str]:
-    """The URL to which a stream is offered, and the token for it ("": none). Raises BadRequest."""
+    """Return the URL to which a stream is offered, and the token for it (empty: none). Raises BadRequest."""
     parts = parse_stream_address(address)
     token, _, server = parts.netloc.rpartition("@")
     return parts._replace(scheme=parts.scheme.removeprefix(WHIP), netloc=server, fragment="").geturl(), unquote(token)
 
 
 def ice_servers_of(links: list[str]) -> tuple[IceServer, ...]:
-    """The STUN and TURN servers that `Link` headers name; what cannot be used is left out."""
+    """Return the STUN and TURN servers in `Link` headers. Those that cannot be used are left out."""
     found: list[IceServer] = []
     for url, rest in LINK.findall(",".join(links)):
         parameters = {name.lower(): quoted or plain for name, quoted, plain in PARAMETER.findall(rest)}
@@ -57,36 +57,38 @@ def ice_servers_of(links: list[str]) -> tuple[IceServer, ...]:
 
 
 async def outward_only(servers: Iterable[IceServer], look: LookUp = look_up) -> tuple[IceServer, ...]:
-    """Those out in the world: a server that is there itself must not have us ask others inside a private network."""
+    """Return the public servers only: a public streaming server must not make us send requests into a private
+    network.
+    """
     hosts = {server: re.split("[:?]", server.urls[0])[1] for server in servers}
     return tuple([server for server, host in hosts.items() if (await whereabouts_of(host, look)).is_far])
 
 
 def http_to(at: Whereabouts) -> httpx.AsyncClient:
-    """A client for a server and for wherever it leads. at: where that server is."""
+    """Return a client for a server and for whatever it redirects to. at: where that server is."""
     if not at.is_far:
         return httpx.AsyncClient(trust_env=False)
-    # Of two names with one address each has a connection of its own, for its own certificate.
+    # No connection is reused: for two names with one address, each needs its own certificate checked.
     one_each = httpx.Limits(max_keepalive_connections=0)
     transport = httpx.AsyncHTTPTransport(trust_env=False, limits=one_each)
     return httpx.AsyncClient(trust_env=False, transport=OutwardTransport(transport))
 
 
 class WhipServer:
-    """One stream on a server. Each call raises WhipError, but end()."""
+    """One stream on a server. All calls but end() raise WhipError."""
 
     def __init__(self, http: httpx.AsyncClient, endpoint: str, token: str = "") -> None:
         self._http = http
         self._endpoint = endpoint
-        self._headers = {"Accept-Encoding": "identity"}  # a small answer could grow without bound
+        self._headers = {"Accept-Encoding": "identity"}  # a small compressed answer could expand without bound
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._resource: str | None = None
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
-        """Those by which the server wants to be reached, if it says so before an offer.
+        """Return the ICE servers through which the server wants to be reached, if it names them before an offer.
 
-        The answer to an offer names them, too. That is too late for aiortc.
+        The answer to an offer names them, too, but that is too late for aiortc.
         """
         answer, _body = await self._ask("OPTIONS", self._endpoint, ANSWERED_WITHIN_S)
         return ice_servers_of(answer.headers.get_list("link"))
@@ -103,7 +105,7 @@ class WhipServer:
         return body.decode("utf-8", "replace")
 
     async def end(self) -> None:
-        """Tell the server that the stream has ended. Idempotent; a server that does not answer is left alone."""
+        """Tell the server that the stream has ended. Does not insist on an answer. Idempotent."""
         resource, self._resource = self._resource, None
         if resource is not None:
             with suppress(WhipError):
@@ -112,7 +114,7 @@ class WhipServer:
     async def _ask(
         self, method: str, url: str, within_s: float, offer_sdp: str | None = None
     ) -> tuple[httpx.Response, bytes]:
-        """The answer at the end of all redirects, and its body. The token goes along: the server has it already."""
+        """Follow redirects. Returns the last answer and its body. The token is sent each time: the server knows it."""
         headers = self._headers if offer_sdp is None else {**self._headers, "Content-Type": "application/sdp"}
         for _ in range(MOST_REDIRECTS + 1):
             body = b""
@@ -134,9 +136,9 @@ class WhipServer:
 
 
 def _next(answer: httpx.Response) -> str:
-    """Where the answer's `Location` leads: to the same server, or to another one that proves by TLS who it is.
+    """Return where `Location` leads: to the same server, or to one that proves its identity by TLS.
 
-    So nobody can have an offer sent to servers inside a network that only this computer reaches; see also http_to().
+    So nobody can have an offer sent to servers in a network that only this computer reaches. See also http_to().
     """
     asked = answer.request.url
     try:

@@ -1,7 +1,7 @@
 """The process of a Push by WHIP: takes frames from its input, and sends them to a streaming server by WebRTC.
 
-Its input and its answers are those of `pipeline/push_child.py`. In a process of its own, aiortc and a second coding of
-the pictures take no time from the event loop that serves viewers.
+Its input and its answers are those of `pipeline/push_child.py`. It is a process of its own, so that aiortc and a second
+encoding of the pictures take no time from the event loop that serves viewers.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from pipeline.types import FPS, MediaFrame
 __all__ = ["serve"]
 
 KEY_GAP: Final = 2 * FPS
-"""Frames between pictures that a decoder can begin with: servers that make other streams of it do not ask for them."""
+"""Frames between key frames. Servers that convert the stream need them, but do not request them."""
 UNANSWERED_CHECKS: Final = 2
-"""After so many the server is gone: within 13 s."""
+"""After this many unanswered checks, which take up to 13 s, the server is gone."""
 
 
 def serve(frames: BinaryIO, answers: BinaryIO) -> int:
-    """Returns the exit status."""
+    """Stream until the input ends. Returns the exit status."""
     order = json.loads(frames.readline())
     silent_after(UNANSWERED_CHECKS)
     try:
@@ -47,7 +47,7 @@ def serve(frames: BinaryIO, answers: BinaryIO) -> int:
 
 
 async def _push(address: str, size: tuple[int, int], frames: BinaryIO, answers: BinaryIO) -> None:
-    """Until the input ends. Raises WhipError, BadSignalling."""
+    """Stream until the input ends. Raises WhipError, BadSignalling."""
     endpoint, token = endpoint_of(address)
     async with AsyncExitStack() as stack:
         coding = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="coding"))
@@ -66,7 +66,7 @@ async def _push(address: str, size: tuple[int, int], frames: BinaryIO, answers: 
 
 async def _ice_servers(server: WhipServer, at: Whereabouts) -> tuple[IceServer, ...]:
     named: tuple[IceServer, ...] = ()
-    with suppress(WhipError):  # not every server answers such a question; the offer will tell what is wrong
+    with suppress(WhipError):  # not every server answers this request; the offer will show what is wrong
         named = await server.ice_servers()
     return await outward_only(named) if at.is_far else named
 
@@ -95,5 +95,5 @@ async def _send(transport: WebRtcTransport, size: tuple[int, int], frames: Binar
 
 
 if __name__ == "__main__":
-    # Without the end of the interpreter: a thread may still wait for the input.
+    # Skip the interpreter's shutdown, because a thread may still wait for the input.
     os._exit(serve(sys.stdin.buffer, sys.stdout.buffer))
