@@ -1,8 +1,8 @@
-"""From what is said to how the mouth moves: visemes blended over time, sampled once a picture.
+"""Turns visemes into mouth movement: blends them over time, and samples the result once per picture.
 
-Each viseme pulls each mouth parameter towards its own target with a Gaussian influence around its moment (dominance
-blending, Cohen & Massaro 1993): a parameter is the dominance-weighted mean of the targets in view. Lips that meet
-(press) have a narrow influence, spreading and rounding a broad one.
+Each viseme pulls each mouth parameter towards its own target, with a Gaussian influence around its moment (dominance
+blending, Cohen & Massaro 1993). A parameter is the dominance-weighted mean of the targets in view. Closing the lips
+(press) has a narrow influence; spreading and rounding have a broad one.
 """
 
 from __future__ import annotations
@@ -15,40 +15,42 @@ from pipeline.types import PICTURE_MS, FloatArray
 __all__ = ["FUTURE_MS", "N_COLUMNS", "STEP_MS", "Coarticulator", "rest_steps"]
 
 STEP_MS = 10
-"""Steps of 10 ms go in; the mouth is known at each boundary between two of them."""
+"""Input comes in steps of 10 ms. The mouth is computed at each boundary between two steps."""
 N_COLUMNS = len(VISEMES) + 1
-"""A step is a weight for each viseme, then a gain of the opening."""
+"""Columns of a step: a weight for each viseme, and a gain for the opening."""
 
 _SPREAD_MS = {"jaw": 38, "open": 30, "width": 55, "round": 55, "press": 16, "fv": 20, "teeth": 30, "tongue": 25}
 _ACTIVITY_SPREAD_MS, _GAIN_SPREAD_MS = 60, 40
 _PAST_STEPS, _FUTURE_STEPS = 14, 6
 _LEAD_MS = 20
-"""Lips are seen to move this much before they are heard."""
+"""Lips move this much before the sound is heard."""
 _STEPS_PER_PICTURE = PICTURE_MS // STEP_MS
 _CENTRE = (PICTURE_MS // 2 + _LEAD_MS) // STEP_MS
-"""Boundary, counted from the picture's first step, at which the mouth is sampled."""
+"""Boundary at which the mouth is sampled, counted from the picture's first step."""
 _BEFORE, _AFTER = 3, 2
 """Boundaries around the centre that decide whether a closure peaks in the picture: those within its 40 ms, and one on
-each side."""
+either side."""
 FUTURE_MS = (_CENTRE + _AFTER + _FUTURE_STEPS) * STEP_MS - PICTURE_MS
-"""What must be known after a picture's end before it can be drawn."""
+"""Sound that must be known after a picture's end before the picture can be drawn."""
 
 _CLOSURE_SEEN = 0.45
-"""A press that peaks above this is a closure, and is shown; the renderer seals lips between 0.25 and 0.7."""
+"""A press that peaks above this is a closure, and is shown. The renderer closes the lips between 0.25 and 0.7."""
 _OPENING = [MOUTH_PARAMETERS.index("jaw"), MOUTH_PARAMETERS.index("open")]
 _WIDTH, _ROUND = MOUTH_PARAMETERS.index("width"), MOUTH_PARAMETERS.index("round")
 _PRESS, _FV = MOUTH_PARAMETERS.index("press"), MOUTH_PARAMETERS.index("fv")
 
 
 def rest_steps(n: int) -> FloatArray:
-    """(n, N_COLUMNS) steps of silence."""
+    """Return (n, N_COLUMNS) steps of silence."""
     steps = np.zeros((n, N_COLUMNS), np.float32)
     steps[:, [REST, -1]] = 1
     return steps
 
 
 def _kernels() -> FloatArray:
-    """(8 + 2, past + future steps): influence of the steps around a boundary on each parameter, activity and gain."""
+    """Return (8 + 2, past + future steps): the weights of steps around a boundary for each parameter, activity,
+    gain.
+    """
     at_ms = (np.arange(-_PAST_STEPS, _FUTURE_STEPS) + 0.5) * STEP_MS
     spreads = [*(_SPREAD_MS[name] for name in MOUTH_PARAMETERS), _ACTIVITY_SPREAD_MS, _GAIN_SPREAD_MS]
     influence = np.exp(-0.5 * (at_ms / np.array(spreads)[:, None]) ** 2)
@@ -57,11 +59,11 @@ def _kernels() -> FloatArray:
 
 
 class Coarticulator:
-    """Steps in, pictures out; the state of one sentence, which rest precedes."""
+    """Takes the steps of one sentence and returns pictures. Rest precedes the sentence."""
 
     def __init__(self, press_gain: float, fv_gain: float, round_gain: float = 1.0) -> None:
-        """The gains make up for what is lost: press and fv where contacts of the lips are short, round (with narrowing)
-        where a network is not sure of rounded lips.
+        """The gains compensate for losses: press and fv for short contacts of the lips, round (which also narrows) for
+        rounded lips of which a network is unsure.
         """
         self._press_gain, self._fv_gain, self._round_gain = press_gain, fv_gain, round_gain
         self._kernels = _kernels()
@@ -70,7 +72,9 @@ class Coarticulator:
         self._boundaries_to_skip = _CENTRE - _BEFORE
 
     def push(self, steps: FloatArray) -> FloatArray:
-        """Feed (n, N_COLUMNS) steps; get the (m, 9) pictures that have become final: mouth parameters, activity."""
+        """Take (n, N_COLUMNS) steps. Returns the (m, 9) pictures that are final now: mouth parameters, then
+        activity.
+        """
         self._steps = np.concatenate([self._steps, steps])
         n = max(0, len(self._steps) - _PAST_STEPS - _FUTURE_STEPS + 1)
         if n:
@@ -83,7 +87,7 @@ class Coarticulator:
         return self._sample()
 
     def _blend(self, views: FloatArray) -> FloatArray:
-        """(n, past + future, N_COLUMNS) -> (n, 9) at the boundary in each view; nothing is clipped yet."""
+        """Return (n, 9), the unclipped mouth at the boundary in each view. views: (n, past + future, N_COLUMNS)."""
         influence = self._kernels @ views
         pull = influence[:, : len(MOUTH_PARAMETERS), :-1] * DOMINANCE.T
         mouth = (pull * MOUTH_SHAPES.T).sum(axis=2) / pull.sum(axis=2)
@@ -92,15 +96,15 @@ class Coarticulator:
         mouth[:, _FV] *= self._fv_gain
         mouth[:, _ROUND] *= self._round_gain
         mouth[:, _WIDTH] *= np.where(mouth[:, _WIDTH] < 0, self._round_gain, 1)
-        # Twice the share of speech around: a sentence begins and ends with the mouth fully in speech.
+        # Twice the share of speech around, so that the mouth is fully active at the ends of a sentence.
         speech = 2 * (1 - influence[:, -2, REST]) - 0.1
         return np.concatenate([mouth, speech[:, None]], axis=1)
 
     def _sample(self) -> FloatArray:
-        """One mouth a picture, at its centre, or where its lips meet.
+        """Return one mouth per picture: at its centre, or where the lips close.
 
-        A closure can fall between two centres and not be seen. Where one peaks inside a picture's 40 ms, the picture
-        shows that moment instead; the peak lies in one picture only, so no closure is made longer.
+        A closure between two centres would be missed. If one peaks within a picture's 40 ms, the picture shows that
+        moment instead. The peak lies in one picture only, so no closure becomes longer.
         """
         needed = _BEFORE + 1 + _AFTER
         n = max(0, (len(self._mouths) - needed) // _STEPS_PER_PICTURE + 1)
@@ -116,7 +120,7 @@ class Coarticulator:
 
 
 def _closure(press: FloatArray) -> int:
-    """Where lips meet among the boundaries near a picture: the highest inner peak, or the centre when there is none."""
+    """Return where the lips close among the boundaries near a picture: the highest inner peak, else the centre."""
     inner = press[1:-1]
     peaks = np.flatnonzero((inner >= _CLOSURE_SEEN) & (inner >= press[:-2]) & (inner > press[2:]))
     return int(peaks[inner[peaks].argmax()]) + 1 if len(peaks) else _BEFORE

@@ -1,9 +1,9 @@
-"""Features of a network that needs sound from far around each picture.
+"""Features of networks that need a long context around each picture.
 
-Pictures are encoded in groups, each with its context. The groups are fixed by the sentence alone, so however the audio
-comes in, the network is given the same pieces of it. The first groups are small: they come early. None is more than two
-pictures longer than all before it together, so speech that comes at twice its own pace is encoded in time. Large groups
-are cheap: their pictures share a context.
+Pictures are encoded in groups, each with its context. The groups depend on the sentence only, so the network gets the
+same pieces however the audio arrives. The first groups are small, so they come early. No group is more than two
+pictures longer than all groups before it together, so speech that arrives at twice its own speed is encoded in time.
+Large groups are cheap, because their pictures share a context.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ __all__ = ["STEP_SAMPLES", "Encoder", "GroupedStream", "ReceptiveField"]
 STEP_SAMPLES = 320
 _STEPS_PER_PICTURE = 2
 _FIRST_GROUPS, _GROUP = (2, 4, 8), 16
-"""Pictures."""
+"""Sizes of groups, in pictures."""
 _SILENCE = 0.001
-"""Peak, -60 dBFS: what is softer is not speech, and nobody asks what it looks like."""
+"""Peak of -60 dBFS. Softer sound is not speech, and the network is not asked about it."""
 
 
 class Encoder(Protocol):
-    """The network, and what it remembers of one sentence."""
+    """A network, with its state for one sentence."""
 
     def states(self, samples: FloatArray, first_step: int) -> FloatArray:
-        """(n, ...) states of n steps, the first being the sentence's `first_step`.
+        """Return (n, ...): the states of n steps, beginning at the sentence's `first_step`.
 
-        samples: from ReceptiveField.margin_before before the first step to margin_after after the last one's end.
+        samples: from ReceptiveField.margin_before before the first step to margin_after after the end of the last one.
         """
         ...
 
@@ -43,30 +43,31 @@ class ReceptiveField:
     """How much sound a step and a window need around them. A picture has two steps of 20 ms."""
 
     margin_before: int
-    "samples before a step that it is made of; at the beginning of a sentence they are mirrored"
+    "samples before a step that it depends on; at the beginning of a sentence they are mirrored"
     margin_after: int
-    "samples after a step's end that it is made of"
+    "samples after a step's end that it depends on"
     past_steps: int
-    "context of a group"
+    "steps of context before a group"
     ahead_steps: int
+    "steps of context after a group"
     window_before: int
     "steps of a window before its picture's first step"
     window_after: int
     "steps of a window from its picture's first step on"
     clamped: bool
-    "beyond the ends of a sentence, windows repeat its first or last step; else they are zero there"
+    "True: beyond the ends of a sentence, windows repeat its first or last step. False: they are zero there"
     window_shape: tuple[int, ...]
-    "of a window's data"
+    "shape of a window's data"
 
     @property
     def lookahead_ms(self) -> float:
-        """What the first picture of a group waits for: the others, and the sound ahead of them."""
+        """How long the first picture of a group waits, for the others and for the sound after them."""
         samples = self.ahead_steps * STEP_SAMPLES + self.margin_after
         return (_GROUP - 1) * PICTURE_MS + samples * 1000 / FEATURE_RATE_HZ
 
 
 class GroupedStream:
-    """See FeatureStream. Digital silence is not given to the network: its windows are zero."""
+    """See FeatureStream. Silence is not given to the network: its windows are zero."""
 
     def __init__(self, field: ReceptiveField, new_encoder: Callable[[], Encoder]) -> None:
         self._field = field
@@ -82,7 +83,7 @@ class GroupedStream:
         self._next_picture = 0
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
-        """Raises ValueError when the chunk is not at 16 kHz."""
+        """Take a chunk. Returns the complete windows. Raises ValueError if the chunk is not at 16 kHz."""
         self._count.take(chunk)
         self._samples = np.concatenate([self._samples, chunk.samples])
         rows: list[FloatArray] = []
@@ -106,12 +107,12 @@ class GroupedStream:
         return self._next_picture + size
 
     def _sample_after(self, picture: int) -> int:
-        """First sample that a group that ends before `picture` does not need."""
+        """Return the end of the samples that a group ending before `picture` needs."""
         step = picture * _STEPS_PER_PICTURE + self._field.ahead_steps
         return step * STEP_SAMPLES + self._field.margin_after
 
     def _group(self, end: int, sentence_steps: int | None = None) -> list[FloatArray]:
-        """Windows of the pictures up to `end`; `sentence_steps` are all there are, if that is known."""
+        """Return the windows up to picture `end`. sentence_steps: number of steps in the sentence, if known."""
         first_step = max(0, self._next_picture * _STEPS_PER_PICTURE - self._field.past_steps)
         samples = self._samples_from(first_step, self._sample_after(end))
         pictures = range(self._next_picture, end)
@@ -124,7 +125,7 @@ class GroupedStream:
         return [self._window(states, first_step, last_step, picture) for picture in pictures]
 
     def _samples_from(self, first_step: int, end: int) -> FloatArray:
-        """Samples from before `first_step`; older ones are forgotten."""
+        """Return the samples from before `first_step` to `end`, and drop older ones."""
         start = first_step * STEP_SAMPLES - self._field.margin_before
         kept_from = max(0, start)
         self._samples = self._samples[kept_from - self._forgotten_samples :]

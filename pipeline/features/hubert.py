@@ -1,7 +1,7 @@
-"""Ultralight's ears: what HuBERT knows about the 320 ms around each picture.
+"""Features for Ultralight: HuBERT's states for the 320 ms around each picture.
 
-Offline, a whole recording is encoded at once. Here a group of pictures is, with 1 s before and 0.5 s after it; HuBERT's
-positions are relative, so a piece needs no place. Each piece is brought to the same loudness, as recordings are.
+Offline, a whole recording is encoded at once. Here a group of pictures is encoded, with 1 s before and 0.5 s after it.
+HuBERT's positions are relative, so a piece can be encoded alone. Each piece is normalized in loudness, like recordings.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["HubertExtractor"]
 
 _BACKEND = "ultralight"
-"Whose weights these are."
+"The backend whose weights these are."
 _FIELD = ReceptiveField(
     margin_before=0,
-    margin_after=80,  # a step is made of 400 samples
+    margin_after=80,  # a step depends on 400 samples
     past_steps=50,
     ahead_steps=25,
     window_before=8,
@@ -32,13 +32,13 @@ _FIELD = ReceptiveField(
     window_shape=(16, 32, 32),
 )
 _VALUES = 32 * 32
-"""Of a step, laid out as above."""
+"""Values per step, arranged as above."""
 
 
 class HubertExtractor:
     """data is float32 (16, 32, 32): steps [2f - 8, 2f + 8) of picture f, the 1024 values of each as 32 x 32.
 
-    Beyond the ends of a sentence are zeros, as in Ultralight's training.
+    Beyond the ends of a sentence the windows are zero, as in Ultralight's training.
     """
 
     name = "hubert"
@@ -46,12 +46,12 @@ class HubertExtractor:
     on_device = True
 
     def __init__(self, weights: Path | None = None) -> None:
-        """weights: the folder of weights. Raises BackendUnavailable."""
+        """weights: folder of the weights. Raises BackendUnavailable."""
         self._folder = find_weights(_BACKEND, weights)["hubert"]
         self._network: Hubert | None = None
 
     def load(self, device: str) -> None:
-        """Always in float32, as in the training of avatars; in half precision HuBERT is known to overflow.
+        """Load HuBERT, always in float32 as in the training of avatars; in half precision it is known to overflow.
 
         Raises BackendUnavailable.
         """
@@ -84,7 +84,7 @@ class _HubertEncoder:
         self._network = network
 
     def states(self, samples: FloatArray, first_step: int) -> FloatArray:
-        """(n, 1024). Raises DeviceOutOfMemory."""
+        """Return (n, 1024). Raises DeviceOutOfMemory."""
         from models.hubert import encode
 
         with memory_told():

@@ -1,4 +1,4 @@
-"""How loud each picture's own 40 ms are."""
+"""The loudness of each picture's own 40 ms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SILENCE_DBFS = -120.0
 
 
 class LoudnessExtractor(PlainExtractor):
-    """data is float32 (1,): RMS in dB below full scale, SILENCE_DBFS for digital silence."""
+    """data is float32 (1,): RMS level in dBFS; SILENCE_DBFS for digital silence."""
 
     name = "loudness"
     lookahead_ms = 0.0
@@ -30,7 +30,7 @@ class LoudnessStream(PictureStream):
         self._rest: FloatArray = np.zeros(0, np.float32)
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
-        """Raises ValueError when the chunk is not at 16 kHz."""
+        """Take a chunk. Returns the complete windows. Raises ValueError if the chunk is not at 16 kHz."""
         self._count.take(chunk)
         samples = np.concatenate([self._rest, chunk.samples])
         n = len(samples) // FEATURE_SAMPLES_PER_PICTURE
@@ -45,7 +45,7 @@ class LoudnessStream(PictureStream):
 
 
 def _dbfs(samples: FloatArray) -> FloatArray:
-    """(n * 640,) samples -> (n, 1) RMS in dBFS, in double precision so that no split changes a bit."""
+    """Return (n, 1): RMS of (n * 640,) samples in dBFS. In double precision, so that splitting changes no bit."""
     pictures = samples.reshape(-1, FEATURE_SAMPLES_PER_PICTURE).astype(np.float64)
     rms = np.sqrt(np.mean(pictures**2, axis=1, keepdims=True))
     level: FloatArray = (20 * np.log10(np.maximum(rms, 10 ** (SILENCE_DBFS / 20)))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Wav2Lip's ears: the mel spectrogram from each picture's time on."""
+"""Features for Wav2Lip: the mel spectrogram from the beginning of each picture on."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pipeline.types import FEATURE_RATE_HZ, AudioChunk, FeatureWindow, FloatArra
 __all__ = ["MelExtractor", "MelStream"]
 
 _COLUMNS = 16
-"""Of a window: 200 ms."""
+"""Columns of a window: 200 ms."""
 _HALF_COLUMN_SAMPLES = COLUMN_SAMPLES // 2
 _WINDOW_SAMPLES = (_COLUMNS - 1) * HOP_SAMPLES + _HALF_COLUMN_SAMPLES
-"""From the time of a window's first column to the end of the sound in its last column."""
+"""Samples from the time of a window's first column to the end of the sound in its last column."""
 
 
 def _first_column(picture: int) -> int:
-    """Rounded down as in the original: there are 3.2 columns a picture."""
+    """Return the first column of a picture, rounded down as in the original: a picture has 3.2 columns."""
     return picture * FEATURE_SAMPLES_PER_PICTURE // HOP_SAMPLES
 
 
 class MelExtractor(PlainExtractor):
-    """data is float32 (80, 16): 80 bands, 16 columns from the picture's beginning on, 12.5 ms each.
+    """data is float32 (80, 16): 80 bands, 16 columns of 12.5 ms from the picture's beginning on.
 
-    After a sentence comes silence (columns of -4), as it would live; the original, which makes no picture whose
-    window does not fit into the file, repeats the last 16 columns once and is done 4 pictures early.
+    A sentence is followed by silence (columns of -4), as it would be live. The original makes no picture whose window
+    extends beyond the file: it repeats the last 16 columns once, and ends 4 pictures early.
     """
 
     name = "mel"
@@ -45,12 +45,12 @@ class MelStream(PictureStream):
         self._next_picture = 0
         self._last_sample = 0.0
         self._emphasised: npt.NDArray[np.float64] = np.zeros(_HALF_COLUMN_SAMPLES)
-        "from where the next column begins; silence precedes a sentence"
+        "from the beginning of the next column on; silence precedes a sentence"
         self._columns: FloatArray = np.zeros((0, BANDS), np.float32)
         self._forgotten_columns = 0
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
-        """Raises ValueError when the chunk is not at 16 kHz."""
+        """Take a chunk. Returns the complete windows. Raises ValueError if the chunk is not at 16 kHz."""
         self._count.take(chunk)
         if not len(chunk.samples):
             return []
@@ -59,14 +59,14 @@ class MelStream(PictureStream):
         return self._count.give(self._windows(emphasised))
 
     def flush(self) -> list[FeatureWindow]:
-        # Silence is appended after pre-emphasis, as the original does: the last sample leaves no click.
+        # Silence is appended after pre-emphasis, as in the original, so that the last sample leaves no click.
         rows = self._windows(np.zeros(_WINDOW_SAMPLES + HOP_SAMPLES))[: self._count.pictures_left]
         windows = self._count.give(rows)
         self.reset()
         return windows
 
     def _windows(self, emphasised: npt.NDArray[np.float64]) -> list[FloatArray]:
-        """The windows that these samples complete."""
+        """Return the windows that are complete with these samples."""
         self._emphasised = np.concatenate([self._emphasised, emphasised])
         columns = mel_columns(self._emphasised)
         self._emphasised = self._emphasised[len(columns) * HOP_SAMPLES :]

@@ -1,4 +1,4 @@
-"""What every extractor of a sentence's features shares: counting samples and pictures."""
+"""The base of feature extractors: counts the samples and pictures of a sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FEATURE_SAMPLES_PER_PICTURE = FEATURE_RATE_HZ // FPS  # 640
 
 
 class PictureCount:
-    """How much of a sentence was taken in, and how many of its pictures were given out."""
+    """How much of a sentence was taken in, and how many of its pictures were returned."""
 
     def __init__(self) -> None:
         self._samples = 0
@@ -24,11 +24,11 @@ class PictureCount:
 
     @property
     def pictures_left(self) -> int:
-        """Pictures not given out yet if the sentence ended here: it is padded to whole pictures."""
+        """Pictures still to return if the sentence ended here; it is padded to whole pictures."""
         return -(-self._samples // FEATURE_SAMPLES_PER_PICTURE) - self._pictures
 
     def take(self, chunk: AudioChunk) -> None:
-        """Raises ValueError for another rate than FEATURE_RATE_HZ."""
+        """Count a chunk. Raises ValueError if its rate is not FEATURE_RATE_HZ."""
         if chunk.sample_rate != FEATURE_RATE_HZ:
             raise ValueError(
                 f"Features are made from {FEATURE_RATE_HZ} Hz audio, but this chunk has {chunk.sample_rate} Hz: "
@@ -37,14 +37,14 @@ class PictureCount:
         self._samples += len(chunk.samples)
 
     def give(self, rows: Iterable[FloatArray]) -> list[FeatureWindow]:
-        """Number rows of data as the next pictures."""
+        """Make the next windows of rows of data, numbered by picture."""
         windows = [FeatureWindow(row, i) for i, row in enumerate(rows, start=self._pictures)]
         self._pictures += len(windows)
         return windows
 
 
 class PictureStream:
-    """A FeatureStream, as far as it counts. Subclasses also begin in reset() what they keep of a sentence."""
+    """The counting part of a FeatureStream. Subclasses override reset() to reset their own state as well."""
 
     def __init__(self) -> None:
         self.reset()
@@ -54,12 +54,12 @@ class PictureStream:
 
 
 class PlainExtractor:
-    """A FeatureExtractor that computes: it runs no network."""
+    """A FeatureExtractor that runs no network."""
 
     on_device = False
 
     def load(self, device: str) -> None:
-        """Nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""

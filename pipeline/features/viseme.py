@@ -1,4 +1,4 @@
-"""Mouth parameters and activity a picture: from phoneme timing when the synthesizer gives it, else from the sound."""
+"""Mouth parameters and activity per picture: from phoneme timing if the synthesizer gives it, else from the sound."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ __all__ = ["VisemeExtractor", "VisemeStream"]
 
 _SAMPLES_PER_MS = FEATURE_RATE_HZ // 1000
 _REMEMBERED = 4
-"""Sounds before the present that are kept: marks and an h look back for a shape, rarely over two."""
+"""Past sounds that are kept: marks and an h take their shape from earlier sounds, rarely over two."""
 
 
 class _Source(Protocol):
-    """Where the steps that the Coarticulator eats come from, for one sentence."""
+    """Produces the steps of one sentence for the Coarticulator."""
 
     press_gain: float
     fv_gain: float
     round_gain: float
 
     def push(self, chunk: AudioChunk) -> FloatArray:
-        """(n, N_COLUMNS) steps that no later audio can change."""
+        """Take a chunk. Returns (n, N_COLUMNS) steps that later audio cannot change."""
         ...
 
     def finish(self) -> FloatArray:
-        """The steps still missing to the end of the sentence."""
+        """Return the remaining steps, at the end of the sentence."""
         ...
 
 
 class _Timing:
-    """Steps from phoneme timing. A chunk may tell of sounds beyond its end; one without timing adds nothing."""
+    """Steps from phoneme timing. A chunk may have phonemes beyond its end; one without timing adds none."""
 
     press_gain, fv_gain, round_gain = 1.5, 1.5, 1.0
 
@@ -71,24 +71,24 @@ class _Timing:
         return steps
 
     def _forget(self) -> None:
-        """Drop what no later label can depend on, so that a long sentence costs no more than a short one."""
+        """Drop sounds that no later label can depend on, so that long sentences cost no more per picture."""
         over = [s for s in self._sounds if s.end_ms <= self._done_ms - WORD_GAP_MS]
         self._sounds = over[-_REMEMBERED:] + [s for s in self._sounds if s.end_ms > self._done_ms - WORD_GAP_MS]
 
 
 def _whole_ms(ms: float) -> int:
-    """Rounded so that rounding errors of other splits do not tip a half."""
+    """Round to whole ms, tolerating rounding errors that depend on how the audio was split."""
     return math.floor(ms + 0.5 + 1e-6)
 
 
 class _FromSound:
-    """Steps from the network; louder speech opens the mouth wider, and music, which is held, hardly at all."""
+    """Steps from the network. Louder speech opens the mouth wider; held notes of music hardly open it."""
 
     press_gain, fv_gain, round_gain = 1.6, 1.8, 1.7
     _GAIN, _GAIN_AT_PEAK, _GAIN_SLOPE, _GAIN_RANGE = 1.18, 1.08, 0.22, (0.55, 1.2)
 
     _MUSIC, _SPEECH, _GAIN_OF_MUSIC = 0.11, 0.145, 0.25
-    """Spectral change of held music and of the steadiest speech, between which the gain falls."""
+    """Spectral change of held notes and of the steadiest speech; the gain is interpolated between the two."""
 
     def __init__(self, network: VisemeNetwork) -> None:
         self._stream = network.stream()
@@ -106,7 +106,7 @@ class _FromSound:
 
 
 class _Sentence:
-    """One sentence's way from audio to pictures."""
+    """Turns the audio of one sentence into pictures."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
@@ -121,7 +121,7 @@ class _Sentence:
 
 
 class VisemeExtractor:
-    """data is float32 (9,): the mouth parameters of models/visemes.py, then activity (0 = the photo's own mouth)."""
+    """data is float32 (9,): the mouth parameters of models/visemes.py, then activity (0: the photo's own mouth)."""
 
     name = "viseme"
     lookahead_ms = float(FUTURE_MS + WORD_GAP_MS)
@@ -131,7 +131,7 @@ class VisemeExtractor:
         self._network: VisemeNetwork | None = None
 
     def load(self, device: str) -> None:
-        """The network of the repository; numpy, whatever the device."""
+        """Load the network, which is part of the repository. It runs in numpy, whatever the device."""
         self._network = VisemeNetwork.load()
 
     def stream(self) -> VisemeStream:
@@ -155,7 +155,7 @@ class VisemeStream:
         self._sentence: _Sentence | None = None
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
-        """Raises ValueError when the chunk is not at 16 kHz.
+        """Take a chunk. Returns the complete windows. Raises ValueError if the chunk is not at 16 kHz.
 
         The first chunk that is not empty decides whether the sentence's visemes come from timing or from the sound.
         """

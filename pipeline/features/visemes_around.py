@@ -1,7 +1,7 @@
-"""Mouth parameters of a picture together with those of its neighbours.
+"""Mouth parameters of a picture, together with those of its neighbours.
 
-Real mouths are chosen in sequence, so a picture needs to know what was said before it and what comes next. Both are in
-its window. So nothing is remembered from one picture to the next, and what is streamed is what is rendered offline.
+Real mouths are chosen in sequence, so a picture needs to know what came before and what comes next. Its window has
+both. So no state is kept from one picture to the next, and streaming gives the same result as rendering offline.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pipeline.types import PICTURE_MS, AudioChunk, FeatureWindow, FloatArray
 __all__ = ["PICTURES_AFTER", "PICTURES_BEFORE", "VisemesAround", "VisemesAroundStream"]
 
 PICTURES_BEFORE, PICTURES_AFTER = 14, 4
-"""What is past costs no time. Each picture that is still to come delays a sentence by 40 ms of its sound."""
+"""Past pictures cost no time. Each picture still to come delays a sentence by 40 ms of sound."""
 _WIDTH = PICTURES_BEFORE + 1 + PICTURES_AFTER
 _REST = np.zeros(9, np.float32)
-"""Before and after a sentence nobody speaks."""
+"""The row of a picture without speech, for before and after a sentence."""
 
 
 class VisemesAround:
@@ -53,7 +53,7 @@ class VisemesAroundStream:
         self._given = 0
 
     def push(self, chunk: AudioChunk) -> list[FeatureWindow]:
-        """Raises ValueError when the chunk is not at 16 kHz."""
+        """Take a chunk. Returns the complete windows. Raises ValueError if the chunk is not at 16 kHz."""
         return self._give([window.data for window in self._visemes.push(chunk)])
 
     def flush(self) -> list[FeatureWindow]:
@@ -63,7 +63,7 @@ class VisemesAroundStream:
         return windows
 
     def _give(self, rows: list[FloatArray]) -> list[FeatureWindow]:
-        """The windows that are complete with these rows."""
+        """Return the windows that are complete with these rows."""
         self._rows += rows
         windows = []
         while len(self._rows) >= _WIDTH:

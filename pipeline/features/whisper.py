@@ -1,9 +1,9 @@
-"""MuseTalk's ears: what Whisper tiny's encoder knows about the 200 ms around each picture, at five depths.
+"""Features for MuseTalk: the states of Whisper tiny's encoder for the 200 ms around each picture, at five depths.
 
-Offline, whole 30 s segments are encoded. Here a group of pictures is, with 1 s before and 0.5 s after it, and each step
-is told its true place in the segment. Against the whole segment (tiny.en, 30 s of speech) the five states of a window
-have a cosine of 1.00 1.00 .98 .96 .94, where the next picture's window has .90 .89 .84 .82 .78, and short pieces padded
-to 30 s, which cost ten times as much, .48 .82 .89 .90 .85.
+Offline, whole segments of 30 s are encoded. Here a group of pictures is encoded, with 1 s before and 0.5 s after it,
+and each step gets its true position in the segment. Compared with the whole segment (tiny.en, 30 s of speech), the five
+states of a window have a cosine of 1.00 1.00 .98 .96 .94. For comparison, the next picture's window has .90 .89 .84 .82
+.78, and short pieces padded to 30 s, which cost ten times as much, have .48 .82 .89 .90 .85.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Whisper10Extractor", "Whisper15Extractor"]
 
 _ZERO_EDGED = ReceptiveField(
     margin_before=COLUMN_SAMPLES // 2,
-    # A step is made of two columns; the second one's time is one hop before the step's end.
+    # A step depends on two columns; the time of the second one is one hop before the step's end.
     margin_after=COLUMN_SAMPLES // 2 - HOP_SAMPLES,
     past_steps=50,
     ahead_steps=25,
@@ -44,19 +44,21 @@ class _WhisperExtractor:
 
     name: ClassVar[str]
     backend: ClassVar[str]
-    "which lip-sync backend's weights include this Whisper"
+    "the lip-sync backend whose weights include this Whisper"
     lookahead_ms = _ZERO_EDGED.lookahead_ms
     on_device = True
     _field: ClassVar[ReceptiveField]
     _last_normed: ClassVar[bool]
 
     def __init__(self, weights: Path | None = None) -> None:
-        """weights: the folder of weights. Raises BackendUnavailable."""
+        """weights: folder of the weights. Raises BackendUnavailable."""
         self._path = find_weights(self.backend, weights)["whisper"]
         self._encoder: WhisperEncoder | None = None
 
     def load(self, device: str) -> None:
-        """Always in float32: it is small, and everything that follows builds on it. Raises BackendUnavailable."""
+        """Load the encoder, always in float32: it is small, and everything else depends on it. Raises
+        BackendUnavailable.
+        """
         from models.whisper_encoder import load_whisper_encoder
 
         place = open_device(self.backend, device, "fp32")
@@ -74,7 +76,7 @@ class _WhisperExtractor:
 
 
 class Whisper15Extractor(_WhisperExtractor):
-    """For MuseTalk 1.5: Hugging Face's states, the last one normed; beyond the ends of a sentence are zeros."""
+    """For MuseTalk 1.5: Hugging Face's states, the last one normalized. Zeros beyond the ends of a sentence."""
 
     name = "whisper15"
     backend = "musetalk15"
@@ -83,7 +85,7 @@ class Whisper15Extractor(_WhisperExtractor):
 
 
 class Whisper10Extractor(_WhisperExtractor):
-    """For MuseTalk 1.0: the states of openai-whisper; at the ends of a sentence its first or last step is repeated."""
+    """For MuseTalk 1.0: openai-whisper's states. Beyond the ends of a sentence its first or last step is repeated."""
 
     name = "whisper10"
     backend = "musetalk10"
@@ -92,7 +94,7 @@ class Whisper10Extractor(_WhisperExtractor):
 
 
 class _WhisperEncoder:
-    """See Encoder. Remembers how loud the sentence became, because Whisper takes all levels relative to that."""
+    """See Encoder. It remembers the loudest sound of the sentence, to which Whisper's levels are relative."""
 
     def __init__(self, encoder: WhisperEncoder, last_normed: bool) -> None:
         self._encoder = encoder
@@ -100,7 +102,7 @@ class _WhisperEncoder:
         self._loudest = float("-inf")
 
     def states(self, samples: FloatArray, first_step: int) -> FloatArray:
-        """(n, 5, 384). Raises DeviceOutOfMemory."""
+        """Return (n, 5, 384). Raises DeviceOutOfMemory."""
         import torch
 
         columns = mel_columns(samples)

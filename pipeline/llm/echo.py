@@ -1,4 +1,4 @@
-"""`echo`: the null language model repeats what it was told."""
+"""`echo`: the null language model. It repeats what it was told."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class EchoLanguageModel:
     name = "echo"
 
     def load(self) -> None:
-        """Nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
         text = next((message.content for message in reversed(messages) if message.role == "user"), "")
@@ -26,4 +26,4 @@ class EchoLanguageModel:
             yield piece
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""

@@ -1,4 +1,4 @@
-"""`guide`: the offline default. No language model, but a few honest answers about Vivavoce in English and Chinese."""
+"""`guide`: the offline default. It is no language model, but gives prepared answers about Vivavoce in two languages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _GREETING_WORDS = 5
 
 
 class GuideLanguageModel:
-    """Answers from a table, in the language of the question (Chinese, else English), word by word."""
+    """Answers from a table, word by word: in Chinese if the question is Chinese, else in English."""
 
     name = "guide"
 
     def load(self) -> None:
-        """Nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
         question = next((message.content for message in reversed(messages) if message.role == "user"), "")
@@ -31,7 +31,7 @@ class GuideLanguageModel:
             yield piece
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 def _find(question: str) -> Answer:

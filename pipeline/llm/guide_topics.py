@@ -1,7 +1,7 @@
-"""What the guide knows: a table of topics, each a pattern of questions and an answer, in English and Chinese.
+"""The guide's knowledge: a table of topics, each with a pattern for questions and an answer, in English and Chinese.
 
-Answers are meant to be spoken: short plain sentences. What is only to be read stands between ``` fences, which no voice
-reads out. Nothing here may claim what the program cannot do.
+Answers are spoken, so they are short plain sentences. Text that is only for reading stands between ``` fences, which
+voices skip. Do not claim anything here that the program cannot do.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["GREETINGS", "TOPICS", "UNKNOWN", "Answer", "Topic"]
 
 
 class Answer(Label):
-    """What the guide says."""
+    """An answer of the guide."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Something the guide can talk about."""
+    """A topic that the guide can talk about."""
 
     pattern: re.Pattern[str]
     answer: Answer
@@ -197,7 +197,7 @@ TOPICS = (
         ),
     ),
 )
-"""In this order: what is special comes before what is general."""
+"""The first match counts, so special topics come before general ones."""
 
 GREETINGS = (
     _topic(
@@ -230,7 +230,7 @@ GREETINGS = (
         ),
     ),
 )
-"""Only what begins a short message is taken for these: "Hello, where is Rome?" is not answered with a greeting."""
+"""They match only at the beginning of a short message: "Hello, where is Rome?" gets no greeting for an answer."""
 
 UNKNOWN = Answer(
     "I cannot answer that. I am only the offline guide, without a language model. Ask me what I can do, or how to "

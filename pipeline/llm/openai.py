@@ -1,7 +1,7 @@
 """`openai`: any service that speaks OpenAI's chat protocol (Ollama, vLLM, DashScope, OpenAI, ...).
 
-The package `openai` asks. It would read lines and error pages of any length into memory, so the bytes of an answer are
-read by `pipeline/llm/reading.py`, and those of all else end where they become too many.
+Requests are made by the package `openai`. It would read lines and error pages of any length into memory. So the bytes
+of an answer are read by `pipeline/llm/reading.py`, and all other bodies are cut at a limit.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ SYSTEM_PROMPT = (
 OLLAMA_URL = "http://127.0.0.1:11434/v1"
 CONNECT_TIMEOUT_S = 5.0
 HELD_S = 0.3
-"""The first words wait so long for a </think> that nothing opened. Speech waits for a first sentence anyway."""
+"""How long the first words wait for a </think> without an opening tag. Speech waits for a first sentence anyway."""
 READ_BYTES = 4096
-"""So much of an answer is read before others get their turn: 40 events of one letter, which take 2 ms."""
+"""Bytes of an answer processed in one step: 40 events of one letter, which take 2 ms."""
 AFTER_END_S = 1.0
-"""Some services say that an answer has ended and leave the connection open."""
+"""Wait for the connection to close after the end of an answer. Some services leave it open."""
 MAX_BODY_BYTES = 2**20
-"""Of all but an answer: a list of models, what a service says when it refuses."""
+"""Limit for all bodies but an answer's: a list of models, or the text of a refusal."""
 EVENTS = "text/event-stream"
 PASSING = (408, 409, 425, 429)
-"""Refusals that say: later. So do all from 500 on."""
+"""Status codes after which a later request may succeed. The same holds for all from 500 on."""
 LOGGED_CHARACTERS = 300
 MOST_ROUNDS = 4
-"""So often a model is asked for one answer; before the last time it may ask for calls of tools."""
+"""Most requests per answer. In all but the last one the model may call tools."""
 _LATER = "Ask again in a moment."
 _OPERATOR = "Tell whoever runs this page; its log says more."
 
 
 class OpenAILanguageModel:
-    """Streams chat completions. One client, and its connections, for all sessions.
+    """Streams chat completions. All sessions share one client and its connections.
 
-    A service that is silent is given up; one that thinks is not, how long it may do so is for the listener to say.
+    A silent service is given up. One that sends thoughts is not: the listener decides how long to wait for words.
     """
 
     name = "openai"
@@ -75,8 +75,8 @@ class OpenAILanguageModel:
     ) -> None:
         """
         tools: functions that the model may call, as `package.module:function`.
-        model: empty for the first one the service names. system_prompt: used unless the messages bring their own.
-        timeout_s: longest time in which nothing comes at all, neither words nor thoughts nor signs of life.
+        model: empty for the first model in the service's list. system_prompt: used unless the messages have one.
+        timeout_s: longest time without any byte: no words, no thoughts, no keep-alive.
 
         Raises BackendUnavailable.
         """
@@ -89,12 +89,12 @@ class OpenAILanguageModel:
         self._system_prompt = system_prompt
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
-        self._thinks_first = False  # learnt from its last answer
+        self._thinks_first = False  # learned from the last answer
         self._client: AsyncOpenAI | None = None
         self._tools = named_tools(self.name, tools)
 
     def load(self) -> None:
-        """Import the client (half a second) and make it; connects to nothing yet."""
+        """Import the client, which takes half a second, and make it. Does not connect yet."""
         if self._client is None:
             self._client = self._new_client()
 
@@ -103,21 +103,21 @@ class OpenAILanguageModel:
         import openai
 
         timeout = httpx.Timeout(self._timeout_s, connect=CONNECT_TIMEOUT_S)
-        # Nothing compressed: it may grow a thousandfold before anybody can bound it.
+        # Refuse compression: data may expand a thousandfold before it can be limited.
         plain = {"Accept-Encoding": "identity"}
         bounded = {"response": [_bound]}
         return openai.AsyncOpenAI(
             base_url=self._base_url,
-            api_key=self._api_key or "none",  # local services want no key, the package wants one
-            max_retries=0,  # the turn asks again, and only before the first word
+            api_key=self._api_key or "none",  # local services need no key, but the package does
+            max_retries=0,  # the turn retries, and only before the first word
             timeout=timeout,
             http_client=httpx.AsyncClient(headers=plain, timeout=timeout, follow_redirects=True, event_hooks=bounded),
         )
 
     async def stream(self, messages: Sequence[Message]) -> AsyncGenerator[str, None]:
-        """Pieces of what is meant for a person: thoughts, and the marks of the model's template, are left out.
+        """Yield the answer in pieces. Thoughts and the special tokens of the model's template are left out.
 
-        Raises LanguageModelError after the words that came before. Cancelling closes the connection at once.
+        Raises LanguageModelError, after yielding what came before. Cancelling closes the connection at once.
         """
         said_something = False
         conversation = self._conversation(messages)
@@ -143,7 +143,7 @@ class OpenAILanguageModel:
     async def _pieces(
         self, reader: AnswerReader, conversation: Sequence[dict[str, object]], *, calls: bool
     ) -> AsyncGenerator[str, None]:
-        """One answer. calls: the model may ask for calls of tools in it."""
+        """Yield one answer. calls: whether the model may call tools in it."""
         import httpx2 as httpx
         import openai
 
@@ -179,21 +179,21 @@ class OpenAILanguageModel:
 
     @asynccontextmanager
     async def _asking(self, conversation: Sequence[dict[str, object]], calls: bool) -> AsyncIterator[httpx.Response]:
-        """An answer whose body is still to be read."""
+        """Request an answer. Its body is still unread."""
         if self._client is None:
             self.load()
         assert self._client is not None
         model = await self._model_name(self._client)
         offered: dict[str, Any] = {"tools": [tool.offer for tool in self._tools.values()]} if self._tools else {}
         if offered and not calls:
-            offered["tool_choice"] = "none"  # it has asked often enough: now it has to answer
+            offered["tool_choice"] = "none"  # the last round: it has to answer now
         completions = self._client.chat.completions.with_streaming_response
-        # mypy: the package has a type for each role.
+        # mypy: the package has a separate type for each role.
         async with completions.create(model=model, messages=conversation, stream=True, **offered) as answer:  # type: ignore[arg-type]
             yield answer.http_response
 
     async def _model_name(self, client: AsyncOpenAI) -> str:
-        """The model that was chosen, or the service's first, remembered."""
+        """Return the chosen model, or the first in the service's list, which is then remembered."""
         if self._model or self._first_model:
             return self._model or self._first_model
         listed = (await client.models.with_raw_response.list()).text
@@ -213,7 +213,7 @@ class OpenAILanguageModel:
         return [{"role": message.role, "content": message.content} for message in [*system, *messages]]
 
     def _failure_of(self, error: Exception, began: bool) -> LanguageModelError:
-        """began: something of the answer had come before."""
+        """Translate an error. began: part of the answer had arrived."""
         import httpx2 as httpx
         import openai
 
@@ -246,7 +246,7 @@ class OpenAILanguageModel:
         return LanguageModelError(reason, hint, detail, retryable=status in PASSING or status >= 500)
 
     def _log(self, detail: str) -> None:
-        """For the operator; no keys, nothing that could pass for another line."""
+        """Log for the operator, without keys, and without characters that could fake another line."""
         if self._api_key:
             detail = detail.replace(self._api_key, "***")
         detail = "".join(c if c.isprintable() else " " for c in detail[:LOGGED_CHARACTERS])
@@ -254,7 +254,7 @@ class OpenAILanguageModel:
 
 
 class _Patience:
-    """How long the next bytes of an answer are waited for, and when words that the reader holds back are let out."""
+    """How long to wait for the next bytes of an answer, and when to release words that the reader holds back."""
 
     def __init__(self, reader: AnswerReader, clock: Clock) -> None:
         self._reader = reader
@@ -262,18 +262,19 @@ class _Patience:
         self._held_until_s: float | None = None
 
     def left_s(self) -> float | None:
+        """Return how long to wait for the next bytes; None: no limit."""
         if self._reader.complete:
             return AFTER_END_S
         return None if self._held_until_s is None else max(0.0, self._held_until_s - self._clock.now_s())
 
     def released(self) -> Iterator[str]:
-        """Words that have been held for long enough. Asked after each piece of the answer and each pause."""
+        """Yield words that have been held long enough. Call it after each piece of the answer and each pause."""
         now_s = self._clock.now_s()
         if self._reader.holds and self._held_until_s is not None and now_s >= self._held_until_s:
             yield from self._reader.release()
         if not self._reader.holds:
             self._held_until_s = None
-        elif self._held_until_s is None:  # counted from the first word: a busy model may never pause
+        elif self._held_until_s is None:  # from the first word on, because a busy model may never pause
             self._held_until_s = now_s + HELD_S
 
 
@@ -288,7 +289,7 @@ def _cut_off(error: Exception) -> LanguageModelError:
 
 
 async def _bound(response: httpx.Response) -> None:
-    """End the body of whatever is no stream of events where it becomes too long; the package reads it whole."""
+    """Cut off the body at a limit unless it is a stream of events, because the package reads it whole."""
     if response.status_code == 200 and response.headers.get("content-type", "").startswith(EVENTS):
         return
     import httpx2 as httpx

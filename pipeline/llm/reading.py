@@ -1,6 +1,6 @@
-"""Reading what a chat service streams, whatever it sends: bytes in, the words that are meant for a person out.
+"""Reads what a chat service streams, whatever its dialect: takes bytes, and returns the words meant for a person.
 
-Nothing here waits or connects. All that is held has a bound: a line, the whole answer.
+Nothing here waits or connects. Everything it holds is bounded: a line, and the whole answer.
 """
 
 from __future__ import annotations
@@ -15,63 +15,63 @@ from pipeline.llm.tools import ToolCalls
 __all__ = ["MAX_ANSWER_CHARACTERS", "MAX_LINE_BYTES", "AnswerReader", "broken_off", "said_in"]
 
 MAX_LINE_BYTES = 4 * 2**20
-"""A line is one event of the stream: a few hundred bytes, unless something is wrong."""
+"""Most bytes of a line. A line is one event of the stream, usually a few hundred bytes."""
 LINE_OVERHEAD = 64
-"""What holding a line costs besides its characters."""
+"""Memory for holding a line, besides its characters."""
 MAX_ANSWER_CHARACTERS = 50_000
-"""An hour of speech."""
+"""About an hour of speech."""
 PIECE_CHARACTERS = 1000
-"""Longer pieces are handed on in parts, so that nobody works on a megabyte at once."""
+"""Longer pieces are split, so that nobody has to process a megabyte in one step."""
 _AGAIN = "Ask again in a moment."
 _BEGINS_JSON = frozenset('{}[]"')
 _JSON_WORDS = frozenset({"null", "true", "false"})
 _TYPES_OF_TEXT = (None, "text", "output_text", "refusal")
 _OTHER_ROLES = ("tool", "function", "user", "system")
 _NO_REASONS = ("", "null", "none")
-"""Some write these where an answer goes on."""
+"""Some services write these as the finish reason of an answer that goes on."""
 
 
 class AnswerReader:
-    """One instance an answer: push() what comes, rest() at its end, which was no true end unless `complete`.
+    """Reads one answer: push() each piece, and call rest() at the end. The end is a true one only if `complete`.
 
-    Understands server-sent events with or without blank lines between them, lines of JSON, and one JSON object in the
-    place of a stream. What it does not know (usage, thoughts in fields of their own) it passes over. The calls of tools
-    that the model asks for are in `calls`.
+    It understands server-sent events with or without blank lines in between, lines of JSON, and a single JSON object in
+    place of a stream. It ignores what it does not know (usage, thoughts in separate fields). The tool calls of the
+    model are in `calls`.
     """
 
     def __init__(self, thinks_first: bool = False, max_characters: int = MAX_ANSWER_CHARACTERS) -> None:
-        """thinks_first: see SaidWords. max_characters: of the answer; what is beyond it is refused."""
+        """thinks_first: see SaidWords. max_characters: limit of the answer; the rest is refused."""
         self.began = False
-        "something came"
+        "Something has arrived."
         self.complete = False
-        "the service said that the answer has ended; it may say more about it"
+        "The service has reported the end of the answer. More metadata may follow."
         self.done = False
-        "nothing more will come"
+        "Nothing more will arrive."
         self.calls = ToolCalls()
         self._words = SaidWords(thinks_first)
         self._whole = _WholeCharacters()
-        self._line: list[bytes] = []  # the parts of a line that has not ended
+        self._line: list[bytes] = []  # parts of the unfinished line
         self._line_bytes = 0
         self._data: list[str] = []  # lines of one event
         self._data_characters = 0
         self._event = ""
-        self._in_deltas = False  # a whole message that comes as well only says it again
+        self._in_deltas = False  # once deltas come, a whole message only repeats them
         self._left = max_characters
 
     @property
     def thought_first(self) -> bool:
-        """It began with thoughts that it closed without having opened them."""
+        """Whether the answer began with thoughts that were closed without having been opened."""
         return self._words.closed_unopened
 
     @property
     def holds(self) -> bool:
-        """Whether words are held that release() would give."""
+        """Whether it holds back words that release() would return."""
         return self._words.holds
 
     def push(self, data: bytes) -> Iterator[str]:
-        """The pieces of text that are known now, none empty.
+        """Take bytes, and yield the text that is certain now, in pieces that are not empty.
 
-        Raises LanguageModelError: the service told an error, or sends what nobody can take.
+        Raises LanguageModelError if the service reports an error, or sends too much.
         """
         self.began = True
         for part in data.splitlines(keepends=True):
@@ -83,11 +83,11 @@ class AnswerReader:
                 yield from self._take_line()
 
     def release(self) -> Iterator[str]:
-        """Time has passed since the first words: they are given, if they were held."""
+        """Yield the first words if they were held back, because enough time has passed."""
         return _in_parts(self._words.release())
 
     def rest(self) -> Iterator[str]:
-        """What is held, once nothing more comes. Raises LanguageModelError if it ends in mid-event."""
+        """Yield what is held, at the end of the stream. Raises LanguageModelError if it ends within an event."""
         yield from self._take_line()
         try:
             if self._data:
@@ -111,7 +111,7 @@ class AnswerReader:
             yield from self._take_event("\n".join(self._data))
 
     def _take_data(self, data: str) -> Iterator[str]:
-        """An event mostly is one line of JSON; one of several lines ends with a blank line."""
+        """Take a line of data. Most events are one line of JSON; longer ones end with a blank line."""
         if self._data:
             self._keep(data)
         elif data.strip() == "[DONE]":
@@ -163,7 +163,7 @@ class AnswerReader:
 
 
 def said_in(event: dict[str, object], in_deltas: bool = False) -> str:
-    """The text of one event; empty for all that is no text. in_deltas: a whole message is not taken."""
+    """Return the text of one event; empty if it has none. in_deltas: ignore whole messages."""
     choice = _choice_of(event)
     if choice is None:
         return _text_of(_dict(event.get("message")).get("content")) or _text_of(event.get("response"))
@@ -171,12 +171,12 @@ def said_in(event: dict[str, object], in_deltas: bool = False) -> str:
     google = _dict(_dict(delta.get("extra_content")).get("google"))
     if google.get("thought") is True or delta.get("role") in _OTHER_ROLES:
         return ""
-    # A refusal is what the model says instead of an answer.
+    # A refusal takes the place of an answer.
     return _text_of(delta.get("content")) or _text_of(delta.get("refusal")) or _text_of(choice.get("text"))
 
 
 def _choice_of(event: dict[str, object]) -> dict[str, object] | None:
-    """The first of the alternative answers; others are not for us."""
+    """Return the first of the alternative answers. The others are ignored."""
     choices = event.get("choices")
     if not isinstance(choices, list):
         return None
@@ -184,7 +184,7 @@ def _choice_of(event: dict[str, object]) -> dict[str, object] | None:
 
 
 def _text_of(content: object) -> str:
-    """Content is a text, or a list of parts of which some are text."""
+    """Return the text in content, which is a string, or a list of parts of which some are text."""
     if isinstance(content, str):
         return content
     if isinstance(content, dict):
@@ -198,7 +198,7 @@ def _text_of(content: object) -> str:
 
 
 def _problem_in(event: dict[str, object], name: str) -> str | None:
-    """What a service says went wrong, for the log; None for an event that is no error."""
+    """Return the error in an event, for the log; None if it is not an error."""
     choice = _dict(_choice_of(event))
     if error := event.get("error") or choice.get("error"):
         told = error.get("message") if isinstance(error, dict) else error
@@ -212,7 +212,7 @@ def _problem_in(event: dict[str, object], name: str) -> str | None:
 
 def _is_last(event: dict[str, object]) -> bool:
     choice = _dict(_choice_of(event))
-    is_whole = isinstance(choice.get("message"), dict) and "delta" not in choice  # not a stream, but all at once
+    is_whole = isinstance(choice.get("message"), dict) and "delta" not in choice  # a complete answer, not a stream
     reason = choice.get("finish_reason")
     return is_whole or str(reason or "").lower() not in _NO_REASONS or event.get("done") is True
 
@@ -234,7 +234,7 @@ def _in_parts(text: str) -> Iterator[str]:
 
 
 class _WholeCharacters:
-    """Joins the halves of characters that a service has cut in two (an emoji is two in UTF-16); a lone half goes."""
+    """Joins surrogate halves that a service has split (an emoji is two in UTF-16). A lone half is dropped."""
 
     def __init__(self) -> None:
         self._held = ""

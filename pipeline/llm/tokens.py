@@ -1,4 +1,4 @@
-"""Taking out of a model's words what it never meant to say: its thoughts, and the marks of its template."""
+"""Removes from a model's text what is not meant for a person: its thoughts, and the special tokens of its template."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 __all__ = ["SaidWords"]
 
 HELD_CHARACTERS = 64
-"""No mark is longer; a piece's end that may be the beginning of one waits for the next piece, at most so much of it."""
+"""Longest mark. The end of a piece that may begin a mark, at most this long, waits for the next piece."""
 _THOUGHT = r"(?:[a-z]{1,12}_)?think|thinking|thoughts?|reasoning|reflection"
 _THOUGHT_AT_START = (
     r"analysis|reason|scratchpad|internal|monologue|ponder|plan|cot"
     r"|(?:inner|internal)_(?:monologue|thoughts?)|(?:thinking|thought)_process"
 )
-"""Words that a person may be told in <brackets> too: thoughts begin with these only before anything was said."""
+"""Words that may also be said to a person in <brackets>, so they open thoughts only before anything was said."""
 _CALL = r"(?:tool|function)_(?:calls?|response|results?|outputs?|code)"
 _WRAPPER = r"answer|final_answer|response|assistant|output|final|reply"
 _TAG_WORDS = rf"{_THOUGHT}|{_THOUGHT_AT_START}|{_CALL}"
@@ -43,9 +43,9 @@ _HEADING_SPEAKERS = {"instruction": "user", "response": "assistant"}
 _OPENING = re.compile(r"\A(?:GPT4 Correct )?Assistant:\s*")
 _BARE_ANALYSIS = re.compile(r"\Aanalysis(?=[A-Z])")
 _BARE_FINAL = "assistantfinal"
-"""What is left of gpt-oss's marks where a service takes out their brackets."""
+"""What remains of gpt-oss's marks if a service removes their brackets."""
 _QUOTES = "\"'“‘«「("
-"""Thoughts and calls that open right after one of these are talked about."""
+"""A tag of a thought or a call right after one of these is only quoted."""
 _BAR = re.compile(r"(?P<verb>(?:begin|start|end)(?:_of)?_|/|)(?P<name>\w+?)(?P<verb2>_(?:begin|start|end)|)")
 _BAR_THOUGHT = re.compile(_THOUGHT)
 _BAR_CALL = re.compile(
@@ -55,7 +55,7 @@ _ENDS = frozenset(
     {"im_end", "eot", "eot_id", "eom", "eom_id", "end", "endoftext", "endofturn", "eos", "eos_token", "return", "call"}
     | {f"end_of_{what}" for what in ("text", "turn", "sentence", "utterance", "turn_token")}
 )
-"""Marks with which a message ends; what a model runs on with is somebody else's."""
+"""Marks that end a message. Text after them belongs to another speaker."""
 _ROLE = re.compile(r"\s*(\w*)[ \t]*\n?")
 _ROLE_CHARACTERS = 24
 _ROLE_FOLLOWS = frozenset(
@@ -68,47 +68,48 @@ _SPEAKERS = _OTHERS | {"analysis", "commentary", "thought"}
 
 
 class SaidWords:
-    """What a person may read and hear of a model's raw text, however it is split. One instance an answer.
+    """Finds what a person may read and hear in a model's raw text, however it is split. Use one instance per answer.
 
-    Thoughts may be opened and closed, opened only (all the rest is thought), or closed only: some templates open
-    them in the prompt. Then what came before was thought; so the first words are held until release(), by which time a
-    mark that follows closely has come. A mark in `backticks` is talked about, and stays.
+    Thoughts may be opened and closed, only opened (then all the rest is thought), or only closed, because some
+    templates open them in the prompt. In the last case the text before was thought. So the first words are held until
+    release(), to give such a mark the time to arrive. A mark in `backticks` is quoted, and stays.
     """
 
     def __init__(self, thinks_first: bool = False) -> None:
         """thinks_first: this model is known to begin with thoughts that it does not open."""
         self.closed_unopened = False
-        self._held = ""  # may be the beginning of a mark
-        self._first: str | None = ""  # said, but may turn out to be a thought; None once released
+        self._held = ""  # the beginning of a mark, perhaps
+        self._first: str | None = ""  # text that may turn out to be a thought; None once released
         self._thinks_first = thinks_first
-        self._skipped_until = ""  # the mark that ends what is being left out
-        self._role: str | None = None  # who speaks next, as far as it has come
-        self._before = ""  # the character before what is held
+        self._skipped_until = ""  # the mark that ends what is left out
+        self._role: str | None = None  # name of the next speaker, as far as it has arrived
+        self._before = ""  # the character before the held text
         self._ended = False
         self._at_start = True
         self._in_code = False
-        self._wrapped = ""  # the word of the tag that the answer is in
+        self._wrapped = ""  # name of the tag around the answer
 
     @property
     def holds(self) -> bool:
-        """Whether there are words that release() would give."""
+        """Whether it holds back words that release() would return."""
         return bool(self._first) and not self._thinks_first
 
     def push(self, raw: str) -> str:
+        """Take raw text, and return the text that is certain now."""
         text = self._held + raw
         keep = _BEGINNING.search(text, max(0, len(text) - HELD_CHARACTERS))
         self._held = keep[0] if keep else ""
         return self._take(text[: len(text) - len(self._held)])
 
     def release(self) -> str:
-        """Time has passed: the first words are no thoughts, as far as can be known."""
+        """Return the first words: enough time has passed, so they are probably not thoughts."""
         if self._thinks_first:
             return ""
         first, self._first = self._first or "", None
         return first
 
     def finish(self) -> str:
-        """The rest of the answer."""
+        """Return the rest of the answer, at its end."""
         held, self._held = self._held, ""
         said = self._take(held)
         self._thinks_first = False
@@ -144,7 +145,7 @@ class SaidWords:
         return text
 
     def _turn_to_speaker(self) -> str:
-        """Whose message begins is known: others' words, and thoughts, are left out. Gives what is said already."""
+        """Begin the message of a speaker who is now known. Returns its text so far; other speakers' text is skipped."""
         text, self._role = self._role or "", None
         role = _ROLE.match(text)
         name = role[1].lower() if role else ""
@@ -153,7 +154,7 @@ class SaidWords:
 
     def _let_speak(self, name: str) -> None:
         if name in _OTHERS and not self._at_start:
-            self._ended = True  # it goes on with what somebody else might say
+            self._ended = True  # it goes on with what another speaker might say
         self._skipped_until = "bar" if name in _SPEAKERS else ""
 
     def _hold(self, said: str) -> str:
@@ -169,7 +170,7 @@ class SaidWords:
         return ""
 
     def _is_talked_about(self, mark: re.Match[str]) -> bool:
-        """Whether a mark is a part of what is said: in code, in quotes, or a word in brackets within a sentence."""
+        """Whether a mark is part of the text: in code, in quotes, or a word in brackets within a sentence."""
         if mark["fence"]:
             self._in_code = not self._in_code and not self._skipped_until
             return True
@@ -188,7 +189,7 @@ class SaidWords:
         return is_tag and not closes and not self._at_start and quoted != "" and quoted in _QUOTES
 
     def _obey(self, mark: re.Match[str]) -> bool:
-        """Whether what was said before was thought."""
+        """Apply a mark. Returns True if the text before it was a thought."""
         if self._role is not None:
             self._turn_to_speaker()
         closes = _closes(mark)
@@ -216,7 +217,7 @@ class SaidWords:
         return False
 
     def _obey_bar(self, name: str) -> bool:
-        """Marks of most templates: <|name|>, <|name_begin|>, <|end_of_name|>."""
+        """Apply a mark in the form of most templates: <|name|>, <|name_begin|>, <|end_of_name|>."""
         part = _BAR.fullmatch(name)
         core = part["name"] if part else name
         closes = part is not None and (part["verb"] == "/" or "end" in part["verb"] + part["verb2"])
@@ -252,7 +253,7 @@ class SaidWords:
         return False
 
     def _end_message(self) -> None:
-        """A message has ended; the answer with it, unless that was only a thought."""
+        """End a message, and the answer with it unless the message was only a thought."""
         if self._skipped_until in ("bar", "call") and self._at_start:
             self._skipped_until = ""
         elif not self._at_start:

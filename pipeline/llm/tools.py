@@ -1,4 +1,4 @@
-"""Python functions that are offered to a language model. What they return goes to the model, and is never spoken.
+"""Python functions that a language model may call. Their results go to the model, and are never spoken.
 
 A function becomes a tool by its name, its docstring and the types of its parameters:
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 CALL_TIMEOUT_S = 10.0
 MOST_RESULT_CHARACTERS = 8000
 MOST_CALLS = 8
-"""Of one answer of the model; what it asks for beyond that is left out."""
+"""Most tool calls in one answer of the model; further ones are ignored."""
 MOST_ARGUMENT_CHARACTERS = 20_000
 
 
@@ -37,21 +37,21 @@ class Tool:
     name: str
     description: str
     schema: dict[str, object]
-    "JSON schema of the arguments"
+    "JSON schema of the arguments."
     arguments: type[BaseModel]
-    "checks them"
+    "Validates the arguments."
     function: Callable[..., object]
 
     @property
     def offer(self) -> dict[str, object]:
-        """As OpenAI's interface takes it."""
+        """The tool in the format of OpenAI's interface."""
         told = {"name": self.name, "description": self.description, "parameters": self.schema}
         return {"type": "function", "function": told}
 
     async def call(self, arguments: str) -> str:
-        """What the function returns for these arguments (JSON), as text for the model; so is whatever goes wrong.
+        """Call the function with these arguments (JSON). Returns its result, or the error, as text for the model.
 
-        A function that is not async runs in a thread; one that takes too long there is left behind.
+        A function that is not async runs in a thread. If it takes too long, its thread is abandoned.
         """
         try:
             given = dict(self.arguments.model_validate_json(arguments or "{}"))
@@ -66,7 +66,7 @@ class Tool:
         except TimeoutError:
             logger.warning("the tool %s took longer than %g s", self.name, CALL_TIMEOUT_S)
             return "error: it took too long"
-        except Exception:  # other people's function: the conversation goes on without it
+        except Exception:  # the function is not ours: the conversation goes on without its result
             logger.exception("the tool %s failed", self.name)
             return "error: it failed"
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
@@ -74,7 +74,7 @@ class Tool:
 
 
 def tool_of(function: Callable[..., object]) -> Tool:
-    """Raises TypeError: a parameter has no type, or one that JSON cannot give."""
+    """Make a tool of a function. Raises TypeError if a parameter has no type, or one that JSON cannot express."""
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
         if parameter.annotation is parameter.empty or parameter.kind in (
@@ -89,7 +89,9 @@ def tool_of(function: Callable[..., object]) -> Tool:
 
 
 def named_tools(backend: str, paths: Iterable[str]) -> dict[str, Tool]:
-    """The functions at these paths, `package.module:function`, by name. Raises BackendUnavailable for this backend."""
+    """Return the functions at these paths, `package.module:function`, by name. Raises BackendUnavailable for
+    `backend`.
+    """
     found = {}
     for path in paths:
         try:
@@ -103,7 +105,7 @@ def named_tools(backend: str, paths: Iterable[str]) -> dict[str, Tool]:
 
 @dataclass(slots=True)
 class ToolCalls:
-    """The calls that a model asks for in one answer, put together from the pieces in which they are streamed."""
+    """The tool calls in one answer, assembled from the pieces in which they are streamed."""
 
     _calls: dict[int, dict[str, str]] = field(default_factory=dict)
 
@@ -111,7 +113,7 @@ class ToolCalls:
         return any(call["name"] for call in self._calls.values())
 
     def push(self, deltas: object) -> None:
-        """`tool_calls` of one event, whatever it is."""
+        """Take `tool_calls` of one event, which may be malformed."""
         for place, delta in enumerate(deltas if isinstance(deltas, list) else ()):
             index = delta.get("index", place) if isinstance(delta, dict) else None
             if not isinstance(index, int) or not 0 <= index < MOST_CALLS:
@@ -125,7 +127,7 @@ class ToolCalls:
                     call[name] = (known + piece if name == "arguments" else piece or known)[:MOST_ARGUMENT_CHARACTERS]
 
     async def answered(self, tools: dict[str, Tool]) -> Sequence[dict[str, object]]:
-        """The messages with which the model is asked again: what it asked for, and what came of each call."""
+        """Make the calls. Returns the messages for the next request: the calls, and their results."""
         calls = [{**call, "id": call["id"] or f"call_{index}"} for index, call in sorted(self._calls.items())]
         calls = [call for call in calls if call["name"]]
         results = await asyncio.gather(*(_result(tools.get(call["name"]), call["arguments"]) for call in calls))

@@ -1,1 +1,1 @@
-"""The rows of our own backends, one file for each group of kinds. pipeline/registry.py puts them together."""
+"""The rows of our own backends, one file per group of kinds. pipeline/registry.py collects them."""

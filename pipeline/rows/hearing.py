@@ -1,4 +1,4 @@
-"""What listens to viewers. The first of a kind that can run here is chosen."""
+"""Backends that listen to viewers. Of each kind, the first that can run here is chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lips are drawn by, and the features that it is done from. The first of a kind is the default."""
+"""Lip-sync backends, and the features they draw from. The first of a kind is the default."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _features_of_network(name: str, path: str, label: Label, weights: str) -> Ba
 
 
 def _network(name: str, path: str, called: str, features: str, *packages: str) -> BackendRow:
-    """A network has weights of its own name, and so has the FaceFormat that avatars are prepared by."""
+    """Return the row of a network. Its weights and the FaceFormat that avatars are prepared by have the same name."""
     return BackendRow(
         "lipsync",
         name,

@@ -1,4 +1,4 @@
-"""BackendRow: what is known of a backend without importing it."""
+"""BackendRow: what is known about a backend without importing it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["BackendRow", "Label", "for_measuring", "same"]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Words for a person, in the languages of the page."""
+    """Text for people, in both languages of the page."""
 
     en: str
     zh: str
@@ -19,45 +19,45 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class BackendRow:
-    """A backend, as it can be listed without being imported."""
+    """The entry of a backend, which can be listed without being imported."""
 
     kind: str
-    "llm, tts, features, lipsync, transport, vad, endpoint or asr; a further kind begins with its first row"
+    "llm, tts, features, lipsync, transport, vad, endpoint or asr; the first row of a new kind creates it"
     name: str
     path: str
-    "where its class is: `module:Class`"
+    "where to import its class from: `module:Class`"
     label: Label
     _: KW_ONLY
     note: Label | None = None
-    "what a viewer should know who chooses it, e.g. that what is spoken goes to a service"
+    "what a viewer should know before choosing it, e.g. that text is sent to a service"
     features: str = ""
-    "lipsync: the name of the extractor that it draws from"
+    "lipsync: name of the feature extractor it needs"
     weights: str = ""
-    "the name under which a manifest of weights lists the files it reads; empty: it reads none"
+    "name of the backend in a manifest of weights, which lists its files; empty: it has no weights"
     manifest: Path | None = None
-    "that manifest, in the form of models/manifest.toml; None: ours"
+    "that manifest, in the format of models/manifest.toml; None: ours"
     face_format: str = ""
-    "lipsync: where the FaceFormat is that avatars are prepared by, as `module:NAME`; empty: they need not be prepared"
+    "lipsync: where the FaceFormat for preparing avatars is, as `module:NAME`; empty: no preparation is needed"
     packages: tuple[str, ...] = ()
-    "Python packages that it needs and the default environment lacks; `launch.py fetch` installs them"
+    "Python packages it needs beyond the default environment; `launch.py fetch` installs them"
     online: bool = False
-    "whether it may talk to a service on the network"
+    "whether it may use a service on the network"
     looked_for_here: bool = False
-    "a voice whose service is asked on this machine, at its usual port, where no other address is set"
+    "tts: whether its service is looked for on this machine, at its usual port, if no other address is set"
     measuring: bool = False
-    "whether it is for measuring: the page offers it with ?debug only"
+    "whether it is for measuring; the page offers it only with ?debug"
     settings: Mapping[str, str] = field(default_factory=dict)
-    "constructor argument -> the setting of the portal that it gets; one that is empty is left out"
+    "constructor argument -> setting of the portal; empty settings are left out"
 
 
 def same(text: str) -> Label:
-    """A name that is the same in both languages."""
+    """Return a label that is the same in both languages."""
     return Label(text, text)
 
 
 def for_measuring(
     kind: str, name: str, path: str, called: str, *, features: str = "", settings: Mapping[str, str] | None = None
 ) -> BackendRow:
-    """A backend that the page offers to those who measure."""
+    """Return the row of a backend for measuring."""
     label = Label(f"{called} · for measuring", f"{called} · 测量用")
     return BackendRow(kind, name, path, label, features=features, measuring=True, settings=settings or {})

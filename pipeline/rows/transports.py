@@ -1,4 +1,4 @@
-"""What carries frames to a viewer. The first is the default."""
+"""Transports, which carry frames to a viewer. The first is the default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Voices. The first is the default; `auto` uses every offline one of them, in this order."""
+"""Voices. The first is the default; `auto` uses all offline ones, in this order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPENS_SAMPLES = {**_VOICE_SERVICE, "avatars_folder": "tts_avatars_folder"}
 
 
 def _on_own_server(name: str, path: str, called: str, settings: Mapping[str, str] = _VOICE_SERVICE) -> BackendRow:
-    """A voice that the operator runs on a server of theirs."""
+    """Return the row of a voice that operators run on their own server."""
     return BackendRow(
         "tts",
         name,
@@ -37,7 +37,7 @@ def _on_own_server(name: str, path: str, called: str, settings: Mapping[str, str
 
 
 def _of_company(name: str, path: str, called: Label, company: Label, service: Label | None = None) -> BackendRow:
-    """A voice on the servers of a company. service: what the note calls these, where it says more than the label."""
+    """Return the row of a company's voice. service: name of its servers in the note, if it says more than the label."""
     told = service or company
     return BackendRow(
         "tts",

@@ -1,4 +1,4 @@
-"""Text on its way to a voice: cut into sentences, freed of what cannot be spoken, its language told. All pure."""
+"""Prepares text for a voice: cuts sentences, removes what cannot be spoken, detects the language. All pure."""
 
 from pipeline.text.languages import (
     LANGUAGE_NAMES,

@@ -1,4 +1,4 @@
-"""What an avatar says when its answer breaks off in the middle, by ISO 639-1 code."""
+"""The sentence an avatar says when its answer breaks off, by ISO 639-1 code."""
 
 __all__ = ["APOLOGIES"]
 

@@ -1,4 +1,4 @@
-"""TeX in an answer: what of it can be said plainly, and nothing of what cannot."""
+"""Puts TeX in an answer into plain words where that is possible, and removes it where it is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FORMULA = re.compile(
     r"|(?<![\w$\\])\$(?=[^\s$])([^$\n]{1,200}?)(?<=[^\s\\])\$(?![\w$])",
     re.DOTALL,
 )
-"""Bounded: else each opening mark without its closing one would be followed to the end of the text."""
+"""Lengths are bounded; otherwise an opening mark without its closing one would be followed to the end of the text."""
 _SYMBOLS = {
     **dict.fromkeys(("times", "cdot", "ast"), " × "),
     **dict.fromkeys(("le", "leq"), " ≤ "),
@@ -46,11 +46,11 @@ _BARE = re.compile(
     r"\\(?:boxed|text(?:bf|it|rm)?|math(?:bf|it|rm)|sqrt|[dt]?frac)\s*\{(?:[^{}]|\{[^{}]*\})*\}(?:\s*\{[^{}]*\})?"
 )
 _BARE_NAME = re.compile(r"(?<![A-Za-z_:\\/])\\([A-Za-z]+)(?![A-Za-z_\\{]|\.\w)")
-"""What some models write without any marks around it. A path has names after backslashes, too."""
+"""Commands that some models write without any delimiters. A path, too, has names after backslashes."""
 
 
 def say_formulas(text: str) -> str:
-    """The text with each formula put plainly, or left out. Sums of money are none."""
+    """Return the text with each formula in plain words, or removed. Amounts of money are not formulas."""
     if "$" not in text and "\\" not in text:
         return text
     text = _FORMULA.sub(lambda match: said_formula(next(filter(None, match.groups()))), text)
@@ -58,10 +58,10 @@ def say_formulas(text: str) -> str:
 
 
 def said_formula(tex: str) -> str:
-    """A short formula in plain signs and words ("pi r²"); empty for one that would have to be seen."""
+    """Return a short formula in plain signs and words ("pi r²"); empty if it cannot be said."""
     if len(tex) > 4 * MAX_SAID_CHARACTERS:
         return ""
-    for _ in range(3):  # one within another
+    for _ in range(3):  # nested commands
         tex = _WRAPPED.sub(r" \1 ", tex)
         tex = _ROOT.sub(r" √\1 ", _FRACTION.sub(r" \1 / \2 ", tex))
     tex = _POWER.sub(_said_power, tex)

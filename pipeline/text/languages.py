@@ -1,6 +1,6 @@
-"""Which language a sentence is in: by its script, and where several languages share one, by py3langid.
+"""Detects the language of a sentence: by its script, and by py3langid where several languages share one.
 
-The model of py3langid lies in its package (4.6 MB, BSD), needs numpy only and looks at a sentence for 0.2 ms.
+py3langid's model is part of its package (4.6 MB, BSD), needs only numpy, and takes 0.2 ms per sentence.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ LANGUAGE_NAMES = {
     "vi": "Vietnamese",
     "zh": "Chinese",
 }
-"""Languages that some voice speaks, by ISO 639-1 code, and their English names."""
+"""Languages that some voice speaks: ISO 639-1 code -> English name."""
 OTHER_LANGUAGES = {
     "af": "Afrikaans",
     "az": "Azerbaijani",
@@ -118,7 +118,7 @@ OTHER_LANGUAGES = {
     "yo": "Yoruba",
     "zu": "Zulu",
 }
-"""Languages that no voice speaks, or a robot's only: recognised, so that none of them is read with foreign sounds."""
+"""Languages that no voice speaks, or only a robotic one. They are detected, so that no other voice reads them."""
 _LATIN = frozenset(
     {"en", "de", "es", "fr", "it", "pt", "nl", "pl", "tr", "vi", "id", "sv", "da", "nb", "fi", "cs", "hu", "ro"}
     | {"sk", "hr", "ca"}
@@ -157,14 +157,14 @@ _SHARED = {
     "ar": frozenset({"ar", "fa", "ur"}),
     "hi": frozenset({"hi", "mr", "ne"}),
 }
-"""The script's usual language -> those that are written in it and have a voice."""
+"""The script's usual language -> the languages written in it that have a voice."""
 _SURE = 0.35
 _SURER_THAN_USUAL, _SURER_THAN_ENGLISH = 3, 10
-"""A sentence is in its script's usual language unless it is another with this probability, and so many times more
-probable: of short ones nobody can know ("OK.", "Maria!"), and English is what the voice here speaks."""
+"""A sentence counts as the script's usual language unless another one has this probability, and is so many times more
+probable. Short sentences are ambiguous ("OK.", "Maria!"), and English is what the voice here speaks."""
 _ENOUGH_CHARACTERS, _SURER_THAN_SPOKEN = 12, 20
-"""A sentence of so many characters is in a language that no voice speaks if that is so many times more probable than
-each that one does. Of 11,000 English clauses of this project's documents none is taken for such a language."""
+"""A sentence of so many characters counts as a language without a voice if that is so many times more probable than
+any language with one. None of the 11,000 English clauses in this project's documents is taken for such a language."""
 _SHORT_PHRASES = {
     "de": "kein problem|bis später|bis bald|alles gut|los geht's|wie geht's|hallo|guten tag|"
     "moin|servus|danke|danke schön|danke sehr|bitte|bitte schön|tschüss|ja|nein|alles klar|genau",
@@ -186,8 +186,8 @@ _SHORT_PHRASES = {
     "id": "selamat pagi|terima kasih|selamat malam",
     "ro": "la revedere|bună dimineața|bună|mulțumesc|bună ziua",
 }
-"""Greetings and thanks are too short for the model ("Hallo!" is Italian to it). Of a phrase of several languages the
-one with the most speakers has it; none of them is a sentence in English."""
+"""Greetings and thanks, which are too short for the model: it takes "Hallo!" for Italian. A phrase of several languages
+is assigned to the one with the most speakers. None of them is an English sentence."""
 _LANGUAGE_OF_PHRASE = {phrase: code for code, phrases in _SHORT_PHRASES.items() for phrase in phrases.split("|")}
 _AROUND_PHRASE = " \t\n.,;:!?¡¿…\"'“”„«»()*"
 _SPANISH_MARKS = re.compile("[¡¿]")
@@ -204,18 +204,18 @@ _SCRIPTS = re.compile(
     "|(?P<en>[A-Za-z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff\u0300-\u036f]+(?:['’][A-Za-z]+)?)"
     "|(?P<einai>[\u0370-\u03ff])|(?P<und>[^\\W\\d_\u00b5\u02b0-\u02ff\u2070-\u218f]+)"
 )
-"""One group a script, named by its usual language. Of Greek a single letter is none: it is a sign in some formula."""
+"""One group per script, named by its usual language. A single Greek letter is a symbol in a formula."""
 _NO_LANGUAGE = frozenset({"einai"})
 _CJK_SHARE = 0.4
-"""Share of (Chinese characters + words) from which a mixed sentence counts as Chinese: "I like 北京 very much" is
-English, "iPhone 15 Pro Max 很好" is Chinese."""
+"""Share of Chinese among (Chinese characters + words) from which a mixed sentence counts as Chinese: "I like 北京 very
+much" is English, "iPhone 15 Pro Max 很好" is Chinese."""
 _KANA_SHARE = 0.1
 
 
 def detect_language(text: str, default: str = "en") -> str:
-    """ISO 639-1 code, "und" for a script of which no language is known here.
+    """Return the ISO 639-1 code; "und" for a script whose languages are not known here.
 
-    default: for a text without letters.
+    default: returned for a text without letters.
     """
     script = language_of_script(text, default)
     candidates, others = _SHARED.get(script), _OTHERS.get(script, frozenset())
@@ -225,9 +225,9 @@ def detect_language(text: str, default: str = "en") -> str:
         phrase = text.strip(_AROUND_PHRASE).lower().replace("’", "'")
         if phrase in _LANGUAGE_OF_PHRASE:
             return _LANGUAGE_OF_PHRASE[phrase]
-        if _SPANISH_MARKS.search(text):  # no other language here opens a question or a call with a mark
+        if _SPANISH_MARKS.search(text):  # only Spanish opens questions and exclamations with a mark
             return "es"
-    words = " ".join(dict.fromkeys(text.split()))  # a word that is repeated tells no more than once
+    words = " ".join(dict.fromkeys(text.split()))  # a repeated word is no further evidence
     ranked = {_code(name): float(share) for name, share in load_languages().rank(words)}
     shares = {code: share for code, share in ranked.items() if code in candidates}
     other = max(others, key=ranked.__getitem__, default=None)
@@ -240,12 +240,12 @@ def detect_language(text: str, default: str = "en") -> str:
 
 
 def language_name(code: str) -> str:
-    """In English, as it stands in a sentence."""
+    """Return the language's English name, for use within a sentence."""
     return LANGUAGE_NAMES.get(code) or OTHER_LANGUAGES.get(code, "this language")
 
 
 def language_of_script(text: str, default: str = "en") -> str:
-    """The usual language of the script that most of the text is in; "en" for Latin letters. Loads nothing."""
+    """Return the usual language of the script that dominates the text; "en" for Latin letters. Loads nothing."""
     counts: dict[str, int] = {}
     for match in _SCRIPTS.finditer(text):
         script = match.lastgroup or default
@@ -264,10 +264,10 @@ def language_of_script(text: str, default: str = "en") -> str:
 
 
 def split_by_script(text: str, languages: Collection[str]) -> list[tuple[bool, str]]:
-    """The text in parts: whether a voice that speaks `languages` can read the part's letters, and the part.
+    """Split the text into parts: whether a voice that speaks `languages` can read the part's letters, and the part.
 
-    Neighbouring parts differ. What is no letter (digits, blanks, punctuation) goes with the letters before it, or, at
-    the beginning, after it.
+    Readable and unreadable parts alternate. Digits, blanks and punctuation belong to the letters before them or, at the
+    beginning, to those after.
     """
     parts: list[tuple[bool, str]] = []
     at = 0
@@ -290,9 +290,9 @@ def split_by_script(text: str, languages: Collection[str]) -> list[tuple[bool, s
 
 @lru_cache(maxsize=1)
 def load_languages() -> LanguageIdentifier:
-    """py3langid's model, loaded once (half a second), so that no sentence waits for it.
+    """Load py3langid's model, once, before a sentence needs it. It takes half a second.
 
-    Of the table of all its languages only the columns are kept that are asked for.
+    Of its table, only the columns of the languages used here are kept.
     """
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -310,5 +310,5 @@ def load_languages() -> LanguageIdentifier:
 
 
 def _code(name: str) -> str:
-    """Voices of Norwegian are of Bokmål."""
+    """Return our code for a language of the model. Norwegian voices speak Bokmål."""
     return "nb" if name == "no" else name

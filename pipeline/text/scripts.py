@@ -1,4 +1,4 @@
-"""Which characters belong to which way of writing, and how wide a text is when it is heard."""
+"""Properties of characters and scripts, and the width of a text as it is heard."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["has_no_case", "is_cjk", "last_letter", "may_break_before", "width"]
 _CJK = re.compile("[\u1100-\u11ff\u2e80-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff01-\uffee\U00020000-\U0003ffff]")
 _JOINER = "\u200d"
 _MARKS = ("Mn", "Mc", "Me")
-"What is written upon or around a letter, as categories of Unicode."
+"Unicode categories of marks written on or around a letter."
 
 
 def is_cjk(character: str) -> bool:
@@ -19,13 +19,13 @@ def is_cjk(character: str) -> bool:
 
 
 def has_no_case(character: str) -> bool:
-    """Whether it is a letter of a script that knows no capitals, such as Arabic, Hebrew, Hindi or Georgian."""
-    is_georgian = "\u10d0" <= character <= "\u10ff"  # its capitals exist in Unicode and begin no sentence
+    """Whether it is a letter of a script without capitals, such as Arabic, Hebrew, Hindi or Georgian."""
+    is_georgian = "\u10d0" <= character <= "\u10ff"  # Unicode has capitals for it, but sentences do not begin with them
     return is_georgian or (character.isalpha() and not character.islower() and not character.isupper())
 
 
 def last_letter(text: str) -> str:
-    """Its last character, without the vowel signs and accents upon it; "" if there is none."""
+    """Return the last character without the vowel signs and accents on it; empty if there is none."""
     at = len(text) - 1
     while at >= 0 and unicodedata.category(text[at]) in _MARKS:
         at -= 1
@@ -33,12 +33,12 @@ def last_letter(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """Length as it is heard: a Chinese character says about as much as two letters."""
+    """Return the length as it is heard: a Chinese character says about as much as two letters."""
     return len(text) if text.isascii() else len(text) + len(_CJK.findall(text))
 
 
 def may_break_before(text: str, at: int) -> bool:
-    """Whether text may be cut there without splitting what is seen as one character (accents, emoji, syllables)."""
+    """Whether text may be cut at `at` without splitting what looks like one character (accents, emoji, syllables)."""
     if not 0 < at < len(text):
         return True
     before, after = text[at - 1], text[at]

@@ -1,4 +1,4 @@
-"""Cutting a stream of text into sentences, by the marks of many scripts. Pure, standard library only."""
+"""Cuts a stream of text into sentences, by the punctuation of many scripts. Pure, standard library only."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from pipeline.text.scripts import has_no_case, is_cjk, last_letter, may_break_be
 __all__ = ["MAX_CHARS", "Sentence", "SentenceSplitter"]
 
 FIRST_CLAUSE_CHARS = 10
-"""The first sentence is cut at a clause once more than this is held: the sooner it is cut, the sooner it is heard."""
+"""The first sentence is cut at a clause once it is longer than this, because an earlier cut is heard earlier."""
 LONG_CLAUSE_CHARS = 120
-"""Later sentences are cut at a clause only beyond this."""
+"""Later sentences are cut at a clause only if they are longer than this."""
 MAX_CHARS = 200
-"""Nothing longer is ever held: it is cut between words, or anywhere in a script without spaces. A Chinese character
-counts as two, because it says as much as two letters."""
+"""Most that is ever held: a longer text is cut between words, or anywhere in a script without spaces. A Chinese
+character counts as two, because it says as much as two letters."""
 MAX_INSIDE_CHARS = 100
-"""A link, a formula or `code` is not cut within, unless it turns out to be none."""
+"""A link, a formula or `code` is not cut inside, up to this length; a longer one is not what it seemed to be."""
 MAX_FORMULA_CHARS = 500
 MAX_FENCE_CHARS = 8
 
 _CLOSERS = "\"'”’»›“‘«)]}」』）】》〉〕｝*_`~"
 _WIDE_ENDS = "。！？｡．‼⁇⁈⁉" + "।॥" + "؟۔" + "։" + "።፧፨" + "។៕" + "။" + "෴" + "།༎" + "\u037e"
-"""Marks that end a sentence whatever follows: Chinese, Hindi and its sisters, Arabic and Urdu, Armenian, Ethiopic,
-Khmer, Burmese, Sinhala, Tibetan, the Greek question mark."""
+"""Marks that end a sentence whatever follows: of Chinese, Hindi and related languages, Arabic and Urdu, Armenian,
+Ethiopic, Khmer, Burmese, Sinhala and Tibetan, and the Greek question mark."""
 _ENDS = ".!?…" + _WIDE_ENDS
 _WIDE_CLAUSES = "，、；：" + "،؛" + "፣፤፥" + "၊" + "՝"
 _CLAUSES = ",;:—–" + _WIDE_CLAUSES
 _PHRASED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-"""Thai, Lao, Burmese, Khmer: a space stands between phrases, not between words."""
+"""Thai, Lao, Burmese, Khmer: spaces separate phrases, not words."""
 _IS_PHRASED = re.compile(f"[{_PHRASED}]")
 _BOUNDARY_MARKS = frozenset(_CLOSERS + _ENDS + _CLAUSES + "\n").union(
     map(chr, [*range(0x0E00, 0x0F00), *range(0x1000, 0x10A0), *range(0x1780, 0x1800)])
 )
-"""A sentence can only end after one of these."""
+"""The only characters after which a sentence can end."""
 
 _PLAIN = re.compile(rf"[^\s`~$\\(\[{{{re.escape(_CLOSERS + _ENDS + _CLAUSES)}]+")
-"""Within a run of these no sentence ends, and nothing begins that is not text."""
+"""Within such a run no sentence ends, and no markup begins."""
 _FENCE = "```"
 _FENCE_LINE = re.compile(r"(?:\A|\n)[ \t]*+(?:(?:[-*+>]|\d+[.)])[ \t]*)?\Z")
-"""What may stand before the marks of a block of code that has lines of its own."""
+"""What may precede the marks of a code block on its own lines."""
 
 _TITLES = re.compile(
     r"mr|mrs|ms|mx|dr|prof|rev|fr|hon|pres|gov|sen|rep|gen|col|maj|capt|cmdr|lt|sgt|st|mt|ft|messrs|mme|mlle|vs|cf|al"
     r"|hr|frau|sr|sra|srta|dna|inż|mgr|bzw|usw|ca|nr|ee|med|phil|rer|exm[oa]|av|np|ul|např|wm|viz"
     r"|ул|пр|им|акад|проф|тов|डॉ|प्रो"
 )
-"""Abbreviations that stand before a name, so that the capital after them begins no sentence."""
+"""Abbreviations before a name: the capital that follows does not begin a sentence."""
 _BEFORE_NUMBER = re.compile(
     r"no|nos|nr|figs?|eqs?|sec|ch|chap|vol|pp?|art|ver|approx|ca?|max|min|est|tel|ext"
     r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec"
 )
-"""Abbreviations only when a digit follows ("No. 5"); else they may be words ("The answer is no.")."""
+"""Abbreviations only before a digit ("No. 5"). Otherwise they may be words ("The answer is no.")."""
 _DOTTED = re.compile(r"[^\W\d_]{1,2}(\.[^\W\d_]{1,2})+")
 _CLOCK = frozenset({"a.m", "p.m"})
 _AFTER_CLAUSE = re.compile(rf"[{_CLAUSES}{_ENDS}](?=\s)|[{_WIDE_CLAUSES}{_WIDE_ENDS}]")
 _AFTER_WORD = re.compile(r"\s")
 _LIST_MARKER = re.compile(r"(?:^|\n|: |：)[ \t]*\(?(?:\d{1,3}|[IVX]{1,5})$")
 _ORDINAL = re.compile(r"(?<!I )\b(?:am|vom|zum|zur|den|dem|der|des|im|ab|seit|bis)\s\d{1,2}$", re.IGNORECASE)
-"""In German a full stop makes a number an ordinal: "am 3. Oktober"."""
+"""In German a full stop after a number makes it an ordinal: "am 3. Oktober"."""
 _CITED = re.compile(rf"(?<=[{re.escape(_ENDS)}])(?:\s?\[\^?[\w-]{{1,8}}\^?\])+\Z")
 _ENTITY = re.compile(r"&#?\w{1,8};\Z")
 _HEADING = re.compile(r"(?:\A|\n)[ \t]*#{1,6} [^\n]*\Z")
@@ -74,7 +74,7 @@ _SENTENCE_OPENERS = "¡¿"
 _COMMON_BEGINNING = re.compile(
     r"the|this|that|these|those|there|then|they|he|she|it|we|you|but|and|so|if|when|what|how|why"
 )
-"""First words of sentences that are no part of a name: "at 9.The gate", "with Bob.He", against "Math.Floor"."""
+"""First words of sentences that cannot belong to a name: "at 9.The gate", "with Bob.He", as opposed to "Math.Floor"."""
 _LAST_TOKEN = re.compile(r"(?<!\S)\S*\Z")
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 _SENTENCE_WORD = re.compile(r"[^\W\d_][^\W\d_]*(?:['’][^\W\d_]+)?")
@@ -82,11 +82,11 @@ _OPEN_FORMULA = re.compile(r"(?<![\w$\\])\$(?=[^\s\d$])[^$\n]*\Z")
 
 
 class Sentence(str):
-    """A sentence that was cut out of a stream."""
+    """A sentence cut out of a stream."""
 
     __slots__ = ("end",)
     end: int
-    "how much of the stream, in characters, it covers together with all before it"
+    "position in the stream, in characters, at which the sentence ends"
 
     def __new__(cls, text: str, end: int) -> Self:
         sentence = super().__new__(cls, text)
@@ -95,10 +95,10 @@ class Sentence(str):
 
 
 class SentenceSplitter:
-    """Cuts a stream of text into sentences. One instance an answer.
+    """Cuts a stream of text into sentences. Use one instance per answer.
 
-    The result is the same however the stream is split. Blocks of code, between ``` or ~~~, are dropped: nobody wants to
-    hear them; long formulas too, short ones are put plainly. Pieces without a letter or digit are dropped.
+    The result does not depend on how the stream is split. Dropped are code blocks, between ``` or ~~~, which nobody
+    wants to hear, long formulas, and pieces without a letter or digit. Short formulas are put into plain words.
     """
 
     def __init__(self) -> None:
@@ -106,11 +106,11 @@ class SentenceSplitter:
 
     @property
     def has_ended(self) -> bool:
-        """Whether a whole sentence is held, as far as can be known, that waits for what follows."""
+        """Whether the held text is probably a whole sentence that only waits for what follows."""
         return self._is_in_text and _has_ended(self._held)
 
     def push(self, delta: str) -> list[Sentence]:
-        """Take the next piece of the stream; return the sentences that it completes."""
+        """Take the next piece of the stream. Returns the sentences that it completes."""
         sentences: list[Sentence] = []
         at = 0
         while at < len(delta):
@@ -121,11 +121,11 @@ class SentenceSplitter:
         return sentences
 
     def pause(self) -> list[Sentence]:
-        """The stream has paused: a sentence that has ended, as far as can be known, need not wait for the next one."""
+        """Note that the stream has paused. Returns a sentence that is probably complete, so that it need not wait."""
         return self._cut(len(self._held)) if self.has_ended else []
 
     def flush(self) -> list[Sentence]:
-        """The stream has ended: return what is left. The splitter is then as new."""
+        """Note the end of the stream. Returns what remains, and resets the splitter."""
         rest: list[Sentence] = []
         if not self._fence:
             rest = self._unformulated()
@@ -135,19 +135,19 @@ class SentenceSplitter:
         return rest
 
     def _reset(self) -> None:
-        self._taken = 0  # of the stream
+        self._taken = 0  # characters of the stream
         self._held = ""
         self._held_width = 0
         self._is_first = True
-        self._fence = ""  # the mark that ends the block of code that we are in
-        self._fence_on_line = False  # only on a line of its own
+        self._fence = ""  # the mark that ends the present code block
+        self._fence_on_line = False  # the mark must be on a line of its own
         self._fence_may_be_block = False
-        self._fence_grows = False  # its opening mark may be longer yet
-        self._fence_line = ""  # of a block of code: its last line so far
-        self._formula = ""  # the raw formula that we are in, with its opening mark
+        self._fence_grows = False  # the opening mark may still become longer
+        self._fence_line = ""  # the present line of the code block
+        self._formula = ""  # the present raw formula, with its opening mark
         self._sees_formulas = True
-        self._glued = 0  # where, within what is held, a sentence may begin without a space before it
-        self._glued_to_name = False  # what is before that place may be a name, a number or an address
+        self._glued = 0  # place in the held text where a sentence may begin without a space before it
+        self._glued_to_name = False  # the text before that place may be a name, a number or an address
 
     @property
     def _is_in_text(self) -> bool:
@@ -156,7 +156,7 @@ class SentenceSplitter:
     # -- one step --
 
     def _take_run(self, run: str) -> list[Sentence]:
-        """Letters, digits and signs that end nothing."""
+        """Take letters, digits and signs that end nothing."""
         cut = self._cut(len(self._held)) if self._is_boundary(run[0]) else []
         if not cut and not self._glued and self._may_be_glued(run[0]):
             self._glued = len(self._held)
@@ -184,7 +184,7 @@ class SentenceSplitter:
         return cut
 
     def _take_space(self, character: str) -> list[Sentence]:
-        """Runs of white space are held as one space, or one newline; a blank line ends a sentence."""
+        """Take white space. Runs of it are held as one space or one newline. A blank line ends a sentence."""
         if not self._held:
             return []
         is_newline = character in "\n\r\u2028\u2029"
@@ -246,7 +246,7 @@ class SentenceSplitter:
         return True
 
     def _take_formula(self, character: str) -> list[Sentence]:
-        """A formula is put plainly once it is whole; one that never ends was none, and its words are kept."""
+        """Put a complete formula into plain words. If it never ends it was none, and its text is kept."""
         self._formula += character
         closer = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}.get(self._formula[:2])
         if closer is None and character == "}" and _ENVIRONMENT.match(self._formula):
@@ -272,21 +272,21 @@ class SentenceSplitter:
     # -- where sentences end --
 
     def _is_boundary(self, following: str) -> bool:
-        """Whether a sentence ends between what is held and the character after it (which is no white space)."""
+        """Whether a sentence ends between the held text and the character after it, which is not white space."""
         if self._last_mark() not in _BOUNDARY_MARKS:
             return False
         text = self._held.rstrip()
         gap = self._held[len(text) :]
         if not gap and (following in _CLOSERS or following in _ENDS or following in _CLAUSES):
-            # “ closes a German quotation and opens a Chinese one.
+            # “ closes a German quotation, and opens a Chinese one.
             return following in "“‘" and text.rstrip("”’")[-1:] in _WIDE_ENDS
         core = _CITED.sub("", text).rstrip(_CLOSERS + " ")
         if not core or not may_break_before(self._held + following, len(self._held)):
             return False
         if following == "»" and core.count("«") > core.count("»"):
-            return False  # French: a space stands before the closing quote
+            return False  # French has a space before the closing quote
         if "\n" in gap:
-            # A line of prose that was wrapped goes on in lower case; anything else (a list, a heading) is on its own.
+            # A wrapped line of prose goes on in lower case. Anything else (a list, a heading) is separate.
             return not following.islower() or _HEADING.search(text) is not None
         last = core[-1]
         if last in _WIDE_ENDS or (gap and _GREEK_QUESTION.search(core)):
@@ -305,7 +305,7 @@ class SentenceSplitter:
         return is_clause and self._may_cut_clause(core)
 
     def _last_mark(self) -> str:
-        """The character that may be a mark: the last one, or that before a space."""
+        """Return the character that may be a mark: the last one, or the one before a space."""
         last = self._held[-2:]
         return last[0] if last[1:] == " " else last[-1:] or " "
 
@@ -315,11 +315,11 @@ class SentenceSplitter:
         return width(core) > (FIRST_CLAUSE_CHARS if self._is_first else LONG_CLAUSE_CHARS)
 
     def _may_be_glued(self, following: str) -> bool:
-        """Whether what follows may begin a sentence though no space is before it, as some models send it."""
+        """Whether `following` may begin a sentence without a space before it, as some models write it."""
         core = _CITED.sub("", self._held).rstrip(_CLOSERS)
         if not following.isupper() or core[-1:] not in (".", "!", "?") or _is_inside(core):
             return False
-        before = core[:-1] if core[-1:] == "." else core.rstrip("!?").rstrip()  # French has a space before these
+        before = core[:-1] if core[-1:] == "." else core.rstrip("!?").rstrip()  # French has a space before ! and ?
         token = _LAST_TOKEN.search(before)
         word = token[0].lstrip(_CLOSERS + "(“‘«¿¡").rstrip(_CLOSERS) if token else ""
         is_short = _DOTTED.fullmatch(word) is not None and word.lower() not in _CLOCK
@@ -327,12 +327,14 @@ class SentenceSplitter:
             return False
         is_word = _WORD.fullmatch(word) is not None
         is_plain = is_word and (word.islower() or before.lstrip(_CLOSERS + "“‘«¿¡ ") == word)
-        is_year = word.isdigit() and len(word) > 3  # and no number in front of a month
+        is_year = word.isdigit() and len(word) > 3  # rather than the number of a day before a month
         self._glued_to_name = not is_plain and not is_year
         return True
 
     def _ends_glued_word(self, following: str) -> bool:
-        """Whether that was indeed the first word of a sentence, and no file, address or name in code."""
+        """Whether the glued word was indeed the first of a sentence, rather than part of a file name, address or
+        code.
+        """
         if not self._glued:
             return False
         word = self._held[self._glued :]
@@ -341,7 +343,7 @@ class SentenceSplitter:
             return False
         mark = self._held[: self._glued].rstrip(_CLOSERS)[-1:]
         ends_word = following.isspace() or following in ",;:!?…—–*" if following else mark != "."
-        ends_word = ends_word or (following == "." and mark != ".")  # no file or address has the other marks
+        ends_word = ends_word or (following == "." and mark != ".")  # files and addresses contain no other marks
         is_sentence = ends_word and (len(word) == 1 or word[1:].islower())
         if self._glued_to_name and not _COMMON_BEGINNING.fullmatch(word.lower()):
             is_sentence = False
@@ -361,7 +363,7 @@ class SentenceSplitter:
 
 
 def _has_ended(held: str) -> bool:
-    """Whether a text that pauses there is a whole sentence. Not after a digit: "3." may go on with "14"."""
+    """Whether a text that pauses here is a whole sentence. Not after a digit: "3." may continue with "14"."""
     text = held.rstrip()
     core = _CITED.sub("", text).rstrip(_CLOSERS + " ")
     if not core or _is_inside(core):
@@ -376,7 +378,7 @@ def _has_ended(held: str) -> bool:
 
 
 def _is_abbreviation(word_and_before: str, following: str) -> bool:
-    """Whether the full stop after that text ends no sentence. Lower-case continuations are dealt with before."""
+    """Whether the full stop after that text ends no sentence. Lower case after it was handled before."""
     word = re.split(r"[\s(\[\"“‘'*_]", word_and_before)[-1]
     lowered = word.lower()
     if _TITLES.fullmatch(lowered) or (_BEFORE_NUMBER.fullmatch(lowered) and following.isdigit()):
@@ -390,15 +392,16 @@ def _is_abbreviation(word_and_before: str, following: str) -> bool:
 
 
 def _is_caseless(before: str, following: str) -> bool:
-    """Whether a text ends, and what follows begins, with letters of a script without capitals; no file or address is
-    written in one.
+    """Whether the text before and after a stop has letters of a script without capitals.
+
+    Files and addresses are not written in such scripts, so the stop ends a sentence.
     """
     letter = last_letter(before)
     return has_no_case(letter) and has_no_case(following) and not is_cjk(letter)
 
 
 def _is_inside(text: str) -> bool:
-    """Whether the text ends within the [words] of a markdown link, its (address), a $formula$ or `code`."""
+    """Whether the text ends inside the [words] or the (address) of a markdown link, a $formula$, or `code`."""
     text = text[-MAX_INSIDE_CHARS:]
     if text.rfind("[") > text.rfind("]") or text.rfind("](") > text.rfind(")"):
         return True
@@ -406,7 +409,7 @@ def _is_inside(text: str) -> bool:
 
 
 def _place_to_break(text: str) -> int:
-    """Where to cut a text that became too long: after its last clause, else its last word, else just before its end."""
+    """Return where to cut a text that is too long: after its last clause, else its last word, else near its end."""
     for mark in (_AFTER_CLAUSE, _AFTER_WORD):
         places = [match.end() for match in mark.finditer(text, len(text) // 2, len(text) - 1)]
         if places:

@@ -1,7 +1,7 @@
-"""What a voice should say of a text: the one place where text becomes speakable.
+"""Turns text into what a voice should say. This is the only place where text becomes speakable.
 
-Markdown is read by markdown-it, inline only: a sentence is a part of a line, and its blocks (code, formulas) were taken
-out while it was cut. All words stay; what goes is markup, code blocks, citations, pictures and what no voice can say.
+Markdown is parsed by markdown-it, inline only: a sentence is part of a line, and code blocks and formulas were removed
+when it was cut. All words stay. Removed are markup, code blocks, citations, emoji and what no voice can say.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pipeline.text.formulas import say_formulas
 __all__ = ["speakable"]
 
 MOST_CHARACTERS = 1000
-"""Of a text; what is beyond is not said. Five times the longest sentence that is ever cut."""
+"""Most characters of a text that are said. That is five times the longest sentence that is ever cut."""
 MAX_WORD_CHARS = 60
-"""Longer runs of letters (hashes, keys, the tail of an address) are not words: no voice can say them; nor shorter ones
-with digits among the letters."""
+"""Longer runs of letters (hashes, keys, the end of an address) are not words, and no voice can say them. Neither are
+shorter ones that mix letters with digits."""
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("strikethrough")
 _FENCED = re.compile(r"```.*?(?:```|\Z)|^[ \t]*~~~.*?(?:^[ \t]*~~~[^\n]*$|\Z)", re.DOTALL | re.MULTILINE)
@@ -52,14 +52,14 @@ _RAISED_CITATION = re.compile(
     + "".join(f"(?<!{unit})" for unit in ("feet", "foot", "inch", "mile", "eter", "etre", "yard"))
     + f"[{_RAISED}]+"
 )
-"""Raised numbers after a word or at the end of a sentence are notes; after a unit or a variable they are powers."""
+"""Raised numbers after a word or at the end of a sentence are footnotes; after a unit or a variable they are powers."""
 _EMOTICON = re.compile(r"(?<!\S)(?::[a-z][a-z0-9_+-]{1,30}:|[:;=]['’]?-?[()DPpO/|])(?=\s|$|[.,!?])")
 _KEYS_TOGETHER = re.compile(r"<([A-Za-z]\w*(?:[+-]\w+)+)>")
 _NEEDS_NUMBER = re.compile(
     r"press|choose|select|enter|type|hit|dial|key|button|option|number|see|in|from|to|by|of|with|and|or|use|(?<!\w)\w*[按选择入见键]",
     re.IGNORECASE,
 )
-"""After these words a number in brackets is no citation: "Press [1]"."""
+"""After these words a number in brackets is not a citation: "Press [1]"."""
 _REFERENCE = re.compile(r"^[ \t]*\[\^?[^\[\]\n]+\]:[ \t]*(?:<?\w+://\S+[^\n]*)?", re.MULTILINE)
 _LINKED = re.compile(r"!?\[([^\[\]]+)\]\[[^\[\]]*\]")
 _LINK_TAIL = re.compile(r"\]\([^)\s]*\)?")
@@ -76,7 +76,7 @@ _TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _UNSEEN = re.compile(
     r"<(script|style|pre)\b[^<>]*>.*?(?:</\1\s*>|\Z)|<ref\b[^<>]*>(?:(?<=/>)|[^<]*</ref\s*>)", re.DOTALL | re.IGNORECASE
 )
-"""Elements whose words are code, or a note."""
+"""Elements whose content is code or a note."""
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-*+•·▪◦‣][ \t]+(?:\[[ xX]\][ \t]+)?)+", re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$|^(?=[ \t|:+-]*--)[ \t|:+-]+$", re.MULTILINE)
 _PRODUCT = re.compile(r"(?<=\d)\*(?=\d)")
@@ -97,7 +97,7 @@ _BEFORE_MARK = re.compile(r"(?<!\s)\s+([,.!?;:，。！？；：、](?:\s|$))")
 _SPOKEN_SYMBOLS = frozenset("°©®™№℃℉%‰$€£¥₩₹+=<>±×÷−√≈≠≤≥∞&@#")
 _JOINERS = frozenset("\u200d\ufe0e\ufe0f\u20e3")
 _KEPT_JOINERS = re.compile(r"(?<=[\u0600-\u0dff\u1000-\u109f\u1780-\u17ff])[\u200c\u200d](?=\w)")
-"""In scripts whose letters join, these two change how a word reads."""
+"""In scripts with joined letters, these two change how a word is read."""
 _TAG_NAME = re.compile(r"</?([A-Za-z][\w-]*)")
 _COMPARED = re.compile(r"<\w{1,12}(?:\s+[\w.]+)+\s*>")
 _ELEMENT = re.compile(
@@ -106,14 +106,14 @@ _ELEMENT = re.compile(
     r"|style|su[bp]|summary|svg|table|tbody|td|tfoot|th|thead|tr|tt|u|ul|var|video|wbr",
     re.IGNORECASE,
 )
-"""Elements; any other <word> is something to be read, such as a key to press."""
+"""HTML elements. Any other <word> is text, e.g. a key to press."""
 
 
 def speakable(text: str) -> str:
-    """What a voice should say of a sentence: no markup, code blocks or emoji; of an address its host. May be empty.
+    """Return what a voice should say of a sentence; may be empty. Of an address only the host is said.
 
-    It is called where others wait, so each pattern here works in step with the length of the text (tests hold them to
-    it), and no more than MOST_CHARACTERS of that are looked at.
+    Others wait while it runs, so the time of each pattern here is linear in the length of the text (tests check that),
+    and only the first MOST_CHARACTERS of the text are used.
     """
     text = _UNSEEN.sub(" ", _FENCED.sub(" ", _TERMINAL_COLOUR.sub("", text[:MOST_CHARACTERS])))
     text = _CALLOUT.sub(r"\1", _CLOSED_HEADING.sub(r"\1", _REFERENCE.sub("", text)))
@@ -141,18 +141,18 @@ def _without_citation(match: re.Match[str]) -> str:
 
 
 def _as_digits(match: re.Match[str]) -> str:
-    """Raised or lowered digits for those in an element of HTML."""
+    """Return raised or lowered digits for those in an HTML element."""
     digits = _RAISED if match[1].lower() == "sup" else _LOWERED
     return "".join(digits[int(digit)] for digit in match[2])
 
 
 def _said_power(match: re.Match[str]) -> str:
-    """A power is said as one: without its sign it would be another number."""
+    """Keep a power recognisable: without a sign it would become another number."""
     return {"2": "²", "3": "³"}.get(match[1], f"^{match[1]}")
 
 
 def _said_address(match: re.Match[str]) -> str:
-    """Its host, and the bracket that closes around the address and is none of it."""
+    """Return the host, and a closing bracket that was matched but belongs to the sentence around the address."""
     closed = match[0].count(")") > match[0].count("(")
     return (match[1] or "").rstrip(".,;!") + (")" + match[0].rpartition(")")[2] if closed else "")
 
@@ -170,7 +170,7 @@ def _words(tokens: list[Token], source: str) -> Iterator[str]:
 
 
 def _of_tag(tag: str, source: str) -> str:
-    """A space for an element of HTML; the words of what only looks like one."""
+    """Return a space for an HTML element, and the text of what only looks like one."""
     name = match[1] if (match := _TAG_NAME.match(tag)) else ""
     is_compared = _COMPARED.fullmatch(tag) is not None and f"</{name}>" not in source
     if is_compared and re.search(r"\w" + re.escape(tag), source):
@@ -181,7 +181,7 @@ def _of_tag(tag: str, source: str) -> str:
 
 
 def _without_pictures(text: str) -> Iterator[str]:
-    """Its characters without emoji, arrows, joiners and what no font or voice knows; a space where one stood."""
+    """Yield the characters without emoji, arrows, joiners and unassigned characters; a space replaces emoji."""
     kept = {match.start() for match in _KEPT_JOINERS.finditer(text)}
     for at, character in enumerate(text):
         is_power = character == "^" and text[at - 1 : at].isalnum() and text[at + 1 : at + 2] > ""

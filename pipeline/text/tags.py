@@ -1,4 +1,6 @@
-"""Tags that start a gesture: [wave] in a text, which is shown by the avatar and neither spoken nor written (pure)."""
+"""Finds tags that start a gesture, such as [wave]. The avatar shows them; they are neither spoken nor written
+(pure).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,14 @@ __all__ = ["GestureTag", "GestureTags"]
 class GestureTag:
     name: str
     at: int
-    "how many characters of the text, without tags, come before it"
+    "number of characters before the tag, in the text without tags"
 
 
 class GestureTags:
-    """Takes the tags out of a text that comes in pieces.
+    """Removes the tags from a text that arrives in pieces.
 
-    names: of the avatar's gestures, in lower case. Other words in brackets are left as they are. What may become a tag
-    is held back until that is known: no more characters than the longest name has, and its brackets.
+    names: the avatar's gestures, in lower case. Other words in brackets stay. Text that may become a tag is held back
+    until that is clear: at most the length of the longest name and its brackets.
     """
 
     def __init__(self, names: Collection[str]) -> None:
@@ -30,7 +32,7 @@ class GestureTags:
         self._after_tag = False
 
     def push(self, piece: str) -> tuple[str, list[GestureTag]]:
-        """The next of the text without its tags, and the tags that were found."""
+        """Take the next piece. Returns the text without tags that is certain now, and the tags found."""
         if not self._names:
             return piece, []
         text, self._held = self._held + piece, ""
@@ -54,7 +56,7 @@ class GestureTags:
         return "".join(given), tags
 
     def flush(self) -> str:
-        """The rest of the text: the beginning of a tag that was none."""
+        """Return the rest of the text: the beginning of a tag that was never completed."""
         rest, self._held = self._held, ""
         return rest
 
@@ -62,7 +64,7 @@ class GestureTags:
         return any(name.startswith(begun.lower()) for name in self._names)
 
     def _give(self, plain: str, given: list[str]) -> None:
-        if self._after_tag and self._ends_in_space:  # the spaces around a tag become one
+        if self._after_tag and self._ends_in_space:  # merges the spaces before and after a tag
             plain = plain.lstrip(" ")
         if not plain:
             return

@@ -1,4 +1,4 @@
-"""`auto`: picks the voice for each sentence by its language and by what can be reached."""
+"""`auto`: picks the voice for each sentence, by its language and by what can be reached."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ __all__ = ["AutoSynthesizer"]
 logger = logging.getLogger(__name__)
 
 RECHECK_S = 60.0
-"""How long it is believed that the online voice can, or cannot, be reached."""
+"""How long a check whether the online voice can be reached stays valid."""
 OFFLINE_FIRST = frozenset({"en"})
-"""Languages whose voice on this machine sounds as good as the online ones. What is said in them goes to nobody else."""
+"""Languages whose offline voice sounds as good as the online ones, so their text is sent to nobody."""
 
 
 class AutoSynthesizer:
-    """English by `hibari`, on this machine; other languages by `edge`, or by this machine's voices without a network.
+    """English by `hibari`, on this machine; other languages by `edge`, or without a network by this machine's voices.
 
-    Naming one of a backend's voices makes that backend speak all it can, with the others to fall back on.
+    If one of a backend's voices is named, that backend speaks all it can, and the others are the fallback.
     """
 
     name = "auto"
@@ -49,9 +49,9 @@ class AutoSynthesizer:
         clock: Clock | None = None,
     ) -> None:
         """
-        offline: voices of this machine, the preferred first. Without arguments all that are installed are used.
+        offline: voices of this machine, the preferred first. None: all that are installed.
 
-        Raises BackendUnavailable: none is.
+        Raises BackendUnavailable if there is none.
         """
         self._offline = offline if offline is not None else _offline_voices()
         self._online = online or _if_installed(EdgeSynthesizer)
@@ -78,7 +78,7 @@ class AutoSynthesizer:
 
     @property
     def languages(self) -> frozenset[str]:
-        """Those spoken offline, and edge's too while it is known to be reachable."""
+        """The languages spoken offline, and edge's too while it is known to be reachable."""
         offline: frozenset[str] = frozenset().union(*(backend.languages for backend in self._offline))
         return offline | self._online.languages if self._online and self._is_reachable else offline
 
@@ -92,16 +92,16 @@ class AutoSynthesizer:
 
     @property
     def speeds(self) -> tuple[float, float]:
-        """As far as any of the voices goes; another goes as far as it can."""
+        """The widest range of any voice. The others go as far as they can."""
         slowest, fastest = zip(*map(speeds_of, self._backends), strict=True)
         return min(slowest), max(fastest)
 
     def spoken_by(self, voice: str) -> frozenset[str]:
-        """The languages of the backend that has the voice."""
+        """Return the languages of the backend that has the voice."""
         return frozenset().union(*(backend.languages for backend in self._backends if voice in backend.voices))
 
     def describe(self, language: str = "en", voice: str | None = None) -> str:
-        """Which voice speaks that language as far as is known now, e.g. "hibari (heart)"; empty for none."""
+        """Return which voice speaks that language, as far as is known, e.g. "hibari (heart)"; empty if none does."""
         for backend in self._candidates(language, voice):
             if backend is not self._online or self._is_reachable:
                 chosen = voice if voice in backend.voices else None
@@ -109,11 +109,11 @@ class AutoSynthesizer:
         return ""
 
     def load(self) -> None:
-        """Load the voices of this machine, so that no first sentence of a language waits for seconds.
+        """Load the voices of this machine now, because a first sentence would have to wait for seconds.
 
-        The online voice is loaded when a sentence first asks for it.
+        The online voice is loaded when a sentence first needs it.
 
-        Raises BackendUnavailable: the first voice does not load.
+        Raises BackendUnavailable if the first voice does not load.
         """
         first, *others = self._backends
         first.load()
@@ -125,7 +125,7 @@ class AutoSynthesizer:
     async def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
-        """Raises SpeechError, LanguageNotSupported."""
+        """Speak a sentence. Raises SpeechError, LanguageNotSupported."""
         if voice is not None and voice not in self.voices:
             raise SpeechError(f"There is no voice '{voice}' here.", f"Choose one of: {', '.join(self.voices)}.")
         async with aclosing(self._speak(text, voice, speed)) as chunks:
@@ -167,9 +167,9 @@ class AutoSynthesizer:
     def _spoken_by(
         self, backend: SpeechSynthesizer, text: str, voice: str | None, speed: float
     ) -> AsyncGenerator[AudioChunk, None]:
-        """The text by one backend, but for words in letters that it cannot read: others say those.
+        """Speak the text by one backend, except for words in scripts that it cannot read: other voices say those.
 
-        Online voices read words of other languages themselves, and better.
+        Online voices read foreign words themselves, and better.
         """
         parts = split_by_script(text, backend.languages)
         if backend is self._online or len(parts) == 1:
@@ -179,7 +179,9 @@ class AutoSynthesizer:
     async def _in_parts(
         self, backend: SpeechSynthesizer, parts: Sequence[tuple[bool, str]], voice: str | None, speed: float
     ) -> AsyncGenerator[AudioChunk, None]:
-        """One after another, as one sentence at the rate of the first. A foreign word nobody can say is left out."""
+        """Speak the parts as one sentence, at the rate of the first. Foreign words that no voice can say are left
+        out.
+        """
         joined: _Joined | None = None
         for is_own, part in parts:
             speech = _speech(backend, part, voice, speed) if is_own else self._speak(part, voice, speed)
@@ -196,7 +198,7 @@ class AutoSynthesizer:
         yield AudioChunk(np.zeros(0, np.float32), rate_hz, length, phonemes=(), final=True)
 
     def _candidates(self, language: str, voice: str | None) -> list[SpeechSynthesizer]:
-        """Who might speak it, the preferred one first. A voice of this machine that was chosen keeps the text here."""
+        """Return who can speak it, the preferred one first. With a named voice of this machine, no text leaves it."""
         able = [backend for backend in self._backends if language in backend.languages]
         chosen = [backend for backend in able if voice in backend.voices]
         here = [backend for backend in able if backend is not self._online]
@@ -206,7 +208,7 @@ class AutoSynthesizer:
         return [*chosen, *(backend for backend in usual if backend not in chosen)]
 
     def _load_if_possible(self, backend: SpeechSynthesizer) -> None:
-        """One that cannot be loaded now is tried again when a sentence asks for it."""
+        """Load a backend. If that fails, it is tried again when a sentence needs it."""
         try:
             backend.load()
         except BackendUnavailable as error:
@@ -215,14 +217,16 @@ class AutoSynthesizer:
             self._loaded.add(backend.name)
 
     async def _load(self, backend: SpeechSynthesizer) -> None:
-        """Raises BackendUnavailable. Loading twice does nothing, so two sentences may ask at once."""
+        """Load a backend. Raises BackendUnavailable. Loading twice does nothing, so concurrent calls are fine."""
         if backend.name not in self._loaded:
             await asyncio.to_thread(backend.load)
             self._loaded.add(backend.name)
 
     async def _should_try_online(self, alone: bool) -> bool:
-        """alone: no other voice can speak the sentence. Then a failure before costs the sentence nothing but a look
-        whether the network is there; else the other voice is preferred for a while.
+        """Whether to try the online voice for a sentence. alone: no other voice can speak it.
+
+        After a failure the other voices are preferred for a while. Without others, only a check of the network is
+        needed.
         """
         if not alone and self._clock.now_s() < self._avoided_until_s:
             return False
@@ -251,7 +255,7 @@ class AutoSynthesizer:
 
 
 class _Joined:
-    """Chunks of several voices as one stretch of speech, at one rate, that is ended by whoever joins them."""
+    """Joins chunks of several voices into one stretch of speech, at one rate. The caller adds the final chunk."""
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
@@ -273,7 +277,7 @@ def _speech(backend: SpeechSynthesizer, text: str, voice: str | None, speed: flo
 
 
 def _offline_voices() -> list[SpeechSynthesizer]:
-    """Those of the registry that are installed, in the order of its rows."""
+    """Return the offline voices of the registry that are installed, in the order of its rows."""
     rows = (row for row in registry.rows("tts") if not row.online and not row.measuring)
     found = (_if_installed(registry.backend_class("tts", row.name)) for row in rows)
     return [voice for voice in found if voice is not None]
@@ -283,12 +287,12 @@ def _if_installed(backend: Callable[[], Voice]) -> Voice | None:
     try:
         return backend()
     except BackendUnavailable as error:
-        logger.debug("%s", error)  # it is an extra, or the doctor tells of it
+        logger.debug("%s", error)  # it is an optional extra, or the doctor reports it
         return None
 
 
 def _no_voice_for(language: str, online: bool) -> LanguageNotSupported:
-    """online: whether there is an online voice for it."""
+    """Return the error for a sentence without a voice. online: whether an online voice speaks the language."""
     named = language_name(language)
     if not online:
         return LanguageNotSupported(f"No voice here speaks {named}.", "It is shown as text only.")

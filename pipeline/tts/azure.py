@@ -1,7 +1,7 @@
-"""`azure`: Azure AI Speech, online, with a key of your own.
+"""`azure`: Azure AI Speech, online, with the operator's key.
 
-Format: https://learn.microsoft.com/azure/ai-services/speech-service/rest-text-to-speech; SSML goes there, headerless
-16-bit samples of 24 kHz come back.
+Format: https://learn.microsoft.com/azure/ai-services/speech-service/rest-text-to-speech. Requests are SSML; the answer
+is 16-bit samples at 24 kHz without a header.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["AzureSpeech"]
 
 
 MULTILINGUAL: Final = ANY_LANGUAGE - {"gu", "mr"}
-"""What voices with Multilingual in their names speak, of the languages that are known here. The service reads others as
-if they were one of these, and reports nothing."""
+"""Languages, of those known here, that voices with "Multilingual" in their names speak. The service reads others as if
+they were one of these, and reports no error."""
 
 
 class AzureSpeech(HttpVoice):
-    """A voice is its full name, which begins with its locale. `options` are attributes of the SSML's `prosody`."""
+    """A voice is its full name, which begins with its locale. `options` become attributes of SSML's `prosody`."""
 
     name = "azure"
     service_name = "Azure AI Speech"
@@ -34,7 +34,7 @@ class AzureSpeech(HttpVoice):
     speeds = (0.5, 2.0)
 
     def spoken_by(self, voice: str) -> frozenset[str]:
-        """A voice of one language reads English words in it, and English sentences too."""
+        """Return the voice's languages. A voice of one language also reads English words and sentences."""
         return MULTILINGUAL if "Multilingual" in voice else frozenset({voice.partition("-")[0].lower(), "en"})
 
     def speed_fields(self, speed: float) -> Mapping[str, object]:
@@ -57,7 +57,7 @@ class AzureSpeech(HttpVoice):
                 "Ocp-Apim-Subscription-Key": self.api_key,
                 "Content-Type": "application/ssml+xml",
                 "X-Microsoft-OutputFormat": "raw-24khz-16bit-mono-pcm",
-                # The service refuses a request without a name.
+                # The service refuses requests without a user agent.
                 "User-Agent": "vivavoce",
             },
             content=ssml.encode(),

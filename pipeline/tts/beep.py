@@ -1,4 +1,4 @@
-"""`beep`: the null voice, a 1 kHz beep of 100 ms a word, for tests and for measuring sync from outside."""
+"""`beep`: the null voice. It beeps at 1 kHz for 100 ms per word, for tests and for measuring synchronization."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BEEP_MS = 100
 GAP_MS = 100
 _AMPLITUDE = 0.3
 
-# A Chinese, Japanese or Korean character is a word; so is any run of other letters, digits and marks that has a letter.
+# A word is a Chinese, Japanese or Korean character, or any run of other letters, digits and marks with a letter.
 _CJK = "\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}](?:[^\s{_CJK}]*[^\W{_CJK}])?")
 
 
 class BeepSynthesizer:
-    """Beeps at once: one chunk a word, a beep and the gap after it."""
+    """Beeps at once: one chunk per word, with a beep and the gap after it."""
 
     name = "beep"
     sample_rate = 48_000
@@ -37,7 +37,7 @@ class BeepSynthesizer:
     speeds = ONE_SPEED
 
     def load(self) -> None:
-        """Nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     async def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
@@ -50,11 +50,11 @@ class BeepSynthesizer:
             yield AudioChunk(np.zeros(0, np.float32), self.sample_rate, final=True)
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 def _beep(sample_rate: int) -> FloatArray:
-    """One word: whole periods of a sine, so that it starts and ends at zero without a click, then silence."""
+    """Return one word: whole periods of a sine, so that it starts and ends at zero without a click, then silence."""
     seconds = np.arange(sample_rate * BEEP_MS // 1000) / sample_rate
     beep = _AMPLITUDE * np.sin(2 * np.pi * BEEP_HZ * seconds)
     return np.concatenate([beep, np.zeros(sample_rate * GAP_MS // 1000)]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Voices that speak like a recording: what services share that copy a voice, and such a voice as one avatar has it."""
+"""Voices that speak like a recording: the base of services that copy a voice, and the copied voice of one avatar."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ __all__ = ["CopiedVoice", "CopyingVoice", "sound_of"]
 
 
 class CopyingVoice(HttpVoice):
-    """A service that can speak like a voice sample. Those that are sent samples override request_like()."""
+    """A service that can speak like a voice sample. Services that get the sample sent override request_like()."""
 
     longest_sample_s: ClassVar[float] = LONGEST_SAMPLE_S
 
     def request_like(
         self, client: httpx.AsyncClient, text: str, sample: VoiceSample, speed: float = 1.0
     ) -> httpx.Request:
-        """What asks the service to say `text` like the sample. Raises SpeechError: it cannot be given the sample.
+        """Make a request to say `text` like the sample. Raises SpeechError if the service cannot get the sample.
 
-        Here for services whose voices are files that they open themselves.
+        This version is for services whose voices are files that they open themselves.
         """
         return self.request(client, text, self.path_on_server(sample))
 
     async def synthesize_like(
         self, text: str, sample: VoiceSample, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
-        """As synthesize(), in the voice of the sample. Raises SpeechError, LanguageNotSupported."""
+        """Speak like synthesize(), in the voice of the sample. Raises SpeechError, LanguageNotSupported."""
         if sample.seconds > self.longest_sample_s:
             raise SpeechError(
                 f"{self.service_name} takes voice samples of {self.longest_sample_s:g} seconds at most; this one lasts "
@@ -52,7 +52,7 @@ class CopyingVoice(HttpVoice):
                 yield chunk
 
     def path_on_server(self, sample: VoiceSample) -> str:
-        """Where a service that opens files itself finds the sample. Raises SpeechError: it runs elsewhere."""
+        """Return the sample's path for a service that opens files itself. Raises SpeechError if it runs elsewhere."""
         if self.avatars_folder:
             return f"{self.avatars_folder}/{sample.sound.parent.name}/{sample.sound.name}"
         if not _is_this_machine(self.base_url):
@@ -65,14 +65,14 @@ class CopyingVoice(HttpVoice):
 
 
 class CopiedVoice:
-    """A SpeechSynthesizer: one that copies voices, as an avatar with a voice sample has it.
+    """A SpeechSynthesizer: a service that copies voices, with the voice sample of one avatar.
 
-    It speaks like the sample unless a voice is named. The sample is looked up for each sentence, so one that is deleted
-    is heard no more.
+    It speaks like the sample unless a voice is named. The sample is read for each sentence, so a deleted one is no
+    longer heard.
     """
 
     def __init__(self, copying: CopyingVoice, avatar: Path, otherwise: str | None = None) -> None:
-        """avatar: its folder. otherwise: the voice where the sample is gone; None: the service's default."""
+        """avatar: its folder. otherwise: voice to use if the sample is gone; None: the service's default."""
         self.name = copying.name
         self.sample_rate = copying.sample_rate
         self.streaming = copying.streaming
@@ -86,12 +86,12 @@ class CopiedVoice:
         self._otherwise = otherwise
 
     def load(self) -> None:
-        """It is loaded already: the engine has it, and closes it."""
+        """Do nothing: the engine owns the service, and loads and closes it."""
 
     async def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
-        """Raises SpeechError, LanguageNotSupported."""
+        """Speak a sentence. Raises SpeechError, LanguageNotSupported."""
         sample = None if voice else await asyncio.to_thread(read_voice_sample, self._avatar)
         if sample is None:
             speech = self._copying.synthesize(text, voice or self._otherwise, speed)
@@ -106,10 +106,10 @@ class CopiedVoice:
 
 
 def sound_of(sample: VoiceSample) -> bytes:
-    """The WAV file. It is read for each sentence: that takes less than a millisecond. Raises SpeechError."""
+    """Return the WAV file, read for each sentence, which takes less than a millisecond. Raises SpeechError."""
     try:
         return sample.sound.read_bytes()
-    except OSError as error:  # somebody has just replaced or deleted it
+    except OSError as error:  # it was just replaced or deleted
         raise SpeechError(
             "The avatar's voice sample cannot be read.", "Try again.", cause="sample_unreadable"
         ) from error
@@ -119,5 +119,5 @@ def _is_this_machine(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name of another machine
+    except ValueError:  # a host name, so another machine
         return False

@@ -1,7 +1,7 @@
 """`cosyvoice`: CosyVoice, started with its `runtime/python/fastapi/server.py`.
 
-Format: https://github.com/FunAudioLLM/CosyVoice/blob/main/runtime/python/fastapi/server.py; 16-bit samples without a
-header, and nothing in the answer says at which rate.
+Format: https://github.com/FunAudioLLM/CosyVoice/blob/main/runtime/python/fastapi/server.py. The answer is 16-bit
+samples without a header, and does not state the rate.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["CosyVoice"]
 
 MAX_RECORDING_BYTES = 10 * 2**20
-"""Thirty seconds, which is the longest that CosyVoice takes, have 6 MB at 48 kHz and two channels."""
+"""Limit for a recording. CosyVoice takes 30 s at most, which have 6 MB at 48 kHz and two channels."""
 
 
 class CosyVoice(CopyingVoice):
-    """A voice is a speaker that the model knows, or the path of a WAV file on this machine whose voice is copied."""
+    """A voice is a speaker of the model, or the path of a WAV file on this machine whose voice is copied."""
 
     name = "cosyvoice"
     service_name = "The CosyVoice server"
@@ -36,7 +36,8 @@ class CosyVoice(CopyingVoice):
     sample_rate = 22_050
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
-        # Every version of the server takes GET with a form in its body, as its own client sends it; older ones no POST.
+        # All versions of the server take GET with a form in the body, as its own client sends it; older ones take no
+        # POST.
         fields = self._form(text)
         if not voice.lower().endswith(".wav"):
             return client.build_request("GET", f"{self.base_url}/inference_sft", data={**fields, "spk_id": voice})
@@ -51,19 +52,19 @@ class CosyVoice(CopyingVoice):
         return {"tts_text": text, **{name: str(value) for name, value in self.options.items()}}
 
     def _copying(self, client: httpx.AsyncClient, fields: Mapping[str, str], recording: bytes) -> httpx.Request:
-        """Without what is said in the recording, its voice is copied across languages."""
+        """Request a copied voice. Without a transcript of the recording, its voice is copied across languages."""
         kind = "zero_shot" if fields.get("prompt_text") else "cross_lingual"
         told = {name: value for name, value in fields.items() if name != "prompt_text" or value}
         files = {"prompt_wav": ("prompt.wav", recording, "audio/wav")}
         return client.build_request("GET", f"{self.base_url}/inference_{kind}", data=told, files=files)
 
     def decoder(self) -> PcmDecoder:
-        """The models named CosyVoice-300M speak at 22050 Hz, all later ones at 24000 Hz."""
+        """Return a decoder. Models named CosyVoice-300M speak at 22050 Hz, all later ones at 24000 Hz."""
         return PcmDecoder(self.sample_rate if "300M" in self.model else 24_000)
 
 
 def _recording(path: str) -> bytes:
-    """What the operator recorded. It is read for each sentence: a file of this size takes less than a millisecond."""
+    """Read the operator's recording, for each sentence: a file of this size takes less than a millisecond."""
     try:
         with Path(path).open("rb") as file:
             recording = file.read(MAX_RECORDING_BYTES + 1)

@@ -1,7 +1,7 @@
 """`doubao`: Doubao's speech synthesis (ByteDance, Volcano Engine), online.
 
-Format: https://www.volcengine.com/docs/6561/1598757 (V3, HTTP chunked); lines of JSON, each with a piece of 16-bit
-samples as base64 in `data`. The last has the code 20000000.
+Format: https://www.volcengine.com/docs/6561/1598757 (V3, HTTP chunked). The answer is lines of JSON, each with a piece
+of 16-bit samples as base64 in `data`. The last one has the code 20000000.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["Doubao"]
 GOES_ON: Final = 0
 HAS_ENDED: Final = 20_000_000
 TOO_MANY_AT_ONCE: Final = "concurrency"
-"""In the words of an error that has the code of others: more requests at one time than were paid for."""
+"""In the text of an error whose code is shared with others: more concurrent requests than were paid for."""
 
 
 class Doubao(HttpVoice):
-    """A voice is a `speaker`, the model a resource of the service. `options` are fields of `req_params`."""
+    """A voice is a `speaker`, the model is a resource of the service. `options` are fields of `req_params`."""
 
     name = "doubao"
     service_name = "Doubao"
@@ -58,13 +58,15 @@ class Doubao(HttpVoice):
         return _Decoder(self.sample_rate)
 
     def _who_asks(self) -> dict[str, str]:
-        """The new console gives one key, the old one an id of the app and a token: written with a colon between."""
+        """Return the headers with the key. The old console gives an app id and a token, written with a colon
+        between.
+        """
         app, colon, token = self.api_key.partition(":")
         return {"X-Api-App-Id": app, "X-Api-Access-Key": token} if colon else {"X-Api-Key": self.api_key}
 
 
 class _Decoder(LineDecoder):
-    """The sound in lines of JSON."""
+    """Decodes the sound in lines of JSON."""
 
     def pcm_of(self, line: bytes) -> bytes:
         event = json_object(line)
@@ -75,7 +77,7 @@ class _Decoder(LineDecoder):
 
 
 def _status_of(code: object, words: str) -> int:
-    """What an error amounts to: 4... is the request's fault, 5... the service's."""
+    """Return the HTTP status that matches an error: 4... is the request's fault, 5... the service's."""
     if TOO_MANY_AT_ONCE in words or str(code).startswith("55"):
         return 503
     return 400

@@ -1,7 +1,7 @@
-"""`edge`: Microsoft's online voices by the edge-tts package, many languages; MP3 decoded as it comes.
+"""`edge`: Microsoft's online voices in many languages, through the package edge-tts. MP3 is decoded as it arrives.
 
-What is to be spoken is sent to Microsoft: this backend speaks only where somebody chose it, or `auto` for a language
-that no voice here can speak.
+The text is sent to Microsoft. So this backend speaks only if somebody chose it, or `auto` needs it for a language that
+no voice here can speak.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 
 class SpeechMessage(TypedDict):
-    """What is read of a message of edge_tts.Communicate.stream()."""
+    """The fields used of a message of edge_tts.Communicate.stream()."""
 
     type: str
     data: NotRequired[bytes]
-    "MP3, where the type is `audio`"
+    "MP3, if the type is `audio`"
 
 
 Speaking = Callable[[str, str, float], AsyncGenerator[SpeechMessage, None]]
@@ -43,7 +43,7 @@ Speaking = Callable[[str, str, float], AsyncGenerator[SpeechMessage, None]]
 SAMPLE_RATE = 24_000
 SERVICE = "https://speech.platform.bing.com"
 CHUNK_S = 0.2
-"""Chunks are at least this long: MP3 comes in pieces of 24 ms."""
+"""Shortest chunk; MP3 arrives in pieces of 24 ms."""
 
 VOICES = {
     "en": ("en-US-AriaNeural", "en-US-GuyNeural", "en-GB-SoniaNeural", "en-GB-RyanNeural"),
@@ -95,13 +95,13 @@ VOICES = {
     "my": ("my-MM-NilarNeural",),
     "th": ("th-TH-PremwadeeNeural",),
 }
-"""A choice of the service's voices by language, the default first."""
+"""A selection of the service's voices by language, the default first."""
 
 _HINT = "Check the network connection, or choose the voice 'hibari', which speaks English offline."
 
 
 class EdgeSynthesizer:
-    """Speaks what it gets with one request a sentence; chunks come while the service is still speaking."""
+    """Speaks each sentence by one request. Chunks come while the service is still speaking."""
 
     name = "edge"
     sample_rate = SAMPLE_RATE
@@ -118,7 +118,7 @@ class EdgeSynthesizer:
         reach: Callable[[], Awaitable[None]] | None = None,
         chunk_timeout_s: float = 8.0,
     ) -> None:
-        """speaking, reach: stand-ins for the service (tests). Raises BackendUnavailable."""
+        """speaking, reach: stand-ins for the service, for tests. Raises BackendUnavailable."""
         for module, package in (("edge_tts", "edge-tts"), ("av", "av")):
             if importlib.util.find_spec(module) is None:
                 raise BackendUnavailable(self.name, f"the package {package} is missing", f"pip install {package}")
@@ -127,14 +127,14 @@ class EdgeSynthesizer:
         self._chunk_timeout_s = chunk_timeout_s
 
     def load(self) -> None:
-        """Import what speaking needs (a third of a second), so that no sentence waits for it."""
+        """Import the libraries, which takes a third of a second, so that no sentence waits for it."""
         import av  # noqa: F401
         import edge_tts  # noqa: F401
 
         load_languages()
 
     async def probe(self) -> None:
-        """Return if the service answers. Raises BackendUnavailable."""
+        """Check that the service answers. Raises BackendUnavailable."""
         try:
             await self._reach()
         except (OSError, TimeoutError) as error:
@@ -143,7 +143,7 @@ class EdgeSynthesizer:
     async def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
-        """A cancelled synthesis closes the connection at once."""
+        """Speak a sentence. If cancelled, closes the connection at once."""
         require_voice(self.name, self.voices, voice)
         chosen = _voice_for(detect_language(text), voice)
         decoder = Mp3Decoder()
@@ -158,7 +158,7 @@ class EdgeSynthesizer:
         yield AudioChunk(decoder.flush(), SAMPLE_RATE, start_sample, final=True, voice=chosen)
 
     async def aclose(self) -> None:
-        """Nothing to close: each sentence has a connection of its own."""
+        """Do nothing: each sentence has its own connection."""
 
     async def _mp3(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
         from aiohttp import ClientError
@@ -182,7 +182,7 @@ class EdgeSynthesizer:
 
 
 class Mp3Decoder:
-    """MP3 in pieces of any size -> float32 mono at 24 kHz, in pieces of at least CHUNK_S."""
+    """Decodes MP3 in pieces of any size to float32 mono at 24 kHz, in pieces of at least CHUNK_S."""
 
     def __init__(self) -> None:
         from av.audio.codeccontext import AudioCodecContext
@@ -193,12 +193,12 @@ class Mp3Decoder:
         self._decoded: list[FloatArray] = []
 
     def push(self, data: bytes) -> FloatArray:
-        """What is decoded, once it is long enough; else nothing. Raises SpeechError."""
+        """Take MP3. Returns the decoded samples once they are long enough, else an empty array. Raises SpeechError."""
         self._decode(self._codec.parse(data))
         return self._take() if sum(map(len, self._decoded)) >= CHUNK_S * SAMPLE_RATE else np.zeros(0, np.float32)
 
     def flush(self) -> FloatArray:
-        """The rest."""
+        """Return the remaining samples."""
         self._decode([*self._codec.parse(b""), None])
         return self._take()
 
@@ -220,7 +220,7 @@ class Mp3Decoder:
 
 
 def _voice_for(language: str, voice: str | None) -> str:
-    """The wanted voice where it can read the text (all read English), else the default of the text's language.
+    """Return the wanted voice if it can read the text (all read English), else the default for the text's language.
 
     Raises LanguageNotSupported.
     """
@@ -232,7 +232,7 @@ def _voice_for(language: str, voice: str | None) -> str:
 
 
 def _in_plain_words(error: Exception) -> str:
-    """What went wrong, for people: the libraries' own words name sockets and contexts, and go to the log."""
+    """Return the error in plain words. The libraries' own words are technical, and go to the log."""
     from aiohttp import ClientResponseError
     from edge_tts.exceptions import EdgeTTSException, NoAudioReceived
 
@@ -255,7 +255,7 @@ def _speak_by_edge_tts(text: str, voice: str, speed: float) -> AsyncGenerator[Sp
 
 
 async def _reach_service() -> None:
-    """Any answer of the service will do. Raises OSError, TimeoutError."""
+    """Check that the service gives any answer. Raises OSError, TimeoutError."""
     import aiohttp
 
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3.0), trust_env=True) as session:

@@ -29,17 +29,17 @@ _MODELS: Final = {
     "eleven_turbo_v2": frozenset({"en"}),
     "eleven_v3": ANY_LANGUAGE - {"am", "km", "lo", "my", "si"},
 }
-"""https://elevenlabs.io/docs/overview/models, of the languages that are known here."""
+"""Languages by model, of those known here: https://elevenlabs.io/docs/overview/models."""
 
 
 class ElevenLabs(HttpVoice):
-    """A voice is its id. The model finds the language out by itself; an unknown one gets every language."""
+    """A voice is its id. The model detects the language. A model that is not listed here gets every language."""
 
     name = "elevenlabs"
     service_name = "ElevenLabs"
     default_url = "https://api.elevenlabs.io"
     default_voices = ("JBFqnCBsd6RMkjVDRZzb", "EXAVITQu4vr4xnSDxMaL")
-    "George and Sarah, as the service calls them"
+    "named George and Sarah by the service"
     default_model = "eleven_flash_v2_5"
     needs_key = True
     languages_by_model = _MODELS

@@ -1,8 +1,8 @@
-"""`espeak`: eSpeak NG 1.52, a robot's voice for some hundred languages, offline: the last resort, 22.05 kHz.
+"""`espeak`: eSpeak NG 1.52, a robotic offline voice for about a hundred languages; the last resort. 22.05 kHz.
 
-It is an extra, since eSpeak NG is under the GPL (version 3 or later): `python launch.py fetch espeak` says so first. It
-runs as a program of its own, which the package espeakng-loader carries (20 MB). It tells when each of its phonemes
-sounds, so the lips know what is said.
+It is an optional extra, because eSpeak NG is under the GPL (version 3 or later); `python launch.py fetch espeak` says
+so first. It runs in its own process, from the package espeakng-loader (20 MB). It reports the time of each phoneme, so
+the lips follow exactly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COUNT: Final = struct.Struct(">I")
 
 
 class EspeakSynthesizer(ProcessVoice):
-    """Speaks in the language of the sentence."""
+    """Speaks each sentence in its own language."""
 
     name = "espeak"
     module = "pipeline.tts.espeak_child"
@@ -42,20 +42,20 @@ class EspeakSynthesizer(ProcessVoice):
     voices = tuple(PREFIX + language for language in ("en", *sorted(SPOKEN - {"en"})))
 
     def __init__(self) -> None:
-        """Raises BackendUnavailable."""
+        """Raise BackendUnavailable if the package is missing."""
         if importlib.util.find_spec("espeakng_loader") is None:
             raise BackendUnavailable(self.name, "the package espeakng-loader is missing", self.remedy)
         super().__init__()
 
     def choose(self, text: str, voice: str | None) -> str:
-        """The voice of the text's language, whichever was asked for."""
+        """Return the voice for the text's language, whichever voice was asked for."""
         language = detect_language(text)
         if language not in self.languages:
             raise LanguageNotSupported(f"eSpeak does not speak {language_name(language)}.", "Use another voice.")
         return PREFIX + language
 
     def readable(self, text: str) -> str:
-        return text.replace("\0", " ").replace("[[", " ")  # two brackets begin phonemes
+        return text.replace("\0", " ").replace("[[", " ")  # two brackets would begin phoneme codes
 
     def understood(self, answer: bytes) -> tuple[FloatArray, tuple[Phoneme, ...] | None]:
         (length,) = COUNT.unpack_from(answer)
@@ -65,8 +65,8 @@ class EspeakSynthesizer(ProcessVoice):
 
 
 def _phonemes(told: list[tuple[str, float]], end_s: float) -> tuple[Phoneme, ...]:
-    """IPA with times, without gaps to the end, of (IPA, start in seconds) as eSpeak tells them."""
-    told = [(ipa, start_s) for ipa, start_s in told if not ipa.startswith("(")]  # so it marks a change of language
+    """Return phonemes with times, without gaps up to end_s. told: (IPA, start in seconds), as eSpeak reports them."""
+    told = [(ipa, start_s) for ipa, start_s in told if not ipa.startswith("(")]  # marks a change of language
     starts_s = [min(start_s, end_s) for _ipa, start_s in told]
     spans = zip(told, starts_s, [*starts_s[1:], end_s], strict=True)
     return tuple(
@@ -78,7 +78,7 @@ def _phonemes(told: list[tuple[str, float]], end_s: float) -> tuple[Phoneme, ...
 
 
 def _letters(ipa: str, start_s: float, end_s: float) -> Iterator[Phoneme]:
-    """A phoneme that is spelled with several letters, such as a diphthong, as several that share its time."""
+    """Split a phoneme of several letters, such as a diphthong, into several that share its time."""
     letters = [letter for letter in ipa if letter.isalpha() and letter not in _MARKS] or [""]
     length_s = (end_s - start_s) / len(letters)
     for index, letter in enumerate(letters):

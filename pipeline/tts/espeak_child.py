@@ -1,7 +1,7 @@
-"""The process in which `espeak` speaks: `python -m pipeline.tts.espeak_child`, see speaking_process.py.
+"""The process in which `espeak` speaks: `python -m pipeline.tts.espeak_child`. See speaking_process.py.
 
-The only file that touches eSpeak NG, through its C interface (speak_lib.h of version 1.52). It is never imported by the
-portal, so the portal itself contains nothing under the GPL.
+This is the only file that uses eSpeak NG, through its C interface (speak_lib.h of version 1.52). The portal never
+imports it, so the portal itself contains nothing under the GPL.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.tts.speaking_process import serve
 
 __all__: list[str] = []
 
-# Of speak_lib.h.
+# From speak_lib.h.
 AUDIO_OUTPUT_SYNCHRONOUS: Final = 2
 INITIALIZE_PHONEME_EVENTS, INITIALIZE_PHONEME_IPA, INITIALIZE_DONT_EXIT = 0x1, 0x2, 0x8000
 CHARS_UTF8: Final = 1
@@ -28,7 +28,7 @@ USUAL_RATE: Final = 175
 """Words per minute."""
 EVENT_LIST_TERMINATED, EVENT_PHONEME = 0, 7
 CODES: Final = {"zh": "cmn", "pt": "pt-br"}
-"""eSpeak's name of a language, where it is not the ISO 639-1 code."""
+"""eSpeak's name for a language, if it is not the ISO 639-1 code."""
 
 
 class _Event(ctypes.Structure):
@@ -40,7 +40,7 @@ class _Event(ctypes.Structure):
         ("audio_position", ctypes.c_int),
         ("sample", ctypes.c_int),
         ("user_data", ctypes.c_void_p),
-        ("string", ctypes.c_char * 8),  # a union of a number, a pointer and eight letters
+        ("string", ctypes.c_char * 8),  # a union of a number, a pointer and eight characters
     )
 
 
@@ -48,10 +48,10 @@ _OnSound = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes
 
 
 class Espeak:
-    """The library, loaded once."""
+    """The library. Load it once per process."""
 
     def __init__(self) -> None:
-        """Raises OSError: the library does not load, or finds no voices."""
+        """Load the library. Raises OSError if it does not load, or finds no voices."""
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         options = INITIALIZE_PHONEME_EVENTS | INITIALIZE_PHONEME_IPA | INITIALIZE_DONT_EXIT
         data = espeakng_loader.get_data_path().encode()
@@ -60,11 +60,11 @@ class Espeak:
             raise OSError("eSpeak NG finds no voices")
         self._sound: list[bytes] = []
         self._phonemes: list[tuple[str, float]] = []
-        self._on_sound = _OnSound(self._take)  # kept: the library keeps only its address
+        self._on_sound = _OnSound(self._take)  # referenced here, because the library keeps only its address
         self._library.espeak_SetSynthCallback(self._on_sound)
 
     def speak(self, text: str, voice: str, speed: float) -> bytes:
-        """The phonemes as JSON, preceded by its length, then 16-bit PCM. Raises ValueError."""
+        """Return the length of a JSON list of phonemes, that list, and then 16-bit PCM. Raises ValueError."""
         language = voice.partition("-")[2]
         if self._library.espeak_SetVoiceByName(CODES.get(language, language).encode()) != 0:
             raise ValueError(f"there is no voice for {language}")
@@ -80,7 +80,7 @@ class Espeak:
     def _take(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
         if samples and count > 0:
             self._sound.append(ctypes.string_at(samples, 2 * count))
-        for index in range(1000):  # the list ends before
+        for index in range(1000):  # a guard; the list ends earlier
             event = events[index]
             if event.type == EVENT_LIST_TERMINATED:
                 break
