@@ -1,8 +1,8 @@
-"""BiSeNet: which part of a face each pixel is (Yu et al. 2018; zllrunning's face-parsing weights, 79999_iter.pth).
+"""BiSeNet: classifies each pixel of a face (Yu et al. 2018; zllrunning's face-parsing weights, 79999_iter.pth).
 
-A ResNet-18 sees the picture at 1/8, 1/16 and 1/32 of its size; what the coarse levels know of the whole is brought up
-to the finest, and fused with it. The 19 classes are CelebAMask-HQ's. The heads at 1/16 and 1/32 only served the
-training; they are part of the file, so they are here, but they are not run.
+A ResNet-18 gives features at 1/8, 1/16 and 1/32 of the picture's size. Context from the coarse levels is upsampled to
+the finest, and fused with it. The 19 classes are CelebAMask-HQ's. The heads at 1/16 and 1/32 were only used in
+training. They exist here because they are part of the file, but they are not run.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["N_CLASSES", "PARSE_PX", "BiSeNet", "load_bisenet", "parse"]
 N_CLASSES = 19
 PARSE_PX = 512
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pictures, RGB in 0..1."""
+"""Mean and standard deviation of ImageNet's pictures, RGB in 0..1."""
 _WIDTH = 64
-"""Of the published network."""
+"""Width of the published network."""
 _FIRST_LAYER = "cp.resnet.conv1.weight"
 
 
@@ -97,7 +97,7 @@ class _AttentionRefinement(nn.Module):
 
 
 class _ContextPath(nn.Module):
-    """(n, 3, h, w) -> two times (n, 2 width, h/8, w/8): the backbone's own features, and those with context."""
+    """(n, 3, h, w) -> twice (n, 2 width, h/8, w/8): the backbone's own features, and features with context."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class _Head(nn.Module):
 
 
 class BiSeNet(nn.Module):
-    """(n, 3, h, w) normalised RGB, sides divisible by 32 -> (n, 19, h, w) scores; `width` is 64 as published."""
+    """(n, 3, h, w) normalized RGB, sides divisible by 32 -> (n, 19, h, w) scores; `width` is 64 as published."""
 
     def __init__(self, width: int = _WIDTH) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def _mean(x: Tensor) -> Tensor:
 
 
 def load_bisenet(weights: Path) -> BiSeNet:
-    """The network of `79999_iter.pth`, complete: `resnet18-5c106cde.pth` only began its training and is not needed.
+    """Load the complete network of `79999_iter.pth`. `resnet18-5c106cde.pth` is not needed: it only began the training.
 
     Raises WeightsMissing, WeightsDamaged, WrongArchitecture.
     """
@@ -178,9 +178,9 @@ def load_bisenet(weights: Path) -> BiSeNet:
 
 @torch.inference_mode()
 def parse(network: BiSeNet, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """uint8 RGB (n, h, w, 3) -> uint8 (n, 512, 512) class of each pixel: 0 background, 1 skin, 10 nose, 11-13 mouth ...
+    """Return uint8 (n, 512, 512): the class of each pixel, 0 background, 1 skin, 10 nose, 11-13 mouth ...
 
-    Pictures of another size are made 512 x 512 first, as Pillow's bilinear filter does it.
+    rgb: uint8 RGB (n, h, w, 3). Pictures of another size are first scaled to 512 x 512, like Pillow's bilinear filter.
     Raises torch.OutOfMemoryError.
     """
     weight = network.conv_out.conv_out.weight

@@ -1,6 +1,6 @@
-"""Downloads of weights: resumed where they stopped, checked to the last byte, never half a file under the final name.
+"""Downloads weights. Downloads are resumed and verified, and a file gets its final name only when it is complete.
 
-See `download_part.py` for what lies on the disk meanwhile.
+See `download_part.py` for what is on the disk meanwhile.
 """
 
 from __future__ import annotations
@@ -38,37 +38,37 @@ __all__ = [
 HUB = "https://huggingface.co"
 CONNECT_TIMEOUT_S = 15.0
 READ_TIMEOUT_S = 60.0
-"A connection that brings nothing for so long is given up and made anew."
+"A connection that delivers nothing for this long is dropped, and made anew."
 PAUSES_S = (1.0, 2.0, 4.0, 8.0)
-"Waits between attempts that bring nothing; one that brings something starts the row again."
+"Pauses between attempts that deliver nothing. An attempt that delivers something starts the sequence again."
 LONGEST_WAIT_S = 60.0
-"What a busy server may ask for; more is for the person to wait."
+"Longest pause that a busy server may ask for; beyond that the person should retry."
 AGAIN = "Run the same command again to go on; what has come is kept."
 
 Progress = Callable[[int, int | None], None]
-"Bytes that are there, and bytes in all if that is known."
+"Called with the bytes on disk, and the total if it is known."
 Checked = Literal["checksum", "size", "nothing"]
-"By what a file is known to be whole."
+"What proved that a file is complete."
 
 
 class Unreachable(DownloadFailed):
-    """No connection to the server, or none that lasts: the next file will fare no better."""
+    """The server cannot be reached, or not for long. Other files will fail, too."""
 
 
 class ServerBusy(DownloadFailed):
-    """The server is there, and again and again says that it cannot or will not now; it may have other files."""
+    """The server can be reached, but repeatedly refuses for now. Other files may still be available."""
 
 
 class _Interrupted(Exception):
-    """The connection broke: worth another attempt."""
+    """The connection broke, so another attempt is worthwhile."""
 
 
 class _Restart(_Interrupted):
-    """What has come belongs to no file that the server has now."""
+    """The part on disk belongs to none of the server's present files."""
 
 
 class _Busy(_Interrupted):
-    """The server asks to be left alone for a while."""
+    """The server asks for a pause."""
 
     def __init__(self, reason: str, wait_s: float) -> None:
         super().__init__(reason)
@@ -76,14 +76,14 @@ class _Busy(_Interrupted):
 
 
 def hub_endpoint(environ: Mapping[str, str]) -> str:
-    """Hugging Face, or the mirror that HF_ENDPOINT names, as with Hugging Face's own tools."""
+    """Return Hugging Face's address, or the mirror in HF_ENDPOINT, which Hugging Face's own tools use as well."""
     return (environ.get("HF_ENDPOINT", "").strip() or HUB).rstrip("/")
 
 
 def download_of(file: WeightFile, folder: Path, environ: Mapping[str, str]) -> Download:
-    """How a file of the manifest is fetched into a weights folder. Not for files that are to be got by hand.
+    """Return how to fetch a file of the manifest into a weights folder. Not for files that must be fetched by hand.
 
-    Raises Unreachable: HF_TOKEN is no token.
+    Raises Unreachable if HF_TOKEN is malformed.
     """
     target = folder / file.path
     url = f"{hub_endpoint(environ)}/{file.repository}/resolve/{file.revision}/{file.file}"
@@ -91,7 +91,7 @@ def download_of(file: WeightFile, folder: Path, environ: Mapping[str, str]) -> D
 
 
 def _token(environ: Mapping[str, str]) -> str:
-    """It is never printed, whatever is wrong with it."""
+    """Return HF_TOKEN if it is well-formed. It is never printed, even if it is not."""
     token = environ.get("HF_TOKEN", "").strip()
     if re.fullmatch(r"[!-~]*", token):
         return token
@@ -102,7 +102,7 @@ def _token(environ: Mapping[str, str]) -> str:
 
 
 def open_client() -> httpx.Client:
-    """Raises DownloadFailed if the proxy that the environment names cannot be used."""
+    """Return a client. Raises DownloadFailed if the proxy in the environment cannot be used."""
     timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     try:
         return httpx.Client(follow_redirects=True, timeout=timeout, headers={"Accept-Encoding": "identity"})
@@ -119,16 +119,16 @@ def sha256_of(path: Path) -> str:
 
 
 class Fetcher:
-    """Fetches files one after another over one client; `pause` waits that many seconds."""
+    """Fetches files one after another over one client. pause: waits for that many seconds."""
 
     def __init__(self, client: httpx.Client, pause: Callable[[float], None] = time.sleep) -> None:
         self._client = client
         self._pause = pause
 
     def fetch(self, download: Download, progress: Progress) -> Checked:
-        """Bring one file to its place, and tell what there was to check it by.
+        """Fetch one file, and return what it was verified by.
 
-        Raises DownloadFailed with cause and remedy; then there is no file at the target, or the one that was there.
+        Raises DownloadFailed with cause and remedy. The target then does not exist, or is unchanged.
         """
         try:
             download.target.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ class Fetcher:
             raise _explain_disk(error, download) from error
 
     def _bring(self, download: Download, progress: Progress) -> Identity:
-        """Attempt until the part is whole. Only what is more than ever came before counts as progress."""
+        """Make attempts until the part is complete. Only bytes beyond the most so far count as progress."""
         failures = most = 0
         while True:
             try:
@@ -152,7 +152,7 @@ class Fetcher:
                 raise Unreachable(
                     f"The request for {download.url} cannot be sent.",
                     "Correct HF_TOKEN and HF_ENDPOINT, or unset them.",
-                ) from None  # its message may have the token in it
+                ) from None  # its message may contain the token
             except (_Interrupted, httpx.TransportError) as error:
                 if isinstance(error, _Restart):
                     download.part.unlink(missing_ok=True)
@@ -164,7 +164,7 @@ class Fetcher:
                 self._pause(max(PAUSES_S[failures - 1], asked_s))
 
     def _attempt(self, download: Download, progress: Progress) -> Identity:
-        """Ask for what is missing and take it."""
+        """Request the missing bytes and append them. Returns which file they belong to."""
         noted = download.read_note()
         have = download.kept_bytes(noted)
         headers = {"Authorization": f"Bearer {download.token}"} if download.token else {}
@@ -182,14 +182,14 @@ class Fetcher:
             if have and response.status_code == httpx.codes.PARTIAL_CONTENT:
                 if _first_byte(response) != have or not noted.continues(identity):
                     raise _Restart("it has another file now")
-            else:  # the whole file: the server knows no ranges, or has another file now
+            else:  # the complete file: the server does not support ranges, or has another file now
                 have = 0
             total = _total_bytes(response)
             _check_size(download, identity.size_bytes, total, have)
             with download.part.open("ab" if have else "wb") as part:
-                download.write_note(identity)  # once nothing is left of what the note before was about
+                download.write_note(identity)  # now that the file of the previous note is gone
                 progress(have, total)
-                for chunk in response.iter_raw():  # as it comes: what a chunk size holds back is lost in a cut
+                for chunk in response.iter_raw():  # unbuffered: a broken connection loses buffered bytes
                     part.write(chunk)
                     have += len(chunk)
                     progress(have, total)
@@ -199,7 +199,7 @@ class Fetcher:
 
 
 def _check_status(response: httpx.Response, download: Download) -> None:
-    """Raises DownloadFailed for a refusal, _Busy for a server that may send the file later."""
+    """Raise DownloadFailed for a refusal, and _Busy if the server may send the file later."""
     status, host = response.status_code, response.url.host
     by_hand = f"Or get the file elsewhere and put it at {download.target}."
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
@@ -230,19 +230,21 @@ def _check_status(response: httpx.Response, download: Download) -> None:
 
 
 def _asked_wait_s(response: httpx.Response) -> float:
-    """How long a busy server asks to wait, in seconds or until a time, within bounds."""
+    """Return the pause that a busy server asks for, given in seconds or as a date, up to a limit."""
     asked = response.headers.get("Retry-After", "")
     if asked.isdecimal():
         return min(float(asked), LONGEST_WAIT_S)
     try:
         wait_s = (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):  # nothing, or no time with a zone
+    except (TypeError, ValueError):  # no header, or a date without a time zone
         return 0.0
     return min(max(wait_s, 0.0), LONGEST_WAIT_S)
 
 
 def _check_size(download: Download, published: int | None, total: int | None, have: int) -> None:
-    """Before anything is written: whether it is the published file, and whether there is room for it."""
+    """Check before writing that it is the published file, and that the disk has room. Raises OSError,
+    DownloadFailed.
+    """
     if published is not None and total is not None and total != published:
         raise DownloadFailed(
             f"{download.url} has {total} bytes; {published} were published: it is another file.",
@@ -254,7 +256,7 @@ def _check_size(download: Download, published: int | None, total: int | None, ha
 
 
 def _put_in_place(download: Download, identity: Identity) -> Checked:
-    """Check the whole part and give it its name."""
+    """Verify the complete part, and rename it. Returns what it was verified by."""
     found_bytes = download.part_bytes
     expected = download.sha256 or identity.sha256
     expected_bytes = identity.size_bytes if download.size_bytes is None else download.size_bytes
@@ -267,7 +269,7 @@ def _put_in_place(download: Download, identity: Identity) -> Checked:
             "Run the same command again; if that does not help, try another mirror with HF_ENDPOINT.",
         )
     with download.part.open("rb+") as part:
-        os.fsync(part.fileno())  # else a power cut may leave the name without the content
+        os.fsync(part.fileno())  # otherwise a power failure may leave the name without the content
     download.part.replace(download.target)
     download.note.unlink(missing_ok=True)
     if expected:
@@ -276,9 +278,9 @@ def _put_in_place(download: Download, identity: Identity) -> Checked:
 
 
 def _identity(response: httpx.Response, download: Download, noted: Identity) -> Identity:
-    """Which file the answer is, or has to be: what was published or stated once is not forgotten.
+    """Return which file the answer is, or must be. What was published, or stated once, must still hold.
 
-    Raises DownloadFailed: the server says that it has another one.
+    Raises DownloadFailed if the server states another checksum.
     """
     stated = _stated(response, "X-Linked-Etag", r'"?([0-9a-f]{64})"?')
     known = download.sha256 or noted.sha256
@@ -296,7 +298,7 @@ def _identity(response: httpx.Response, download: Download, noted: Identity) -> 
 
 
 def _stated(response: httpx.Response, header: str, pattern: str) -> str:
-    """What Hugging Face says about a large file before it redirects to where that lies; empty if it does not."""
+    """Return what Hugging Face states about a large file before redirecting to its storage; empty if nothing."""
     values = (answer.headers.get(header, "") for answer in (*response.history, response))
     return next((match[1] for value in values if (match := re.fullmatch(pattern, value))), "")
 
@@ -307,7 +309,7 @@ def _first_byte(response: httpx.Response) -> int | None:
 
 
 def _total_bytes(response: httpx.Response) -> int | None:
-    """Size of the whole file, if the answer tells."""
+    """Return the size of the whole file, if the answer states it."""
     match = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
     text = match[1] if match else response.headers.get("Content-Length", "")
     return int(text) if text.isdecimal() else None

@@ -1,15 +1,15 @@
-"""The root of every error that Vivavoce raises on purpose, and those of network weights.
+"""The root of all errors that Vivavoce raises on purpose, and the errors of network weights.
 
-VivavoceError                code, message, hint, cause: fit to be shown to a person
-├── WeightsError             of network weights
+VivavoceError                code, message, hint, cause: can be shown to a person
+├── WeightsError             errors of network weights
 │   ├── WeightsMissing       a file is not in the weights folder
-│   ├── WeightsDamaged       truncated, no weights file at all, or one that wants to run code
-│   ├── WrongArchitecture    the tensors in the file are not those of the network it was taken for
-│   └── DownloadFailed       no network, the server refuses, or what came is not what was published
-├── AvatarError              of making and keeping avatars: avatars/errors.py
+│   ├── WeightsDamaged       truncated, no weights file at all, or one that would run code
+│   ├── WrongArchitecture    the tensors in the file belong to another network
+│   └── DownloadFailed       no network, a refusal by the server, or a file that is not the published one
+├── AvatarError              errors of making and storing avatars: avatars/errors.py
 └── ...                      of the engine: pipeline/errors.py; of the portal: portal/errors.py
 
-The root lies here because every layer may import models, and models imports none of them.
+The root is here because every layer may import models, and models imports none of them.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ __all__ = [
 class VivavoceError(Exception):
     """Base of all our errors: `message` names the cause, `hint` the remedy, `code` is stable for programs.
 
-    `cause`: which of several a code stands for, for who tells it in another language; stable, often empty.
-    A class says what differs from its base: `class NotThere(VivavoceError, code="not_there", http_status=404): ...`
+    `cause`: tells apart several cases with the same code, e.g. for translation. It is stable, and often empty.
+    A class declares what differs from its base: `class NotThere(VivavoceError, code="not_there", http_status=404): ...`
     """
 
     code = "error"
     http_status = 500
-    "of an answer that tells it; 500 means that the fault is ours"
+    "status of an HTTP answer that reports it; 500 means the fault is ours"
     retryable = True
-    "whether the same request may turn out better at another time; False: what was given is at fault"
+    "whether the same request may succeed later; False: the input is at fault"
 
     def __init_subclass__(cls, *, code: str = "", http_status: int = 0, retryable: bool | None = None) -> None:
         super().__init_subclass__()
@@ -57,7 +57,7 @@ class VivavoceError(Exception):
 
 
 def kinds_of_errors() -> Iterator[type[VivavoceError]]:
-    """Every class of error of the modules that are loaded, the root first."""
+    """Yield every error class in the loaded modules, the root first."""
     waiting: list[type[VivavoceError]] = [VivavoceError]
     while waiting:
         kind = waiting.pop()

@@ -1,4 +1,4 @@
-"""Whether what a network gives is numbers: half precision overflows, and NaN made into a colour is black."""
+"""Checks that a network's output is finite: half precision may overflow, and NaN turned into a colour is black."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["as_pixels", "finite"]
 
 
 def finite(values: Tensor) -> Tensor:
-    """The same float32 tensor. Raises FloatingPointError if it holds an infinity or NaN.
+    """Return the same float32 tensor. Raises FloatingPointError if it contains an infinity or NaN.
 
-    By the sum, which takes one pass and is as finite as the numbers are.
+    It checks the sum, which takes one pass, and is finite only if all numbers are.
     """
     if not torch.isfinite(values.sum()):
         raise FloatingPointError("the network's output is not finite")
@@ -19,5 +19,5 @@ def finite(values: Tensor) -> Tensor:
 
 
 def as_pixels(drawn: Tensor) -> Tensor:
-    """0..1 as uint8 levels: cut off, not rounded, as Wav2Lip and Ultralight do it. Raises as finite()."""
+    """Convert 0..1 to uint8 levels, truncated like in Wav2Lip and Ultralight, not rounded. Raises as finite() does."""
     return finite(drawn.float()).mul_(255).to(torch.uint8)

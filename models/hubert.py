@@ -1,8 +1,9 @@
-"""HuBERT-large (Hsu et al. 2021), the speech features of Ultralight: a vector every 20 ms that knows the whole clip.
+"""HuBERT-large (Hsu et al. 2021), the speech features of Ultralight: a vector every 20 ms, with the whole clip as
+context.
 
-Seven convolutions turn 16 kHz samples into 50 vectors a second, 24 transformer layers (pre-norm) relate them. Names and
-formulas are those of Hugging Face's `HubertModel` in its "stable layer norm" form, sizes those of the folder's
-config.json; `facebook/hubert-large-ls960-ft` is the one that Ultralight's avatars are trained with.
+Seven convolutions turn 16 kHz samples into 50 vectors a second, and 24 transformer layers (pre-norm) relate them. Names
+and formulas are those of Hugging Face's `HubertModel` in its "stable layer norm" form. Sizes come from the folder's
+config.json. Ultralight's avatars are trained with `facebook/hubert-large-ls960-ft`.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ __all__ = ["SAMPLES_PER_STEP", "Hubert", "HubertConfig", "encode", "load_hubert"
 
 SAMPLES_PER_STEP = 320
 _STEP_SAMPLES = 400
-"""What a step is made of."""
+"""Samples that a step depends on."""
 _LARGEST, _DEEPEST = 1 << 16, 100
-"""More than any size, and any number of layers, of a HuBERT."""
+"""Upper limits for sizes and for the number of layers; no HuBERT comes close."""
 _NEEDED = "Ultralight needs facebook/hubert-large-ls960-ft."
 _FORM = {
     "model_type": "hubert",
@@ -36,38 +37,39 @@ _FORM = {
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
 }
-"""What config.json says of a HuBERT that is built like the large one."""
+"""Values in the config.json of a HuBERT with the structure of the large one."""
 
 _NOT_ENCODER = ("lm_head.", "masked_spec_embed")
-"""What a file has besides the encoder: the letters of speech recognition, and what masks features in training."""
+"""Parts of the file that are not the encoder: the head for speech recognition, and the mask used in training."""
 _POSITIONS = "encoder.pos_conv_embed.conv."
 _LENGTH_NAMES = (f"{_POSITIONS}weight_g", f"{_POSITIONS}parametrizations.weight.original0")
 _DIRECTION_NAMES = (f"{_POSITIONS}weight_v", f"{_POSITIONS}parametrizations.weight.original1")
-"""Weight norm keeps a weight as length and direction; before and since torch 2.0."""
+"""Weight norm stores a weight as length and direction, under different names before and since torch 2.0."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubertConfig:
-    """What config.json says that the encoder is built by."""
+    """The sizes in config.json that define the encoder."""
 
     hidden_size: int
     num_hidden_layers: int
     num_attention_heads: int
     intermediate_size: int
     conv_dim: tuple[int, ...]
-    "channels of each convolution over the samples"
+    "channels of each convolution on samples"
     conv_kernel: tuple[int, ...]
     conv_stride: tuple[int, ...]
     conv_bias: bool
     num_conv_pos_embeddings: int
-    "kernel, in steps, of the convolution that tells steps their places"
+    "kernel, in steps, of the convolution that encodes positions"
     num_conv_pos_embedding_groups: int
     layer_norm_eps: float
 
     @classmethod
     def read(cls, path: Path) -> HubertConfig:
-        """Raises WeightsMissing, WeightsDamaged; WrongArchitecture for HuBERT in its other form (base), or for sizes
-        that fit neither each other nor Ultralight.
+        """Read config.json. Raises WeightsMissing, WeightsDamaged, WrongArchitecture.
+
+        WrongArchitecture: HuBERT in its other form (base), or sizes that do not fit each other or Ultralight.
         """
         entries = read_config(path, _NEEDED, **_FORM)
         try:
@@ -91,7 +93,9 @@ class HubertConfig:
         return config
 
     def _fault(self) -> str:
-        """What the shapes in the weights file would not show, or what no network can be built with; else empty."""
+        """Return a fault that the shapes in the weights file would not reveal, or that prevents building; else
+        empty.
+        """
         sizes = (
             self.hidden_size,
             self.num_hidden_layers,
@@ -155,7 +159,7 @@ class _FeatureProjection(nn.Module):
 
 
 class _Positions(nn.Module):
-    """What a step's neighbours within 1.28 s on each side say about its place."""
+    """Encodes a step's position from its neighbours within 1.28 s on each side."""
 
     def __init__(self, config: HubertConfig) -> None:
         super().__init__()
@@ -164,7 +168,7 @@ class _Positions(nn.Module):
         self.conv = nn.Conv1d(config.hidden_size, config.hidden_size, kernel, padding=kernel // 2, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        # An even kernel makes one step too many.
+        # An even kernel gives one step too many.
         around = self.conv(x.transpose(1, 2))[:, :, : x.shape[1]]
         return functional.gelu(around).transpose(1, 2)
 
@@ -225,9 +229,10 @@ class _Encoder(nn.Module):
 
 
 class Hubert(nn.Module):
-    """(n, samples) normalised 16 kHz speech -> (n, steps, hidden_size), a step every 20 ms.
+    """(n, samples) normalized 16 kHz speech -> (n, steps, hidden_size), a step every 20 ms.
 
-    There are (samples - 80) // 320 steps: one is made of 400 samples, the next starts 320 later. Needs 400 samples.
+    There are (samples - 80) // 320 steps, since a step depends on 400 samples, and the next one starts 320 later. The
+    input needs at least 400 samples.
     """
 
     def __init__(self, config: HubertConfig) -> None:
@@ -243,7 +248,7 @@ class Hubert(nn.Module):
 
 
 def load_hubert(folder: Path) -> Hubert:
-    """The network of a Hugging Face folder, on the CPU and in the dtype of the file.
+    """Load the network of a Hugging Face folder, on the CPU and in the dtype of the file.
 
     Raises WeightsMissing, WeightsDamaged, WrongArchitecture.
     """
@@ -254,7 +259,7 @@ def load_hubert(folder: Path) -> Hubert:
 
 
 def _encoder_weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Of a file of HubertForCTC or HubertModel, the encoder alone, and its weight norm worked out."""
+    """Return the encoder's weights of a HubertForCTC or HubertModel file, with weight norm applied."""
     own = {name.removeprefix("hubert."): value for name, value in state.items()}
     own = {name: value for name, value in own.items() if not name.startswith(_NOT_ENCODER)}
     length = next((own.pop(name) for name in _LENGTH_NAMES if name in own), None)
@@ -264,14 +269,14 @@ def _encoder_weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tenso
             f"{path} is no HuBERT: the weight norm of its positions is missing.",
             _NEEDED,
         )
-    # Of one tap of the kernel each (dim=2 in the original); in float32, for half precision would overflow.
+    # Normalized per tap of the kernel (dim=2 in the original); in float32, because half precision would overflow.
     norm = direction.float().norm(dim=(0, 1), keepdim=True)
     own[f"{_POSITIONS}weight"] = (direction * (length.float() / norm)).to(direction.dtype)
     return own
 
 
 def normalised(waveform: Tensor) -> Tensor:
-    """Speech (..., samples) shifted and scaled to mean 0 and variance 1, as `Wav2Vec2FeatureExtractor` does."""
+    """Shift and scale speech (..., samples) to mean 0 and variance 1, like `Wav2Vec2FeatureExtractor`."""
     waveform = waveform.float()
     mean = waveform.mean(dim=-1, keepdim=True)
     return (waveform - mean) / torch.sqrt(waveform.var(dim=-1, keepdim=True, correction=0) + 1e-7)
@@ -279,7 +284,7 @@ def normalised(waveform: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def encode(network: Hubert, waveform: Tensor | npt.NDArray[np.float32]) -> Tensor:
-    """(n, samples) 16 kHz speech as it is -> (n, steps, hidden_size) float32 on the CPU; see `Hubert` for the steps.
+    """Encode (n, samples) raw 16 kHz speech. Returns (n, steps, hidden_size) float32 on the CPU; see `Hubert`.
 
     Raises torch.OutOfMemoryError.
     """

@@ -1,4 +1,4 @@
-"""Folders in Hugging Face's form: a config.json and the weights beside it, in one of two files."""
+"""Folders in Hugging Face's layout: a config.json, with the weights beside it in one of two files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 def read_config(
     path: Path, remedy: str = "Check that the file is the one that came with the weights.", **expected: object
 ) -> dict[str, Any]:
-    """The settings in a config file; `expected` are those that must have just these values, else `remedy` is named.
+    """Return the settings in a config file. expected: settings that must have these values, else `remedy` is named.
 
-    Raises WeightsMissing, WeightsDamaged (no JSON object), WrongArchitecture (another value than expected).
+    Raises WeightsMissing, WeightsDamaged (not a JSON object), WrongArchitecture (another value than expected).
     """
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -42,7 +42,7 @@ def read_config(
 
 
 def weights_file(folder: Path, names: Sequence[str]) -> Path:
-    """The first of these files that is there, or of their variants in half precision. Raises WeightsMissing."""
+    """Return the first of these files, or of their half-precision variants, that exists. Raises WeightsMissing."""
     in_half_precision = [f"{Path(name).stem}.fp16{Path(name).suffix}" for name in names]
     for name in (*names, *in_half_precision):
         if is_there(folder / name):

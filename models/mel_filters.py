@@ -1,4 +1,4 @@
-"""Slaney's mel scale, as librosa draws it: what Wav2Lip and Whisper hear speech through. NumPy only."""
+"""Slaney's mel scale, as in librosa, and the spectra that Wav2Lip and Whisper apply it to. NumPy only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LINEAR_STEP_HZ = 200 / 3
 _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _LINEAR_STEP_HZ
 _LOG_STEP = np.log(6.4) / 27
-"""Below 1 kHz a mel is 66.7 Hz, above it 27 mels are a factor of 6.4 (Slaney, Auditory Toolbox, 1998)."""
+"""Below 1 kHz a mel is 66.7 Hz; above it, 27 mels are a factor of 6.4 (Slaney, Auditory Toolbox, 1998)."""
 
 
 def _to_mel(hz: float) -> float:
@@ -25,7 +25,7 @@ def _to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def mel_filters(
     rate_hz: int, fft_size: int, bands: int, lowest_hz: float, highest_hz: float
 ) -> npt.NDArray[np.float64]:
-    """(bands, fft_size // 2 + 1) triangles of equal area, evenly spaced in mel."""
+    """Return (bands, fft_size // 2 + 1): triangles of equal area, evenly spaced in mel."""
     bins_hz = np.linspace(0, rate_hz / 2, fft_size // 2 + 1)
     corners_hz = _to_hz(np.linspace(_to_mel(lowest_hz), _to_mel(highest_hz), bands + 2))[:, None]
     left, peak, right = corners_hz[:-2], corners_hz[1:-1], corners_hz[2:]
@@ -34,9 +34,9 @@ def mel_filters(
 
 
 def spectra(samples: npt.NDArray[np.floating], fft_size: int, hop: int) -> npt.NDArray[np.float64]:
-    """Magnitudes (n, fft_size // 2 + 1) under periodic Hann windows; the first starts at the first sample.
+    """Return magnitudes, (n, fft_size // 2 + 1), under periodic Hann windows. The first begins at the first sample.
 
-    There are as many as fit: n = (len(samples) - fft_size) // hop + 1, or none.
+    There are as many windows as fit: n = (len(samples) - fft_size) // hop + 1, or none.
     """
     if len(samples) < fft_size:
         return np.zeros((0, fft_size // 2 + 1))

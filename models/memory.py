@@ -1,4 +1,4 @@
-"""Whether an error says that the memory of a device is full. Standard library only."""
+"""Recognises errors that mean that a device's memory is full. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _SIGNS = (
     "CUBLAS_STATUS_NOT_INITIALIZED",
     "unable to find an engine to execute",
 )
-"""In messages of RuntimeErrors: CUDA's has a type of its own below it; MPS, the CPU and CUDA's libraries have none."""
+"""Signs in messages of RuntimeErrors. CUDA has its own subclass; MPS, the CPU and CUDA's libraries have none."""
 
 
 def means_no_room(error: Exception) -> bool:
+    """Whether the error means that a device's memory is full."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
     )

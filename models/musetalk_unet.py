@@ -1,7 +1,7 @@
-"""MuseTalk's UNet: latents of a masked and a whole face and the audio around a picture give latents of the new face.
+"""MuseTalk's UNet: computes latents of a new face from those of a masked and a whole face and from the audio.
 
-The network is Stable Diffusion 1's UNet with 8 channels in and whisper in place of the text. It takes one step, at
-timestep 0: MuseTalk inpaints in latent space and does not diffuse. Versions 1.0 and 1.5 differ in their weights alone.
+The network is Stable Diffusion 1's UNet with 8 input channels, and Whisper in place of the text. It runs once, at
+timestep 0: MuseTalk inpaints in latent space and does not diffuse. Versions 1.0 and 1.5 differ only in their weights.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from models.state_dicts import load_network, read_state_dict
 __all__ = ["load_musetalk_unet", "predict_latents"]
 
 _LATENT_CHANNELS = 4
-"""Of a face; the UNet takes two faces at once."""
+"""Channels of one face; the UNet takes two faces at once."""
 _AUDIO_CHANNELS = 384
-"""The width of whisper-tiny."""
+"""Width of whisper-tiny."""
 
 
 def load_musetalk_unet(weights: Path, config: Path) -> UNet2DConditionModel:
-    """The network of `unet.pth` or `pytorch_model.bin`, of the sizes in `musetalk.json` (diffusers 0.6.0.dev0).
+    """Load `unet.pth` or `pytorch_model.bin`, with the sizes in `musetalk.json` (diffusers 0.6.0.dev0).
 
-    Raises WeightsMissing, WeightsDamaged (either file), WrongArchitecture (the two do not belong together, or are not
+    Raises WeightsMissing, WeightsDamaged (either file), WrongArchitecture (the two do not match, or are not
     MuseTalk's).
     """
     settings = read_config(
@@ -45,13 +45,13 @@ def load_musetalk_unet(weights: Path, config: Path) -> UNet2DConditionModel:
 
 @torch.inference_mode()
 def predict_latents(unet: UNet2DConditionModel, latents: Tensor, audio: Tensor) -> Tensor:
-    """(n, 8, 32, 32) latents, masked then whole face, and (n, 50, 384) audio -> (n, 4, 32, 32) latents of the new face.
+    """Return (n, 4, 32, 32): latents of the new face.
 
-    `audio` already has its positions added (models/positional_encoding.py). All in the network's dtype, on its device.
-    Raises torch.OutOfMemoryError.
+    latents: (n, 8, 32, 32), masked face, then whole face. audio: (n, 50, 384), with its positions already added
+    (models/positional_encoding.py). All are in the network's dtype, on its device. Raises torch.OutOfMemoryError.
     """
-    # A tensor made where it is used: diffusers would upload a number anew at each call.
+    # Created on the device: diffusers would upload a plain number at each call.
     timestep = torch.zeros((), dtype=torch.int64, device=latents.device)
     (predicted,) = unet(latents, timestep, encoder_hidden_states=audio, return_dict=False)
-    result: Tensor = predicted.contiguous()  # of a tensor this small; what follows is faster for it
+    result: Tensor = predicted.contiguous()  # cheap for a tensor this small, and it makes the next steps faster
     return result

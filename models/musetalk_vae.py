@@ -1,6 +1,6 @@
-"""The autoencoder around MuseTalk's UNet: faces of 256 px to latents of 32 px and back (sd-vae-ft-mse).
+"""The autoencoder of MuseTalk: converts faces of 256 px to latents of 32 px and back (sd-vae-ft-mse).
 
-Faces are RGB here. MuseTalk keeps BGR and turns it around at these same two places.
+Faces are RGB here. MuseTalk uses BGR, and swaps the channels at the same two places.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.state_dicts import load_network, read_state_dict
 __all__ = ["decode_faces", "encode_faces", "face_to_tensor", "load_musetalk_vae"]
 
 WEIGHT_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-"""The same weights; the first needs no unpickling."""
+"""The same weights in two formats; the first needs no unpickling."""
 
 Faces = npt.NDArray[np.uint8]
 
@@ -31,7 +31,7 @@ _TODAYS_NAME = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "t
 
 
 def load_musetalk_vae(folder: Path) -> AutoencoderKL:
-    """The autoencoder of an `sd-vae*` folder: config.json and its weights, of any age of diffusers.
+    """Load the autoencoder of an `sd-vae*` folder: config.json and its weights, from any version of diffusers.
 
     Raises WeightsMissing, WeightsDamaged, WrongArchitecture.
     """
@@ -44,18 +44,18 @@ def load_musetalk_vae(folder: Path) -> AutoencoderKL:
 
 
 def _todays_name(name: str) -> str:
-    """The name that diffusers since 0.15 gives to a weight of the attention in the middle; other names stay."""
+    """Return the name since diffusers 0.15 of a weight of the middle attention; other names stay."""
     old = _ATTENTION.fullmatch(name)
     return f"{old[1]}.{_TODAYS_NAME[old[2]]}.{old[3]}" if old else name
 
 
 def _as_linear(name: str, value: Tensor) -> Tensor:
-    """Stable Diffusion's own files, and those made from them, have 1x1 convolutions where diffusers has matrices."""
+    """Turn 1x1 convolutions into matrices: Stable Diffusion's own files have the former, diffusers has the latter."""
     return value[:, :, 0, 0] if _ATTENTION.fullmatch(name) and value.ndim == 4 else value
 
 
 def face_to_tensor(rgb: Faces, half_mask: bool, device: str | torch.device = "cpu") -> Tensor:
-    """uint8 RGB (n, 256, 256, 3) -> float32 (n, 3, 256, 256) in -1..1; `half_mask` makes the lower half black (-1)."""
+    """Convert uint8 RGB (n, 256, 256, 3) to float32 (n, 3, 256, 256) in -1..1. half_mask: make the lower half black."""
     faces = torch.from_numpy(np.array(rgb)).to(device).permute(0, 3, 1, 2).contiguous().float() / 255
     if half_mask:
         faces[:, :, faces.shape[2] // 2 :] = 0
@@ -64,10 +64,10 @@ def face_to_tensor(rgb: Faces, half_mask: bool, device: str | torch.device = "cp
 
 @torch.inference_mode()
 def encode_faces(vae: AutoencoderKL, rgb: Faces) -> Tensor:
-    """uint8 RGB (n, 256, 256, 3) -> (n, 8, 32, 32): latents of the masked face, then of the whole one, scaled.
+    """Return (n, 8, 32, 32): scaled latents of the masked face, then of the whole face. rgb: uint8 (n, 256, 256, 3).
 
-    The encoder gives a normal distribution. Its mode is taken, as in MuseTalk's training, and the same face always has
-    the same latents; MuseTalk's inference draws from it, which is noise that differs from frame to frame.
+    The encoder gives a normal distribution. As in MuseTalk's training, its mode is used, so the same face always has
+    the same latents. MuseTalk's inference samples from it instead, which adds noise that differs from frame to frame.
     Raises torch.OutOfMemoryError.
     """
     whole_and_masked = [face_to_tensor(rgb, half_mask, vae.device).to(vae.dtype) for half_mask in (True, False)]
@@ -77,11 +77,11 @@ def encode_faces(vae: AutoencoderKL, rgb: Faces) -> Tensor:
 
 @torch.inference_mode()
 def decode_faces(vae: AutoencoderKL, latents: Tensor) -> Faces:
-    """(n, 4, 32, 32) scaled latents, in the network's dtype on its device -> uint8 RGB (n, 256, 256, 3).
+    """Return uint8 RGB (n, 256, 256, 3). latents: (n, 4, 32, 32), scaled, in the network's dtype, on its device.
 
-    Raises torch.OutOfMemoryError, FloatingPointError (what was drawn is not finite).
+    Raises torch.OutOfMemoryError, FloatingPointError (the result is not finite).
     """
     (pictures,) = vae.decode(latents / vae.config["scaling_factor"], return_dict=False)
     levels = (finite(pictures.float()) / 2 + 0.5).clamp(0, 1).mul(255).round()
-    # Bytes cross from the device, a quarter of what floats would be.
+    # Bytes leave the device: a quarter of the size of floats.
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

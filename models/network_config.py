@@ -1,4 +1,4 @@
-"""Networks of diffusers from the JSON files beside their weights, as old as they come."""
+"""Builds diffusers' networks from the JSON files beside their weights, however old those are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Network = TypeVar("Network", bound=ModelMixin)
 
 
 def network_from_config(kind: type[Network], settings: Mapping[str, object], source: Path) -> Network:
-    """A network with fresh weights. Names that begin with an underscore (versions, classes) do not count.
+    """Build a network with fresh weights. Settings that begin with an underscore (versions, classes) are ignored.
 
-    Raises WrongArchitecture: `settings`, read from `source`, describe no network of that kind.
+    Raises WrongArchitecture if `settings`, read from `source`, do not describe a network of that kind.
     """
     try:
         return kind(**{name: value for name, value in settings.items() if not name.startswith("_")})

@@ -1,7 +1,7 @@
 """Backends of other packages, found by the entry-point group `vivavoce.backends`.
 
-An entry leads to a `pipeline.registry.BackendRow`, or to several of them in a tuple or list. Face formats, weights and
-the registry each take from the rows what is theirs. So each sees the same rows, and importing one needs no other.
+An entry leads to a `pipeline.registry.BackendRow`, or to a tuple or list of them. Face formats, weights and the
+registry each read their own part of the rows. So all see the same rows, and none has to import another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GROUP = "vivavoce.backends"
 
 @runtime_checkable
 class OutsideRow(Protocol):
-    """What the layers below the registry read of a row."""
+    """The part of a row that layers below the registry read."""
 
     @property
     def name(self) -> str: ...
@@ -35,28 +35,28 @@ class OutsideRow(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry point, read."""
+    """One entry point, after loading it."""
 
     source: str
-    "the entry and the package that it is of, for a person"
+    "name of the entry and its package, for people"
     rows: tuple[OutsideRow, ...] = ()
     problem: str = ""
-    "why it gives no rows; empty: it does"
+    "why it has no rows; empty if it has"
 
 
 @cache
 def entries() -> tuple[Entry, ...]:
-    """All entries of the group, in the order of their names. Each is read once per process; what fails is noted."""
+    """Return all entries of the group, ordered by name. Each is loaded once per process; failures are noted."""
     return tuple(_read(point) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name))
 
 
 def outside_rows() -> Iterator[OutsideRow]:
-    """The rows of all entries that could be read."""
+    """Return the rows of all entries that could be loaded."""
     return (row for entry in entries() for row in entry.rows)
 
 
 def imported(path: str) -> Any:
-    """What is at `module:NAME`. Raises ImportError, AttributeError, or what importing the module raises."""
+    """Import the object at `module:NAME`. Raises ImportError, AttributeError, or what importing the module raises."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -66,7 +66,7 @@ def _read(point: EntryPoint) -> Entry:
     try:
         given = point.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code may raise anything
-        # The portal has to start without it. The doctor reports the problem.
+        # The portal has to start anyway. The doctor reports the problem.
         return Entry(source, problem=f"{point.value} cannot be imported: {type(error).__name__}: {error}")
     rows = tuple(given) if isinstance(given, tuple | list) else (given,)
     if not all(isinstance(row, OutsideRow) for row in rows):

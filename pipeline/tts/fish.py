@@ -1,7 +1,7 @@
-"""`fish-speech` (a server of your own) and `fish-audio` (api.fish.audio): the same request, `/v1/tts`.
+"""`fish-speech` (the operator's own server) and `fish-audio` (api.fish.audio). Both use the same request, `/v1/tts`.
 
 Format: tools/server/views.py and fish_speech/utils/schema.py of https://github.com/fishaudio/fish-speech, and
-https://docs.fish.audio/api-reference. Both send a WAV file in pieces; a server of your own streams no other format.
+https://docs.fish.audio/api-reference. Both send a WAV file in pieces, the only format that an own server can stream.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ __all__ = ["FishAudio", "FishSpeech"]
 
 
 _S1: Final = frozenset({"en", "zh", "ja", "de", "fr", "es", "ko", "ar", "ru", "nl", "it", "pl", "pt"})
-"""https://huggingface.co/fishaudio/openaudio-s1-mini"""
+"""Languages of S1: https://huggingface.co/fishaudio/openaudio-s1-mini"""
 
 
 class _Fish(HttpVoice):
-    """A voice is the id of a reference on the server; `default` sends none, and the model speaks as it likes."""
+    """A voice is the id of a reference on the server. `default` sends none, so the model chooses a voice."""
 
     sample_rate = 44_100
     languages = ANY_LANGUAGE - {"lo"}
-    "of S2: https://huggingface.co/fishaudio/s2-pro"
+    "languages of S2: https://huggingface.co/fishaudio/s2-pro"
     languages_by_model: ClassVar[Mapping[str, frozenset[str]]] = {"s1": _S1, "s1-mini": _S1}
 
     _streaming: ClassVar[Mapping[str, object]] = {"streaming": True}
-    "what asks for sound before all of it is made; the hosted service always sends it so"
+    "fields that request streaming; the hosted service always streams"
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         reference = {} if voice == "default" else {"reference_id": voice}
@@ -51,7 +51,7 @@ class _Fish(HttpVoice):
 
 
 class FishSpeech(_Fish, CopyingVoice):
-    """A server of your own. It is sent an avatar's voice sample with each sentence, and remembers it by its bytes."""
+    """The operator's own server. It gets an avatar's voice sample with each sentence, and caches it by its content."""
 
     name = "fish-speech"
     service_name = "The Fish-Speech server"
@@ -66,7 +66,7 @@ class FishSpeech(_Fish, CopyingVoice):
 
 
 class FishAudio(_Fish):
-    """The hosted service, which takes no recording in JSON. The model is named in a header, not in the request."""
+    """The hosted service. It takes no recordings in JSON, and the model is named in a header."""
 
     name = "fish-audio"
     service_name = "Fish Audio"

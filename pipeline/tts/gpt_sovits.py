@@ -1,6 +1,6 @@
 """`gpt-sovits`: GPT-SoVITS, started with its `api_v2.py`. Voices are recordings on that server.
 
-Format: `/tts` of https://github.com/RVC-Boss/GPT-SoVITS/blob/main/api_v2.py; a WAV file that comes in pieces, whose
+Format: `/tts` of https://github.com/RVC-Boss/GPT-SoVITS/blob/main/api_v2.py. The answer is a WAV file in pieces, whose
 rate depends on the model (32 kHz up to v2, 24 or 48 kHz after it).
 """
 
@@ -21,7 +21,7 @@ __all__ = ["GptSovits"]
 
 
 class GptSovits(CopyingVoice):
-    """A voice is the path of a recording of 3 to 10 seconds, on the server. `options` say what it says."""
+    """A voice is the path, on the server, of a recording of 3 to 10 seconds. `options` give its transcript."""
 
     name = "gpt-sovits"
     service_name = "The GPT-SoVITS server"
@@ -36,7 +36,7 @@ class GptSovits(CopyingVoice):
         return {"speed_factor": speed}
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
-        # The server refuses a request without prompt_lang; `options` name the language of another recording.
+        # The server refuses requests without prompt_lang. For a recording in another language, set it in `options`.
         return self._asking(client, text, {"ref_audio_path": voice, "prompt_lang": "zh", **self.fields(speed)})
 
     def request_like(
@@ -55,7 +55,7 @@ class GptSovits(CopyingVoice):
             "text": text,
             "text_lang": detect_language(text),
             "media_type": "wav",
-            # True is "best quality" in older servers, and is still taken by new ones.
+            # True means "best quality" in older servers, and new ones still accept it.
             "streaming_mode": True,
             **fields,
         }

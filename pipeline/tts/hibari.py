@@ -1,4 +1,4 @@
-"""`hibari`: the offline default voice. English, 24 kHz, faster than a hundred times real time on one core."""
+"""`hibari`: the offline default voice. English, 24 kHz, over a hundred times faster than real time on one core."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 24_000
 _SEED = 0
-"""The breath in the voice is random noise; with a fixed seed the same sentence always sounds the same."""
+"""The breath in the voice is random noise. With a fixed seed, the same sentence always sounds the same."""
 _AUDIBLE = 0.003  # -50 dBFS
 MAX_PIECE_PHONEMES = 240
-"""Some 15 s of speech, 0.2 s of work, for which all others wait. A sentence of 200 letters seldom has more, but one of
-digits has 1,900: hibari itself cuts at commas only."""
+"""Longest piece: about 15 s of speech, 0.2 s of work, during which all others wait. A sentence of 200 letters seldom
+has more, but one of digits has 1,900: hibari itself cuts only at commas."""
 CUT_PHONEMES = 120
-"""What is longer is cut into pieces of this length, so that whoever has hard things read holds others up the less."""
+"""Longer pieces are cut to this length, so that difficult text delays others less."""
 MOST_PHONEMES = 960
-"""Of a sentence: a minute. A sign may be read as a whole word, and 200 of them as two minutes; what is beyond is shown
-as a subtitle only."""
+"""Limit for a sentence: a minute. A sign may be read as a whole word, and 200 of them as two minutes. Text beyond the
+limit is shown as a subtitle only."""
 _CLAUSE_END = re.compile(r"(?<=[,;:—]) ")
 _RUN = re.compile(r"\S+")
 _PART_OF_RUN = re.compile(r"[^\W\d_A-Z]+|[A-Z]+[^\W\d_A-Z]*|\d+|.")
 MAX_PARTS = 16
-"""Of letters, digits and signs in a row. hibari looks up every stretch of them, which takes the cube of their number:
-four seconds for 100 times "a%". A date with its time has 14."""
+"""Most letters, digits and signs in a row. hibari looks up every substring of such a run, in time that grows with the
+cube of their number: four seconds for 100 times "a%". A date with its time has 14."""
 _DOT_IN_WORD = re.compile(r"(?<=[A-Za-z0-9])\.(?=[A-Za-z]{2,})")
 
 
 class HibariSynthesizer:
-    """Speaks English; gives one chunk a sentence of what it gets, with the timing of its phonemes.
+    """Speaks English. Yields one chunk for each piece of a sentence, with the times of its phonemes.
 
-    Only voices whose files are here are offered: nothing is downloaded.
+    It offers only voices whose files exist here, and downloads nothing.
     """
 
     name = "hibari"
@@ -64,10 +64,10 @@ class HibariSynthesizer:
     speeds = (0.5, 2.0)
 
     def __init__(self) -> None:
-        """Raises BackendUnavailable."""
+        """Raise BackendUnavailable if the package is missing."""
         if importlib.util.find_spec("hibari") is None:
             raise BackendUnavailable(self.name, "the package hibari-tts is missing", "pip install hibari-tts")
-        # One thread: hibari's text front end is not made for several, and the network's working memory grows with the
+        # One thread: hibari's text front end is not thread-safe, and the network's working memory grows with the
         # sentence.
         self._thread = VoiceThread(self.name)
         self._loading = threading.Lock()
@@ -87,9 +87,9 @@ class HibariSynthesizer:
     async def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
-        """A cancelled synthesis ends at once for the caller; the piece it is at is finished (some 50 ms).
+        """Speak a sentence. If cancelled, it returns at once; the thread finishes the current piece (about 50 ms).
 
-        The network gives no phoneme less than 25 ms, so twice as fast comes out as 1.8 times.
+        The network gives each phoneme at least 25 ms, so twice the speed comes out as 1.8 times.
         """
         language = detect_language(text)
         if language not in self.languages:
@@ -110,11 +110,11 @@ class HibariSynthesizer:
             yield AudioChunk(np.zeros(0, np.float32), SAMPLE_RATE, phonemes=(), final=True)
 
     async def aclose(self) -> None:
-        """The piece at work is finished, nothing after it."""
+        """Let the current piece finish, and start no other."""
         self._thread.close()
 
     def _voice(self, name: str | None) -> Hibari:
-        """The loaded hibari.Hibari of a voice. Raises SpeechError."""
+        """Return the loaded hibari.Hibari of a voice. Raises SpeechError."""
         name = name or self.voices[0]
         require_voice(self.name, self.voices, name)
         with self._loading:
@@ -126,7 +126,7 @@ class HibariSynthesizer:
         hibari = self._voice(voice)
         try:
             pieces = hibari.phonemize(_readable(text))
-        except Exception as error:  # a port of rules for any text; what trips it must cost one sentence, not a turn
+        except Exception as error:  # its rules may fail on unusual text; that must cost one sentence, not the turn
             raise SpeechError("hibari cannot read this sentence.", "Put it in other words.") from error
         short = (part for piece in pieces for part in _short_pieces(piece))
         return list(_within_a_minute(piece for piece in short if any(map(str.isalpha, piece))))
@@ -150,7 +150,7 @@ class HibariSynthesizer:
 
 
 def _short_pieces(piece: str) -> Iterator[str]:
-    """Phonemes cut after a clause, else between words, else anywhere, so that none is longer than a piece may be."""
+    """Cut phonemes after a clause, else between words, else anywhere, so that no piece is too long."""
     is_long = len(piece) > MAX_PIECE_PHONEMES
     while is_long and len(piece) > CUT_PHONEMES:
         head = piece[: CUT_PHONEMES + 1]
@@ -171,7 +171,7 @@ def _within_a_minute(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _giving_memory_back() -> object:
-    """onnxruntime's options of a run after which it returns what it took from the system."""
+    """Return onnxruntime's options for a run that gives its memory back to the system afterwards."""
     import onnxruntime
 
     options = onnxruntime.RunOptions()
@@ -187,14 +187,14 @@ def _load(voice: str) -> Hibari:
     timed = with_durations(model)
     if timed is None:
         logger.warning("hibari's model does not show its durations: lips will follow the sound instead of phonemes")
-    # onnxruntime takes a model's bytes where it takes its path, and hibari hands the argument over as it is.
+    # onnxruntime takes a model's bytes in place of its path, and hibari passes the argument on unchanged.
     hibari = Hibari(voice=voice, model=timed or model, threads=1)
-    hibari.phonemize("Vivavoce")  # in no lexicon: reads all that later words may need, now
+    hibari.phonemize("Vivavoce")  # not in its lexicon, so this loads everything that later words may need
     return hibari
 
 
 def _voices_here() -> tuple[str, ...]:
-    """The voice in the package first, then those that were downloaded before."""
+    """Return the voices whose files exist: the one in the package first, then those downloaded earlier."""
     from hibari.voices import DEFAULT, VOICES, voice_path
 
     here = [DEFAULT]
@@ -209,7 +209,7 @@ def _voices_here() -> tuple[str, ...]:
 
 
 def _readable(text: str) -> str:
-    """What an English reader can read out, soon: foreign letters, which would be spelt one by one, are left out."""
+    """Return text that an English voice can read in reasonable time. Foreign letters would be spelt, so they go."""
     kept = (" " if character.isalpha() and not _is_latin(character) else character for character in text)
     return _RUN.sub(_with_room, _DOT_IN_WORD.sub(" dot ", "".join(kept)))
 

@@ -1,7 +1,7 @@
-"""When each phoneme of hibari's speech sounds.
+"""Finds when each phoneme of hibari's speech sounds.
 
-hibari's network predicts a whole number of 25 ms steps for each phoneme and does not give them out. `with_durations`
-makes it: an ONNX file is a protobuf message, and protobuf merges an embedded message that occurs again, so a second,
+hibari's network predicts a whole number of 25 ms steps for each phoneme, but does not output it. `with_durations` makes
+it do so. An ONNX file is a protobuf message, and protobuf merges an embedded message that occurs twice. So a second,
 tiny graph appended to the file adds an output to the first. `timed_phonemes` turns the steps into IPA with times.
 """
 
@@ -16,7 +16,7 @@ __all__ = ["STEP_S", "timed_phonemes", "with_durations"]
 
 STEP_S = 0.025
 _DELAY_S = 0.05
-"""The sound is two steps ahead of the predicted ones. Measured on 18 sentences: the hiss of 64 sibilants starts 50 ms
+"""The sound is two steps earlier than predicted. Measured on 18 sentences: the hiss of 64 sibilants starts 50 ms
 (median) before its steps and ends 40 ms before their end; 33 closures of p and b lie 70 ms before their middle."""
 
 # Field numbers of onnx.proto: ModelProto.graph; GraphProto.node and .output; NodeProto.input and .op_type;
@@ -26,10 +26,9 @@ _NODE_INPUT, _NODE_OP_TYPE, _VALUE_NAME = 1, 4, 1
 
 
 def with_durations(model: bytes) -> bytes | None:
-    """The model with one more, last output: steps a phoneme id, int64 (ids,). None if the model has no such tensor.
+    """Return the model with one more output at the end: steps per phoneme id, int64 (ids,). None if there are none.
 
-    The tensor is recognised by what is done with it: it is summed up to place the phonemes in time, and nothing else in
-    the network is.
+    The tensor is recognised by its use: it is the only one with a cumulative sum, which places the phonemes in time.
     """
     summed = [
         node[_NODE_INPUT][0]
@@ -52,7 +51,7 @@ def _collected(message: bytes) -> dict[int, list[bytes]]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """(number, content) of each field of a protobuf message; numbers are skipped, their content is empty."""
+    """Yield (number, content) for each field of a protobuf message. The content of numeric fields is left empty."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -94,7 +93,7 @@ def _encoded(value: int) -> bytes:
     return bytes([*encoded, value])
 
 
-# -- from misaki's letters to IPA --
+# -- misaki's letters to IPA --
 
 _SPELLINGS = {
     "A": "eɪ",
@@ -119,19 +118,19 @@ _SPELLINGS = {
 _FIRST_OF_TWO = 0.55
 """Share of the first part of a diphthong or affricate."""
 _FORWARD = frozenset("ˈˌ")
-"""Marks that belong to the phoneme after them."""
+"""Marks that belong to the next phoneme."""
 _BACKWARD = frozenset("ːʰʲ\u0303↓→↗↘")
-"""Marks that belong to the phoneme before them."""
+"""Marks that belong to the previous phoneme."""
 _PAUSES = frozenset(";:,.!?—…")
 _JOINTS = frozenset(' "“”()')
-"""Between words speech goes on: half of their time belongs to either side, unless a pause is there."""
+"""Speech goes on between words, so their time is split between both sides, unless one is a pause."""
 
 
 def timed_phonemes(symbols: Sequence[str], steps: Sequence[int], audible_s: float) -> tuple[Phoneme, ...]:
-    """IPA with times, without gaps, from 0 s to the end of the sound.
+    """Return IPA phonemes with times, without gaps, from 0 s to the end of the sound.
 
-    symbols: misaki's letters as the network got them, without its two pads; steps: len(symbols) + 2, pads included;
-    audible_s: seconds after which the sound is silent, whatever the steps say.
+    symbols: misaki's letters that the network got, without its two pads. steps: len(symbols) + 2, with the pads.
+    audible_s: time in seconds after which the sound is silent, whatever the steps say.
     """
     spans = _spans(symbols, steps)
     phonemes: list[Phoneme] = []
@@ -143,7 +142,7 @@ def timed_phonemes(symbols: Sequence[str], steps: Sequence[int], audible_s: floa
 
 
 def _append(phonemes: list[Phoneme], ipa: str, start_s: float, end_s: float) -> None:
-    """Add a phoneme, split in two where its spelling has two symbols, or make a pause longer."""
+    """Add a phoneme, or two if its spelling has two symbols. A pause after a pause makes that one longer."""
     if end_s <= start_s:
         return
     if not ipa and phonemes and not phonemes[-1].ipa:
@@ -158,10 +157,10 @@ def _append(phonemes: list[Phoneme], ipa: str, start_s: float, end_s: float) -> 
 
 
 def _spans(symbols: Sequence[str], steps: Sequence[int]) -> list[tuple[str, float, float]]:
-    """(letter or '' for a pause, start, end) in steps: marks and joints are merged into their neighbours."""
+    """Return (letter, or '' for a pause; start; end) in steps. Marks and joints are merged into their neighbours."""
     letters: list[str] = [""]
     lengths: list[float] = [steps[0]]
-    owed = 0.0  # time of marks and joints that belongs to the next letter
+    owed = 0.0  # time of marks and joints that goes to the next letter
     for symbol, length in zip(symbols, steps[1:-1], strict=True):
         if symbol in _FORWARD:
             owed += length

@@ -1,7 +1,7 @@
-"""What voices share that a service speaks over HTTP: deadlines, errors, and sound as it comes.
+"""The base of voices that a service speaks over HTTP: deadlines, errors, and decoding sound as it arrives.
 
-A voice is a subclass that says how its request looks and what comes back. All sessions share its connections. Before
-the first sound a request that may succeed later is sent once more; after it nothing is said twice.
+A subclass defines the request and the decoder. All sessions share its connections. Before the first sound, a request
+that may succeed later is sent a second time. After it no request is repeated, so nothing is said twice.
 """
 
 from __future__ import annotations
@@ -41,35 +41,37 @@ logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_S: Final = 3.0
 CHUNK_S: Final = 0.2
-"""Chunks are at least this long, whatever pieces the network brings."""
+"""Shortest chunk, whatever pieces the network delivers."""
 MAX_SENTENCE_BYTES: Final = 64 * 2**20
-"""Ten minutes of 48 kHz sound. More is a fault of the service."""
+"""Limit for a sentence: ten minutes of 48 kHz sound. More is a fault of the service."""
 MAX_HEADER_BYTES: Final = 64 * 2**10
 ANY_LANGUAGE: Final = frozenset(LANGUAGE_NAMES | OTHER_LANGUAGES)
-"""Of a service that finds the language out by itself."""
+"""Languages of a service that detects the language itself."""
 Asking: TypeAlias = "Callable[[httpx.AsyncClient], httpx.Request]"
 """Makes the request for a sentence."""
 
 
 class SoundDecoder(Protocol):
-    """Bytes as a service sends them -> float32 mono at `sample_rate`."""
+    """Decodes the bytes of a service to float32 mono at `sample_rate`."""
 
     sample_rate: int
 
     def push(self, data: bytes) -> FloatArray:
-        """What is known now. Raises SpeechError: this is no sound, or none that is known. Raises ServiceRefusal."""
+        """Take bytes, and return the samples that are complete. Raises ServiceRefusal, and SpeechError if it is no
+        sound.
+        """
         ...
 
     def finish(self) -> FloatArray:
-        """What is held once the answer has ended. Raises as push() does."""
+        """Return the remaining samples at the end of the answer. Raises as push() does."""
         ...
 
 
 class ServiceRefusal(Exception):
-    """An answer that began well says that the service will not speak. HttpVoice turns it into a SpeechError.
+    """The service refuses to speak, in an answer with a good status. HttpVoice turns it into a SpeechError.
 
-    like_status: the HTTP status that would have meant the same, which decides what a viewer is told and whether the
-        request is sent again. code: the service's own name of the error. words: what it says, for the log.
+    like_status: the HTTP status with the same meaning. It decides what the viewer is told, and whether to retry.
+    code: the service's name for the error. words: its message, for the log.
     """
 
     def __init__(self, like_status: int, code: str, words: str) -> None:
@@ -80,7 +82,7 @@ class ServiceRefusal(Exception):
 
 
 class PcmDecoder:
-    """16-bit little-endian mono samples without a header, cut anywhere."""
+    """Decodes 16-bit little-endian mono samples without a header, split anywhere."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -97,7 +99,7 @@ class PcmDecoder:
 
 
 class WavDecoder:
-    """A WAV file of 16-bit mono samples that comes in pieces. Lengths in its header are not believed: streams lie."""
+    """Decodes a WAV file of 16-bit mono samples in pieces. Ignores lengths in its header: in streams they are wrong."""
 
     def __init__(self) -> None:
         self.sample_rate = 0
@@ -126,7 +128,7 @@ class WavDecoder:
         coding, channels = (int.from_bytes(header[at + place : at + place + 2], "little") for place in (8, 10))
         bits = int.from_bytes(header[at + 22 : at + 24], "little")
         self.sample_rate = int.from_bytes(header[at + 12 : at + 16], "little")
-        # 65534 is WAVE_FORMAT_EXTENSIBLE; what it extends is PCM wherever samples have 16 bits.
+        # 65534 is WAVE_FORMAT_EXTENSIBLE; with 16-bit samples that is PCM.
         if at < 0 or coding not in (1, 65534) or channels != 1 or bits != 16 or not 8000 <= self.sample_rate <= 192000:
             raise SpeechError(
                 "The voice service sent sound that is not 16-bit mono PCM.",
@@ -137,22 +139,22 @@ class WavDecoder:
 
 
 class HttpVoice(ABC):
-    """One client for all sessions. Subclasses give `name`, `service_name` and default_url, and override request()."""
+    """One client for all sessions. Subclasses set `name`, `service_name` and `default_url`, and override request()."""
 
     name: ClassVar[str]
     service_name: ClassVar[str]
-    "whom text is sent to, for people"
+    "name of the service that gets the text, for people"
     default_url: ClassVar[str] = ""
     default_model: ClassVar[str] = ""
     default_voices: ClassVar[tuple[str, ...]] = ("default",)
     needs_key: ClassVar[bool] = False
     key_form: ClassVar[str] = ""
-    "of a key that is two with a colon between: what they are called"
+    "form of a key that consists of two parts with a colon between"
     answers_in_text: ClassVar[bool] = False
-    "True: the sound is written in JSON or in events, and the decoder tells them from a page"
+    "True: the sound is inside JSON or events, so a content type of text is expected"
     languages: frozenset[str] = ANY_LANGUAGE
     languages_by_model: ClassVar[Mapping[str, frozenset[str]]] = MappingProxyType({})
-    "of models that speak others than those of the class"
+    "languages by model, where they differ from those of the class"
     sample_rate: int = 24_000
     streaming = True
     phoneme_timing = False
@@ -170,14 +172,14 @@ class HttpVoice(ABC):
         avatars_folder: str = "",
         at_usual_address: bool = True,
     ) -> None:
-        """Empty arguments mean the backend's own defaults.
+        """Empty arguments mean the backend's defaults.
 
-        voices: those of the service that are offered, the default first; options: fields that are added to each request
-        as they are, by the service's own names; timeout_s: longest time without any sound; avatars_folder: where
-        a service that opens voice samples itself finds the folder of all avatars, empty: where it is for us;
-        at_usual_address: False if the service may be asked only at an address that is given.
+        voices: the service's voices to offer, the default first. options: fields added to each request unchanged, in
+        the service's own names. timeout_s: longest time without sound. avatars_folder: the folder of all avatars as
+        seen by a service that opens voice samples itself; empty: the same path as here. at_usual_address: False: use
+        the service only if an address is given.
 
-        Raises BackendUnavailable: there is no address or no key, or a package is missing.
+        Raises BackendUnavailable if there is no address or no key, or if a package is missing.
         """
         self.base_url = (base_url or (self.default_url if at_usual_address else "")).rstrip("/")
         self.api_key = api_key
@@ -203,14 +205,14 @@ class HttpVoice(ABC):
 
     @abstractmethod
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
-        """What asks the service to say `text`. A voice that has one speed need not take `speed`."""
+        """Make the request to say `text`. Voices with one speed need not take `speed`."""
 
     def speed_fields(self, speed: float) -> Mapping[str, object]:
-        """What makes the service speak so many times as fast, by its own names."""
+        """Return fields, in the service's names, for a speed relative to the normal one."""
         return {}
 
     def fields(self, speed: float) -> dict[str, object]:
-        """The options of each request, with what makes it that fast; a field that is a table is joined with ours."""
+        """Return the options of a request, with the fields for that speed. Fields that are tables are merged."""
         fields = dict(self.options)
         for name, value in self.speed_fields(speed).items() if speed != 1 else ():
             wished = fields.get(name)
@@ -218,20 +220,20 @@ class HttpVoice(ABC):
         return fields
 
     def spoken_by(self, voice: str) -> frozenset[str]:
-        """The languages of one of the voices."""
+        """Return the languages of one of the voices."""
         return self.languages_by_model.get(self.model, type(self).languages)
 
     def decoder(self) -> SoundDecoder:
-        """For the body of one answer."""
+        """Return a decoder for the body of one answer."""
         return PcmDecoder(self.sample_rate)
 
     def load(self) -> None:
-        """Make the client; connects to nothing yet."""
+        """Make the client. It does not connect yet."""
         load_languages()
         self._service.client()
 
     async def probe(self) -> None:
-        """Return if anything answers at the address. Raises BackendUnavailable."""
+        """Check that something answers at the address. Raises BackendUnavailable."""
         import httpx2 as httpx
 
         try:
@@ -242,7 +244,7 @@ class HttpVoice(ABC):
     async def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
-        """A cancelled synthesis closes the connection at once. Raises SpeechError, LanguageNotSupported."""
+        """Speak a sentence. If cancelled, closes the connection at once. Raises SpeechError, LanguageNotSupported."""
         require_voice(self.name, self.voices, voice)
         chosen = voice or self.voices[0]
         asked = (text, chosen) if speed == 1 else (text, chosen, speed)
@@ -251,7 +253,7 @@ class HttpVoice(ABC):
                 yield chunk
 
     async def spoken(self, text: str, voice: str, asking: Asking) -> AsyncGenerator[AudioChunk, None]:
-        """What the service says to that request. Raises as synthesize() does."""
+        """Speak a sentence by that request. Raises as synthesize() does."""
         self._check_language(text, voice)
         start_sample = 0
         rate_hz = self.sample_rate
@@ -268,7 +270,7 @@ class HttpVoice(ABC):
         await self._service.aclose()
 
     def _check_language(self, text: str, voice: str) -> None:
-        """Raises LanguageNotSupported: services read what they do not know aloud as if it were something else."""
+        """Raise LanguageNotSupported if needed: services read unknown languages as if they were something else."""
         spoken = self.spoken_by(voice)
         language = detect_language(text)
         if spoken == ANY_LANGUAGE or language in spoken:
@@ -277,7 +279,7 @@ class HttpVoice(ABC):
         raise LanguageNotSupported(f"The voice '{voice}' of {self.name} does not speak {named}.", "Use another voice.")
 
     async def _sound(self, asking: Asking) -> AsyncGenerator[tuple[FloatArray, int], None]:
-        """The samples of one answer in pieces of at least CHUNK_S, but for the last, and their rate."""
+        """Yield samples and rate of one answer, in pieces of at least CHUNK_S except for the last."""
         decoder = self.decoder()
         held: list[FloatArray] = []
         came = False
@@ -329,7 +331,9 @@ class HttpVoice(ABC):
             raise _Passing(reason, "Check that it runs, or choose another voice.", cause="unreachable") from error
 
     def _refusal(self, status: int, code: str, body: bytes, pause_s: float = PAUSE_BEFORE_RETRY_S) -> SpeechError:
-        """status: of the answer, or what its `code` amounts to. pause_s: what the service asks for."""
+        """Return the error for a refusal. status: HTTP status, real or equivalent. pause_s: pause the service asks
+        for.
+        """
         self._service.log(f"refused with {code}", body)
         if status in RETRYABLE:
             when = f"in {pause_s:g} seconds" if pause_s > MAX_PAUSE_S else "in a moment"
@@ -352,7 +356,7 @@ class HttpVoice(ABC):
 
 
 class _Passing(SpeechError, Passing):
-    """A failure after which another try may help, `pause_s` later."""
+    """An error after which another try may help, `pause_s` later."""
 
     def __init__(self, message: str, hint: str, *, cause: str, pause_s: float = PAUSE_BEFORE_RETRY_S) -> None:
         super().__init__(message, hint, cause=cause)
@@ -360,18 +364,18 @@ class _Passing(SpeechError, Passing):
 
 
 def _is_words(response: httpx.Response) -> bool:
-    """Whether a good answer says of itself that it is no sound: headerless sound cannot be told from a page."""
+    """Whether a good answer declares itself as text. Headerless sound could not be told from a page otherwise."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return kind.startswith("text/") or kind == "application/json"
 
 
 def _pause_s(retry_after: str) -> float:
-    """The seconds that a Retry-After header asks for. A date, or nothing, counts as the usual pause."""
+    """Return the seconds in a Retry-After header. A date, or an empty one, counts as the usual pause."""
     return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else PAUSE_BEFORE_RETRY_S
 
 
 async def _beginning(response: httpx.Response) -> bytes:
-    """As much of a refusal as the log takes."""
+    """Read as much of a refusal as is logged."""
     body = b""
     async for piece in response.aiter_bytes():
         body += piece

@@ -1,7 +1,7 @@
 """`index-tts`: IndexTTS2, served by index-tts-vllm's `api_server_v2.py`. Voices are recordings on that server.
 
-Format: `/tts_url` of https://github.com/Ksuriuri/index-tts-vllm/blob/master/api_server_v2.py; a whole WAV file.
-IndexTTS2's own repository has no server but a page.
+Format: `/tts_url` of https://github.com/Ksuriuri/index-tts-vllm/blob/master/api_server_v2.py; a complete WAV file.
+IndexTTS2's own repository has a web page, but no server.
 """
 
 from __future__ import annotations

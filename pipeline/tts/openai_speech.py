@@ -17,7 +17,7 @@ __all__ = ["OpenAISpeech"]
 
 
 class OpenAISpeech(HttpVoice):
-    """Sound comes while the service is still speaking."""
+    """Streams: sound arrives while the service is still speaking."""
 
     name = "openai-speech"
     service_name = "The speech service"

@@ -1,7 +1,7 @@
-"""`pico`: SVOX Pico, six small voices for this machine: German, French, Spanish, Italian and English, 16 kHz.
+"""`pico`: SVOX Pico, six small offline voices: German, French, Spanish, Italian and English. 16 kHz.
 
-The package py-nanotts carries program and voices (8 MB, Apache-2.0). A sentence of 5 s takes 20 to 70 ms of processor
-time. Pico gives no timing of its phonemes, so the lips follow the sound.
+The package py-nanotts contains the program and the voices (8 MB, Apache-2.0). A sentence of 5 s takes 20 to 70 ms of
+CPU time. Pico reports no phoneme times, so the lips follow the sound.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from pipeline.types import FloatArray, Phoneme
 __all__ = ["PicoSynthesizer"]
 
 PREFIX: Final = "pico-"
-"""Before Pico's own name of a voice, so that it is nobody else's."""
+"""Prefix to Pico's own voice names, to keep them apart from other backends' voices."""
 _MARKUP: Final = str.maketrans({"<": " ", ">": " ", "\\": " ", "\0": " "})
-"""Pico obeys tags in a text, such as <speed>. What people write must not command it."""
+"""Pico obeys tags in a text, such as <speed>. People's text must not control it."""
 _LONG_RUN: Final = re.compile(r"(\d{20}|\S{60})(?=\S)")
-"""Pico fails on, or leaves out, words of more than 40 digits or a few hundred letters: they get blanks."""
+"""Pico fails on words of more than 40 digits or a few hundred letters, or skips them. So blanks are inserted."""
 
 
 class PicoSynthesizer(ProcessVoice):
-    """Speaks in the language of the sentence, with the voice asked for if that speaks it."""
+    """Speaks each sentence in its own language, with the requested voice if that speaks the language."""
 
     name = "pico"
     module = "pipeline.tts.pico_child"
     remedy = "pip install --force-reinstall py-nanotts"
     sample_rate = 16_000
     voices = tuple(PREFIX + voice for voice in ("de-DE", "fr-FR", "es-ES", "it-IT", "en-GB", "en-US"))
-    "the first of a language is its default"
+    "The first voice of a language is its default."
     languages = frozenset({"de", "fr", "es", "it", "en"})
 
     def __init__(self) -> None:
-        """Raises BackendUnavailable."""
+        """Raise BackendUnavailable if the package is missing."""
         if importlib.util.find_spec("py_nanotts") is None:
             raise BackendUnavailable(self.name, "the package py-nanotts is missing", "pip install py-nanotts")
         super().__init__()

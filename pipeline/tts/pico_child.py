@@ -1,4 +1,4 @@
-"""The process in which `pico` speaks: `python -m pipeline.tts.pico_child`, see speaking_process.py."""
+"""The process in which `pico` speaks: `python -m pipeline.tts.pico_child`. See speaking_process.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if __name__ == "__main__":
     pico = NanoTTS()
 
     def speak(text: str, voice: str, speed: float) -> bytes:
-        # Its own speed sounds a little different from 1.0 times that.
+        # Pico's default speed sounds slightly different from an explicit 1.0.
         pcm: bytes = pico.speak(text, voice=voice.partition("-")[2], speed=None if speed == 1 else speed)
         return pcm
 

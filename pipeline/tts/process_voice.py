@@ -1,4 +1,4 @@
-"""What voices share whose library runs in a process of its own: the order of sentences, pieces, cancelling, closing."""
+"""The base of voices whose library runs in a process of its own: splitting, queueing, cancelling and closing."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from pipeline.types import AudioChunk, FloatArray, Phoneme
 __all__ = ["ProcessVoice", "pcm_samples", "short_pieces"]
 
 MAX_PIECE_CHARACTERS: Final = 200
-"""Some 15 s of speech. Nobody waits for more than one such piece of each other speaker."""
+"""Longest piece: about 15 s of speech. So nobody waits for more than one such piece of each other speaker."""
 _CLAUSE_END: Final = re.compile(r"(?<=[,;:—]) |(?<=[，；：、])")
 
 
 class ProcessVoice(ABC):
-    """One chunk per piece. Subclasses name the module of the process, and say what it is told and what it answers."""
+    """Yields one chunk per piece. Subclasses name the module of the process, and translate its input and output."""
 
     name: ClassVar[str]
     module: ClassVar[str]
     remedy: ClassVar[str]
-    "what to do where its process does not run"
+    "what to do if its process does not run"
     sample_rate: int
     streaming = False
     phoneme_timing = False
@@ -41,22 +41,22 @@ class ProcessVoice(ABC):
 
     def __init__(self) -> None:
         self._process = SpeakingProcess(self.name, self.module)
-        self._thread = VoiceThread(self.name)  # it only waits for the process
+        self._thread = VoiceThread(self.name)  # only waits for the process
 
     @abstractmethod
     def choose(self, text: str, voice: str | None) -> str:
-        """Which of our voices speaks the text. Raises SpeechError, LanguageNotSupported."""
+        """Return which of our voices speaks the text. Raises SpeechError, LanguageNotSupported."""
 
     @abstractmethod
     def readable(self, text: str) -> str:
-        """The text as the library may have it: without what it would take for a command."""
+        """Return the text without anything that the library would take for a command."""
 
     @abstractmethod
     def understood(self, answer: bytes) -> tuple[FloatArray, tuple[Phoneme, ...] | None]:
-        """The sound of an answer, and its phonemes if it tells them."""
+        """Return the sound of an answer, and its phonemes; None if it has no timing."""
 
     def load(self) -> None:
-        """Start the process and have it read a voice, so that the first sentence waits for neither.
+        """Start the process, and make it load a voice, so that the first sentence need not wait.
 
         Raises BackendUnavailable.
         """
@@ -69,7 +69,7 @@ class ProcessVoice(ABC):
     async def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
-        """A cancelled synthesis ends at once for the caller; the piece at work is finished and thrown away.
+        """Speak a sentence. If cancelled, it returns at once; the current piece is finished and discarded.
 
         Raises SpeechError, LanguageNotSupported.
         """
@@ -88,13 +88,13 @@ class ProcessVoice(ABC):
             yield AudioChunk(np.zeros(0, np.float32), self.sample_rate, phonemes=none, final=True)
 
     async def aclose(self) -> None:
-        """End the process, and with it what is being spoken. Idempotent."""
+        """End the process, even while it is speaking. Idempotent."""
         self._thread.close()
         await asyncio.to_thread(self._process.close)
 
 
 def short_pieces(text: str) -> Iterator[str]:
-    """The text cut after a clause, else between words, else anywhere, so that no piece is longer than it may be."""
+    """Cut the text after a clause, else between words, else anywhere, so that no piece is too long."""
     rest = " ".join(text.split())
     while len(rest) > MAX_PIECE_CHARACTERS:
         head = rest[: MAX_PIECE_CHARACTERS + 1]
@@ -107,5 +107,5 @@ def short_pieces(text: str) -> Iterator[str]:
 
 
 def pcm_samples(pcm: bytes) -> FloatArray:
-    """float32 in [-1, 1] of 16-bit little-endian PCM."""
+    """Convert 16-bit little-endian PCM to float32 in [-1, 1]."""
     return np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float32) / np.float32(32768)

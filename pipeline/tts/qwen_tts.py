@@ -1,7 +1,7 @@
 """`qwen-tts`: Qwen-TTS of Alibaba Cloud (DashScope, Model Studio), online.
 
-Format: https://help.aliyun.com/zh/model-studio/qwen-tts-api; server-sent events, each with a piece of 16-bit samples of
-24 kHz as base64 in `output.audio.data`. The last has an address in its place.
+Format: https://help.aliyun.com/zh/model-studio/qwen-tts-api. The answer is server-sent events, each with a piece of
+16-bit samples at 24 kHz as base64 in `output.audio.data`. The last has a URL instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["QwenTts"]
 
 _FIELDS = (b"id:", b"event:", b"retry:", b":")
-"""What events have besides their data; a line that is neither is no event."""
+"""Fields of events besides their data. Any other line is not part of an event."""
 
 
 class QwenTts(HttpVoice):
@@ -47,10 +47,10 @@ class QwenTts(HttpVoice):
 
 
 class _EventDecoder(LineDecoder):
-    """The sound in server-sent events."""
+    """Decodes the sound in server-sent events."""
 
     def pcm_of(self, line: bytes) -> bytes:
-        if line.startswith(b"{"):  # an error may come without the form of an event
+        if line.startswith(b"{"):  # errors may come as plain JSON, not as events
             event = json_object(line)
         elif line.startswith(b"data:"):
             event = json_object(line.removeprefix(b"data:"))
@@ -64,7 +64,7 @@ class _EventDecoder(LineDecoder):
 
 
 def _sound_of(event: dict[str, object]) -> object:
-    """Raises SpeechError: it has another form."""
+    """Return the sound in an event. Raises SpeechError if it has another form."""
     output = event.get("output")
     audio = (output.get("audio") or {}) if isinstance(output, dict) else None
     if not isinstance(audio, dict):
@@ -73,7 +73,7 @@ def _sound_of(event: dict[str, object]) -> object:
 
 
 def _status_of(code: str) -> int:
-    """What an error of the service amounts to; https://help.aliyun.com/zh/model-studio/error-code."""
+    """Return the HTTP status that matches an error: https://help.aliyun.com/zh/model-studio/error-code."""
     match code.partition(".")[0]:
         case "Throttling" | "InternalError" | "SystemError" | "ModelUnavailable" | "RequestTimeOut":
             return 503

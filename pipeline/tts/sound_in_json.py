@@ -1,4 +1,4 @@
-"""What voices share whose service writes sound as base64 in JSON: reading its lines within bounds."""
+"""The base of voices whose service sends sound as base64 in lines of JSON. Reads the lines within a limit."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pipeline.types import FloatArray
 __all__ = ["LineDecoder", "decoded", "json_object", "not_sound"]
 
 MAX_LINE_BYTES: Final = 8 * 2**20
-"""A minute of sound at 48 kHz, as base64. Services send a tenth of a second to a whole sentence in a line."""
+"""Limit for a line: a minute of 48 kHz sound as base64. Services send between 0.1 s and a sentence per line."""
 
 
 class _Lines:
-    """Bytes as they come -> whole lines. Raises SpeechError for a line without an end."""
+    """Splits bytes into lines. Raises SpeechError for a line that is too long."""
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._held_bytes = 0
 
     def push(self, data: bytes) -> Iterator[bytes]:
-        """The lines that end in `data`, without their ends."""
+        """Yield the lines that end in `data`, without their line ends."""
         *whole, rest = data.split(b"\n")
         for line in whole:
             self._hold(line)
@@ -36,7 +36,7 @@ class _Lines:
         self._hold(rest)
 
     def rest(self) -> bytes:
-        """The line that has not ended."""
+        """Return the line that has not ended."""
         line = b"".join(self._held)
         self._held, self._held_bytes = [], 0
         return line.strip()
@@ -49,7 +49,7 @@ class _Lines:
 
 
 class LineDecoder(ABC):
-    """A SoundDecoder of lines with 16-bit samples in them. Subclasses override pcm_of()."""
+    """A SoundDecoder for lines that contain 16-bit samples. Subclasses override pcm_of()."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -58,7 +58,7 @@ class LineDecoder(ABC):
 
     @abstractmethod
     def pcm_of(self, line: bytes) -> bytes:
-        """The samples in a line that is not empty. Raises SpeechError, ServiceRefusal."""
+        """Return the samples in a line that is not empty. Raises SpeechError, ServiceRefusal."""
 
     def push(self, data: bytes) -> FloatArray:
         return np.concatenate([np.zeros(0, np.float32), *map(self._take, self._lines.push(data))])
@@ -71,7 +71,7 @@ class LineDecoder(ABC):
 
 
 def json_object(line: bytes) -> dict[str, object]:
-    """Raises SpeechError: it is none, such as a page."""
+    """Parse a JSON object. Raises SpeechError if it is something else, such as a page."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -82,7 +82,7 @@ def json_object(line: bytes) -> dict[str, object]:
 
 
 def decoded(data: object) -> bytes:
-    """The bytes of what a service has in the place of its sound; empty for nothing. Raises SpeechError."""
+    """Decode the base64 field with the sound; an empty field gives no bytes. Raises SpeechError."""
     if data in (None, ""):
         return b""
     try:

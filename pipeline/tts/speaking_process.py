@@ -1,8 +1,8 @@
-"""A voice whose library holds Python's interpreter lock, or may crash, in a process of its own.
+"""Runs a voice's library in a process of its own, if it holds Python's interpreter lock or may crash.
 
-The library of `pico` computes for 20 to 70 ms a sentence without releasing the lock: the event loop would stand still,
-and everybody's sound would have a gap. It is also old C code that reads any text people type. Both are harmless in
-another process. That process reads one order per line and answers each in turn; it ends when its input closes.
+The library of `pico` computes for 20 to 70 ms per sentence without releasing the lock. The event loop would stand still
+meanwhile, and everybody's sound would have a gap. It is also old C code that gets any text people type. In a separate
+process neither does harm. The process reads one order per line, answers them in turn, and ends when its input closes.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ __all__ = ["SpeakingProcess", "serve"]
 logger = logging.getLogger(__name__)
 
 HEADER: Final = struct.Struct(">cI")
-"before each answer: its kind, its length in bytes"
+"Precedes each answer: its kind, and its length in bytes."
 SOUND, FAILURE = b"S", b"F"
 MAX_ANSWER_BYTES: Final = 32 * 2**20
-"""Some ten minutes of sound, for one sentence. More is a fault."""
+"""Limit for the answer to a sentence: about ten minutes of sound. More is a fault."""
 PATIENCE_S: Final = 20.0
 
 
 class SpeakingProcess:
-    """One process, started when it is first needed and again after it has died. Its methods block; call from threads.
+    """One process, started when it is first needed, and again if it died. Its methods block, so call them in threads.
 
     Orders of several threads are served one after another.
     """
 
     def __init__(self, name: str, module: str, patience_s: float = PATIENCE_S) -> None:
         """
-        name:   of the voice, for messages.
-        module: what is run with `python -m`; it calls serve().
-        patience_s: how long one sentence may take before the process is given up.
+        name: name of the voice, for messages.
+        module: module to run with `python -m`; it calls serve().
+        patience_s: longest time for a sentence before the process is killed.
         """
         self._name = name
         self._module = module
         self._patience_s = patience_s
-        self._one = threading.Lock()  # held while one order is served
-        self._changing = threading.Lock()  # held while the process is started or closed, never for long
+        self._one = threading.Lock()  # held while an order is served
+        self._changing = threading.Lock()  # held briefly while the process is started or closed
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
     def speak(self, text: str, voice: str, speed: float = 1.0) -> bytes:
-        """What the library makes of a text. Raises SpeechError: it cannot, died, or took too long.
+        """Return the library's answer for a text. Raises SpeechError if it fails, dies or takes too long.
 
-        speed: in times as fast as usual.
+        speed: relative to the normal speed.
         """
         with self._one:
             process = self._running()
@@ -67,7 +67,7 @@ class SpeakingProcess:
                 overdue.cancel()
 
     def close(self) -> None:
-        """End the process, whatever it is doing. Idempotent."""
+        """End the process, even while it is busy. Idempotent."""
         with self._changing:
             self._closed = True
             process, self._process = self._process, None
@@ -85,7 +85,7 @@ class SpeakingProcess:
     def _answer(self, process: subprocess.Popen[bytes], order: dict[str, object]) -> bytes:
         assert process.stdin is not None and process.stdout is not None
         kind, content = b"", b""
-        with suppress(OSError, ValueError):  # it has died, or was closed meanwhile: then there is no answer
+        with suppress(OSError, ValueError):  # it died or was closed meanwhile, so there is no answer
             process.stdin.write(json.dumps(order).encode() + b"\n")
             process.stdin.flush()
             header = process.stdout.read(HEADER.size)
@@ -103,7 +103,7 @@ class SpeakingProcess:
 
 
 def serve(speak: Callable[[str, str, float], bytes], orders: BinaryIO, answers: BinaryIO) -> None:
-    """In the process: answer each order with what speak(text, voice, speed) returns, until there are no more orders."""
+    """Runs in the process: answer each order with what speak(text, voice, speed) returns, until the input ends."""
     for line in orders:
         order = json.loads(line)
         try:

@@ -1,4 +1,4 @@
-"""How fast a voice speaks: what it can, and asking it for that."""
+"""The speed of a voice: its range, and how to request it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 __all__ = ["FASTEST", "ONE_SPEED", "SLOWEST", "kept_speed", "speech_at", "speeds_of"]
 
 SLOWEST, FASTEST = 0.5, 2.0
-"""What anybody may ask for, in times as fast as a voice speaks by itself."""
+"""Range of speeds that may be requested, relative to a voice's natural speed."""
 ONE_SPEED: Final = (1.0, 1.0)
-"""Of a voice that cannot change its own."""
+"""Range of a voice that cannot change its speed."""
 
 
 def speeds_of(tts: SpeechSynthesizer) -> tuple[float, float]:
-    """The slowest and the fastest it can speak, in times as fast as by itself."""
-    # Voices of other packages may have been written before there were speeds.
+    """Return the slowest and the fastest speed of a voice, relative to its natural one."""
+    # Voices of other packages may be older than this attribute.
     speeds: tuple[float, float] = getattr(tts, "speeds", ONE_SPEED)
     return speeds
 
 
 def kept_speed(tts: SpeechSynthesizer, speed: float) -> float:
-    """The speed nearest to the one that is wished for."""
+    """Return the possible speed nearest to the requested one."""
     slowest, fastest = speeds_of(tts)
     return min(max(speed, slowest), fastest)
 
 
 def speech_at(tts: SpeechSynthesizer, text: str, voice: str | None, speed: float) -> AsyncGenerator[AudioChunk, None]:
-    """The text, as nearly as possible at that speed."""
+    """Speak the text at the possible speed nearest to that one."""
     kept = kept_speed(tts, speed)
     return tts.synthesize(text, voice) if kept == 1 else tts.synthesize(text, voice, kept)

@@ -1,7 +1,7 @@
-"""`tencent`: speech synthesis of Tencent Cloud, online.
+"""`tencent`: Tencent Cloud's speech synthesis, online.
 
-Format: https://cloud.tencent.com/document/product/1073/37995 (TextToVoice, 2019-08-23); one JSON object with a whole
-WAV file as base64. Requests are signed: https://cloud.tencent.com/document/api/213/30654 (TC3-HMAC-SHA256).
+Format: https://cloud.tencent.com/document/product/1073/37995 (TextToVoice, 2019-08-23). The answer is one JSON object
+with a complete WAV file as base64. Signature: https://cloud.tencent.com/document/api/213/30654 (TC3-HMAC-SHA256).
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ CONTENT_TYPE: Final = "application/json; charset=utf-8"
 PRIMARY_LANGUAGES: Final = {"zh": 1, "en": 2}
 TIMES_AS_FAST: Final = (0.6, 0.8, 1.0, 1.2, 1.5, 2.5)
 SPEEDS: Final = (-2.0, -1.0, 0.0, 1.0, 2.0, 6.0)
-"""What the service calls them."""
+"""The service's values for the speeds above."""
 NO_CREDIT: Final = frozenset({"NoFreeAccount", "PkgExhausted", "AccountArrears", "NoBanlance"})
-"""Kinds of UnsupportedOperation; the last is spelled so there."""
+"""Kinds of UnsupportedOperation. The last one is the service's own spelling."""
 
 
 class TencentSpeech(HttpVoice):
-    """A voice is a number, `VoiceType`. `options` are fields of the request. The service sends no sound before all of
-    it is made.
+    """A voice is a number, `VoiceType`. `options` are fields of the request.
+
+    The service sends the sound only when all of it is made.
     """
 
     name = "tencent"
@@ -93,12 +94,12 @@ class TencentSpeech(HttpVoice):
 
 
 class _AnswerDecoder:
-    """The sound in one JSON object, once all of it is there."""
+    """Decodes the sound in a JSON object once it is complete."""
 
     def __init__(self) -> None:
         self.sample_rate = 0
         self._wav = WavDecoder()
-        self._parts: list[bytes] = []  # HttpVoice bounds what comes
+        self._parts: list[bytes] = []  # bounded by HttpVoice
 
     def push(self, data: bytes) -> FloatArray:
         self._parts.append(data)
@@ -118,9 +119,9 @@ class _AnswerDecoder:
 
 
 def signature(secret_key: str, host: str, scope: str, now_s: int, payload: str) -> str:
-    """The hexadecimal signature of a POST request of JSON.
+    """Return the hexadecimal signature of a POST request with JSON.
 
-    host: with its port, if it has one. scope: DATE/SERVICE/tc3_request. now_s: seconds since 1970, of that date.
+    host: with the port, if any. scope: DATE/SERVICE/tc3_request. now_s: seconds since 1970, on that date.
     """
     canonical = f"POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{host}\n\ncontent-type;host\n{_sha256(payload)}"
     key = f"TC3{secret_key}".encode()
@@ -135,7 +136,7 @@ def _sha256(text: str) -> str:
 
 
 def _status_of(code: str) -> int:
-    """What an error of the service amounts to; https://cloud.tencent.com/document/product/1073/37988."""
+    """Return the HTTP status that matches an error: https://cloud.tencent.com/document/product/1073/37988."""
     kind, _, which = code.partition(".")
     if which in NO_CREDIT:
         return 402

@@ -1,4 +1,4 @@
-"""Names of voices that somebody asks for."""
+"""Checks the names of requested voices."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ __all__ = ["require_voice"]
 
 
 def require_voice(backend: str, voices: Sequence[str], wanted: str | None) -> None:
-    """Raises SpeechError: a backend has no voice of the name that is wanted. None: whichever it chooses."""
+    """Raise SpeechError if the backend has no voice of the wanted name. None means any voice."""
     if wanted is not None and wanted not in voices:
         raise SpeechError(f"{backend} has no voice '{wanted}'.", f"Choose one of: {', '.join(voices)}.")

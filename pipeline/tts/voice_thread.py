@@ -1,4 +1,4 @@
-"""VoiceThread: the one thread of a voice that can speak one thing at a time, and the line in front of it."""
+"""VoiceThread: the thread of a voice that can speak one thing at a time, and the queue in front of it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _Result = TypeVar("_Result")
 
 
 class VoiceThread:
-    """Speakers take turns by the piece: whoever was served longest ago comes first.
+    """Speakers take turns piece by piece: whoever was served longest ago comes first.
 
-    A session has one piece here at a time, so as many wait as there are sessions. Who was interrupted leaves the line
-    without being worked for.
+    Each session has at most one piece here, so the queue is as long as there are sessions. Interrupted sessions leave
+    it, and cost no work.
     """
 
     def __init__(self, name: str) -> None:
@@ -27,29 +27,29 @@ class VoiceThread:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
-        """What the work gives. A caller who is cancelled goes at once; work that has begun is finished before the next.
+        """Run work on the thread, and return its result. If cancelled, it returns at once.
 
-        Raises what the work raises.
+        Work that has begun is finished before the next. Raises what the work raises.
         """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # of a program that runs one event loop after another
+        if loop is not self._loop:  # some programs run several event loops in a row
             self._loop, self._line = loop, FairLine(lambda: 1)
         asker, line = ASKER.get(), self._line
         await line.enter(asker)
         try:
             working = loop.run_in_executor(self._thread, work)
-        except RuntimeError:  # it is closed
+        except RuntimeError:  # the pool is closed
             line.leave(asker)
             raise
 
         def left(done: asyncio.Future[_Result]) -> None:
             if not done.cancelled():
-                done.exception()  # whoever asked may have gone, and then nobody else looks at it
+                done.exception()  # marks it as seen, because the caller may be gone
             line.leave(asker)
 
         working.add_done_callback(left)
         return await asyncio.shield(working)
 
     def close(self) -> None:
-        """The piece at work is finished, nothing after it. Idempotent."""
+        """Let the current piece finish, and start no other. Idempotent."""
         self._thread.shutdown(wait=False, cancel_futures=True)

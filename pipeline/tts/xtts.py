@@ -1,7 +1,7 @@
-"""`xtts`: Coqui's XTTS, served by xtts-api-server. Voices are recordings in the folder of its speakers.
+"""`xtts`: Coqui's XTTS, served by xtts-api-server. Voices are recordings in its speakers folder.
 
-Format: `/tts_stream` of https://github.com/daswer123/xtts-api-server/blob/main/xtts_api_server/server.py; a WAV file of
-24 kHz that comes in pieces. Versions from before its streaming had query parameters are not supported.
+Format: `/tts_stream` of https://github.com/daswer123/xtts-api-server/blob/main/xtts_api_server/server.py. The answer is
+a WAV file at 24 kHz, in pieces. Versions whose streaming has no query parameters yet are not supported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Xtts"]
 
 
 class Xtts(CopyingVoice):
-    """A voice is the name of a speaker on the server: a file or a folder there, or the whole path of a WAV file."""
+    """A voice is the name of a speaker on the server: a file or folder there, or the full path of a WAV file."""
 
     name = "xtts"
     service_name = "The XTTS server"
@@ -32,7 +32,7 @@ class Xtts(CopyingVoice):
 
     def request(self, client: httpx.AsyncClient, text: str, voice: str, speed: float = 1.0) -> httpx.Request:
         language = detect_language(text)
-        wished: Mapping[str, Any] = self.options  # httpx refuses what cannot be written into an address
+        wished: Mapping[str, Any] = self.options  # httpx refuses values that cannot be part of a URL
         return client.build_request(
             "GET",
             f"{self.base_url}/tts_stream",

