@@ -1,8 +1,8 @@
-"""AudioSeal (San Roman et al. 2024), a mark in speech that is not heard: what adds it, and what finds it again.
+"""AudioSeal (San Roman et al. 2024): adds an inaudible mark to speech, and finds it again.
 
-Both are SEANet encoders of 16 kHz samples: convolutions that make one vector of 320 samples, with an LSTM over them.
-The generator adds the 16 bits of a message to each vector, and a decoder makes of them the sound that is to be added.
-The detector makes its vectors long again, and says of each sample how likely it is marked. Sizes are those of the
+Both networks are SEANet encoders of 16 kHz samples: convolutions that turn 320 samples into a vector, with an LSTM on
+top. The generator adds the 16 bits of a message to each vector, and a decoder turns the vectors into the sound to add.
+The detector upsamples its vectors, and gives for each sample the probability that it is marked. Sizes are those of the
 published `generator_base.pth` and `detector_base.pth`.
 """
 
@@ -26,7 +26,7 @@ __all__ = ["MARK_RATE_HZ", "SoundSeal"]
 
 MARK_RATE_HZ: Final = 16_000
 BITS, MESSAGE = 16, 0x5656
-"The message is the same for every sound: it says that it is marked, and nothing of whoever made it."
+"All sound gets the same message. It says that the sound is marked, and nothing about who made it."
 WIDTH, VECTOR, STRIDES, JUDGED = 32, 128, (2, 4, 5, 8), 32
 _RENAMED: Final = (
     (r"^detector\.0\.model\.", "encoder."),
@@ -36,13 +36,13 @@ _RENAMED: Final = (
     (r"^(encoder|decoder)\.model\.", r"\1."),
     (r"\.(conv\.conv|convtr\.convtr)(\.inner_conv)?\.", "."),
 )
-"""From the names of the published files to ours; AudioSeal 0.2 calls its convolutions `inner_conv`."""
+"""Names in the published files -> our names. AudioSeal 0.2 calls its convolutions `inner_conv`."""
 _LENGTH: Final = r"\.(weight_g|parametrizations\.weight\.original0)$"
-"""Weight norm keeps a weight as length and direction; before and since torch 2.0."""
+"""Weight norm stores a weight as length and direction, under different names before and since torch 2.0."""
 
 
 class _Convolution(nn.Conv1d):
-    """With zeros around, so that as many vectors come out as strides fit in."""
+    """Convolution with zero padding that returns as many vectors as strides fit in."""
 
     def forward(self, x: Tensor) -> Tensor:
         stride = self.stride[0]
@@ -52,7 +52,7 @@ class _Convolution(nn.Conv1d):
 
 
 class _Lengthening(nn.ConvTranspose1d):
-    """The way back, without what the zeros have made."""
+    """Transposed convolution. It cuts off the output that comes from the zero padding."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         y = super().forward(x, output_size)
@@ -104,7 +104,7 @@ class _Generator(nn.Module):
         self.encoder, self.decoder, self.bits = _encoder(), _decoder(), nn.Embedding(2 * BITS, VECTOR)
 
     def forward(self, samples: Tensor, message: Tensor) -> Tensor:
-        """samples: (batch, 1, n); message: (BITS,) of 0 and 1. What is to be added, of the same shape as samples."""
+        """Return the sound to add, in the shape of samples: (batch, 1, n). message: (BITS,) of 0 and 1."""
         chosen = 2 * torch.arange(BITS) + message
         vectors = self.encoder(samples) + self.bits(chosen).sum(0)[:, None]
         return self.decoder(vectors)[..., : samples.shape[-1]]  # type: ignore[no-any-return]
@@ -118,34 +118,34 @@ class _Detector(nn.Module):
         self.judge = nn.Conv1d(JUDGED, 2 + BITS, 1)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """How likely each sample is marked, (batch, n)."""
+        """Return (batch, n): the probability that each sample is marked."""
         judged = self.judge(self.lengthen(self.encoder(samples))[..., : samples.shape[-1]])
         return torch.softmax(judged[:, :2], dim=1)[:, 1]
 
 
 class SoundSeal:
-    """Adds the mark, and finds it. Both on the CPU."""
+    """Adds marks and finds them. Runs on the CPU."""
 
     def __init__(self, generator: Path, detector: Path) -> None:
-        """The published files. Raises WeightsMissing, WeightsDamaged, WrongArchitecture."""
+        """Load the published files. Raises WeightsMissing, WeightsDamaged, WrongArchitecture."""
         self._generator = load_network(_Generator, _ours(read_state_dict(generator)), generator)
         self._detector = load_network(_Detector, _ours(read_state_dict(detector)), detector)
         self._message = torch.tensor([MESSAGE >> place & 1 for place in range(BITS)])
 
     def mark_of(self, samples: FloatArray) -> FloatArray:
-        """What is to be added to samples, (n,) at MARK_RATE_HZ; n is at least 1."""
+        """Return the sound to add to samples, (n,) at MARK_RATE_HZ; n is at least 1."""
         with torch.inference_mode():
             return self._generator(torch.from_numpy(samples)[None, None], self._message)[0, 0].numpy()  # type: ignore[no-any-return]
 
     def marked_share(self, pieces: Sequence[FloatArray]) -> float:
-        """Which part of the samples is marked, of all pieces, (n,) at MARK_RATE_HZ. 0 where there are none."""
+        """Return the share of marked samples in all pieces, (n,) each at MARK_RATE_HZ; 0 without pieces."""
         with torch.inference_mode():
             found = [self._detector(torch.from_numpy(piece)[None, None])[0] > 0.5 for piece in pieces]
         return float(torch.cat(found).float().mean()) if found else 0.0
 
 
 def _ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published weights under our names, with weight norm done away with."""
+    """Return the published weights under our names, with weight norm applied."""
     named: dict[str, Tensor] = {}
     for published, value in state.items():
         name = published

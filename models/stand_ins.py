@@ -1,8 +1,8 @@
-"""Whole networks and training objects in a weights file, read without any of their classes.
+"""Reads whole networks and training objects in a weights file without any of their classes.
 
 People save a whole network (`torch.save(network)`), or keep arguments and scores beside the weights. Such a file names
-classes of programs that are not here, and running them is out of the question. Each of them is given a class that does
-nothing: what the file says of an object is kept as plain attributes, and the weights are read from those.
+classes of programs that are not installed here, and running its code is not an option. Each such class is replaced by
+one that does nothing. What the file says about an object is kept as plain attributes, and weights are read from those.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from models.errors import WeightsDamaged
 __all__ = ["StandIn", "is_harmless", "load_without_classes", "refused_name", "weights_of"]
 
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
-"""How torch's own messages name what a pickle wanted to call."""
+"""Finds what a pickle wanted to call in torch's messages."""
 _MOST_CLASSES = 256
-"""Of one file. A network has a dozen."""
+"""Most classes in one file; a network has about a dozen."""
 _MOST_WEIGHTS = 100_000
 _DEEPEST = 64
-"""Layers within layers; the deepest network here has seven."""
+"""Deepest nesting of layers; the deepest network here has seven."""
 _DATA_OF_THE_STANDARD_LIBRARY = frozenset({"argparse", "collections", "copyreg", "datetime", "enum", "pathlib"})
 _DATA_OF_TORCH = ("torch.nn.", "torch.optim.")
 _BUILT_IN_DATA = frozenset(
@@ -37,20 +37,20 @@ _BUILT_IN_DATA = frozenset(
 _OF_PYTHON_2 = frozenset({"__builtin__", "commands"})
 _BUILT_IN = "builtins."
 _allowing = threading.Lock()
-"""torch keeps one list of allowed names a process, and two readers would take each other's off it."""
+"""torch keeps one list of allowed names per process, so two readers would remove each other's."""
 
 
 class StandIn:
-    """An object of a class that is not here: whatever it is made from is taken and nothing is done."""
+    """Replaces an object of an unknown class. It accepts all arguments and ignores them."""
 
     dump_patches = False
-    """What torch asks of a network whose source code was saved with it."""
+    """torch reads this of a network whose source code was saved with it."""
 
     def __new__(cls, *_arguments: object, **_options: object) -> Self:
         return super().__new__(cls)
 
     def __init__(self, *_arguments: object, **_options: object) -> None:
-        """Nothing: a pickle chooses the arguments."""
+        """Do nothing: the pickle chooses the arguments."""
 
     def __setstate__(self, state: object) -> None:
         if isinstance(state, Mapping):
@@ -58,10 +58,10 @@ class StandIn:
 
 
 def load_without_classes(path: Path, *, mmap: bool) -> object:
-    """What torch.load() gives of a file, with a StandIn for every object of a class that torch does not know.
+    """Load a file like torch.load(), with a StandIn for every object of a class that torch does not know.
 
-    Nothing of the file is ever called. Raises pickle.UnpicklingError for names that no network has, such as os.system
-    (`refused_name` tells which), and whatever torch raises for bytes that are no weights.
+    Nothing in the file is ever called. Raises pickle.UnpicklingError for names that no network has, such as os.system
+    (`refused_name` returns the name), and whatever torch raises for bytes that are not weights.
     """
     allowed: dict[str, tuple[Callable[..., object], str]] = {}
     while True:
@@ -73,21 +73,21 @@ def load_without_classes(path: Path, *, mmap: bool) -> object:
                 known = name is None or name in allowed
                 if name is None or known or not is_harmless(name) or len(allowed) == _MOST_CLASSES:
                     raise
-        # torch wants another class for each name.
+        # torch needs a different class for each name.
         allowed[name] = (type("StandIn", (StandIn,), {}), name if "." in name else _BUILT_IN + name)
 
 
 def refused_name(error: Exception) -> str | None:
-    """The class or function that torch would not load, by its message; built-in ones come without their module."""
+    """Return the name that torch refused to load, found in its message. Built-in names come without their module."""
     refused = _REFUSED.search(str(error))
     return refused[1].strip(".").removeprefix(_BUILT_IN) if refused else None
 
 
 def is_harmless(name: str) -> bool:
-    """Whether a name is of the classes that people save: their own, torch's layers, plain data.
+    """Whether a name belongs to classes that people save: their own, torch's layers, or plain data.
 
-    A file that asks for anything else of Python or of torch was made to do harm. A stand-in would be safe even so, but
-    such a file is better not used at all.
+    A file that asks for anything else of Python or torch was made to do harm. A stand-in would be safe even then, but
+    such a file should not be used at all.
     """
     package, dot, _ = name.partition(".")
     if not dot:
@@ -98,9 +98,9 @@ def is_harmless(name: str) -> bool:
 
 
 def weights_of(network: StandIn, source: Path) -> dict[str, Tensor]:
-    """Name -> tensor of a network that was saved whole, as its state_dict() would have named them.
+    """Return name -> tensor for a network that was saved whole, with the names of its state_dict().
 
-    Raises WeightsDamaged: it is no network, or one without end.
+    Raises WeightsDamaged if it is not a network, or is nested endlessly.
     """
     state: dict[str, Tensor] = {}
     for name, value in _tensors(network, source):
@@ -127,7 +127,7 @@ def _tensors(network: StandIn, source: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _part(layer: StandIn, name: str) -> dict[str, object]:
-    """One of the dicts that torch's layers keep; a set becomes a dict of its members."""
+    """Return one of the dicts of torch's layers. A set becomes a dict with its members as keys."""
     part = vars(layer).get(name)
     if isinstance(part, set):
         part = dict.fromkeys(part)

@@ -1,8 +1,8 @@
-"""Weight files in, networks out: state dicts are read without running anything, and without a second copy in memory.
+"""Reads weight files and builds networks from them, without running code from a file or copying weights in memory.
 
-A file is mapped, not read: its tensors become the parameters of a network that was built without any memory for them.
-So a network on the CPU costs its file once, in pages that the system may drop and read again, and one for a GPU passes
-through memory layer by layer. Replace a weights file by renaming over it, never by writing into it.
+A file is mapped, not read, and its tensors become the parameters of a network that was built without memory for them.
+So a network on the CPU needs the size of its file once, in pages that the system may drop and read again. One for a GPU
+passes through memory layer by layer. Replace a weights file by renaming another over it; never write into it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = ["load_network", "placed", "plausible_width", "read_checkpoint", "read
 Network = TypeVar("Network", bound=nn.Module)
 
 _TORCHSCRIPT = "TorchScript archive"
-"""In what torch says of one."""
+"""Part of torch's message about such a file."""
 _OLD_AND_WHOLE = "Only persistent_load of storage is allowed"
-"""What torch says of a whole network in its format from before 1.6."""
+"""torch's message about a whole network in its format from before 1.6."""
 _ZIP_MAGIC = b"PK\x03\x04"
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-"""Under which key of a training checkpoint the weights are: Wav2Lip's, openai-whisper's, others'."""
+"""Keys of a training checkpoint under which the weights may be: Wav2Lip's, openai-whisper's, and others'."""
 _PARALLEL_PREFIX = "module."
-"""What torch's DataParallel writes before every name."""
+"""Prefix that torch's DataParallel adds to all names."""
 _UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -52,27 +52,28 @@ _UNREADABLE = (
     struct.error,
     SafetensorError,
 )
-"""What torch and safetensors are known to raise for bytes that are no weights."""
+"""Exceptions that torch and safetensors raise for bytes that are not weights."""
 _WIDEST = 4
-"""How many times wider than the published network one of somebody's own may be; it costs the square of that."""
+"""How much wider than the published network somebody's own may be. The cost grows with the square."""
 _GET_AGAIN = "Get the file again."
 _WEIGHTS_ALONE = "Get a file of weights alone, or have whoever made this one save its state_dict()."
 _AS_PUBLISHED = "Get the weights as they were published, in single or half precision."
 _FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
-"""What may be cast to another float type. Narrower numbers mean nothing without the scales that belong to them."""
+"""Types that may be cast to another float type. Narrower numbers need scales that are not here."""
 
 
 def read_checkpoint(path: Path) -> dict[str, object]:
-    """The dict that a .pth/.pt/.bin/.safetensors file holds, as it is: weights, and whatever was saved beside them.
+    """Return the dict in a .pth/.pt/.bin/.safetensors file unchanged: the weights, and whatever was saved with them.
 
-    Of a network that was saved whole, its weights. Objects of classes that torch does not know are StandIns.
-    Raises WeightsMissing; WeightsDamaged (truncated, empty, no dict, a pickle that wants to run code).
+    For a network that was saved whole, it returns the weights. Objects of unknown classes are StandIns. Raises
+    WeightsMissing, and WeightsDamaged for a truncated or empty file, one without a dict, or a pickle that would run
+    code.
     """
     if not path.is_file():
         raise WeightsMissing(f"The weights file {path} is missing.", "Put it there, or get it with `launch.py fetch`.")
     try:
         with path.open("rb") as file:
-            mappable = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC  # not so what torch before 1.6 wrote
+            mappable = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC  # false for files written by torch before 1.6
     except OSError as error:
         raise WeightsMissing(f"The weights file {path} cannot be read: {error.strerror}.") from error
     try:
@@ -90,11 +91,11 @@ def read_checkpoint(path: Path) -> dict[str, object]:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor of a .pth/.pt/.bin/.safetensors file, mapped where its format allows.
+    """Return name -> tensor of a .pth/.pt/.bin/.safetensors file, mapped if its format allows.
 
-    A training checkpoint around the weights ("state_dict") and DataParallel's "module." before names are taken off.
-    Raises WeightsMissing; WeightsDamaged (as `read_checkpoint`, or no weights in it); WrongArchitecture (tensors that
-    are quantised, sparse, without values, or larger than the file).
+    A training checkpoint around the weights ("state_dict") and DataParallel's prefix "module." are removed. Raises
+    WeightsMissing; WeightsDamaged (as `read_checkpoint`, or no weights in it); WrongArchitecture (tensors that are
+    quantized, sparse, without values, or larger than the file).
     """
     content = read_checkpoint(path)
     for wrapper in _WRAPPERS:
@@ -115,7 +116,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _oddity(tensor: Tensor) -> str:
-    """What sets a tensor of a file apart from plain numbers in memory; empty for these."""
+    """Return what makes a tensor other than plain numbers in memory; empty if nothing does."""
     if tensor.is_meta:
         return "has a shape but no values"
     if tensor.is_quantized:
@@ -123,7 +124,7 @@ def _oddity(tensor: Tensor) -> str:
     if tensor.layout is not torch.strided or tensor.is_nested:
         return "is sparse or nested"
     if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
-        return "is larger than what the file holds of it"  # strides of 0: a small file would fill the memory
+        return "is larger than what the file holds of it"  # strides of 0: a small file could fill the memory
     return ""
 
 
@@ -148,12 +149,12 @@ def _damaged(path: Path, error: Exception) -> WeightsDamaged:
 
 
 def _refused_globals(path: Path, error: pickle.UnpicklingError) -> list[str]:
-    """What a pickle wants to call: by torch's message, else (protocols that torch never writes) by opcodes."""
+    """Return what a pickle wants to call: from torch's message, or else, for other protocols, from its opcodes."""
     if name := refused_name(error):
         return [name]
     names: list[str] = []
     strings: list[str] = []
-    with path.open("rb") as file, contextlib.suppress(ValueError):  # at the first byte that is no opcode
+    with path.open("rb") as file, contextlib.suppress(ValueError):  # raised at the first byte that is not an opcode
         for opcode, argument, _ in pickletools.genops(file):
             if opcode.name in ("GLOBAL", "INST"):
                 names.append(str(argument).replace(" ", "."))
@@ -165,9 +166,9 @@ def _refused_globals(path: Path, error: pickle.UnpicklingError) -> list[str]:
 
 
 class _WithoutMemory(TorchFunctionMode):
-    """Puts on the meta device what torch.empty() makes: that is how layers make the weights which a file will replace.
+    """Puts the results of torch.empty() on the meta device. Layers use it for weights, which a file will replace.
 
-    All else is made for real, above all the constants that a network computes for itself and no file holds.
+    Everything else is created normally, above all constants that a network computes itself and no file contains.
     """
 
     def __torch_function__(
@@ -184,11 +185,11 @@ class _WithoutMemory(TorchFunctionMode):
 
 
 def load_network(build: Callable[[], Network], state: Mapping[str, Tensor], source: Path) -> Network:
-    """What `build` makes, with the tensors of `state` as its weights, strictly all; in evaluation mode, no gradients.
+    """Return the network from `build`, with the tensors of `state` as its weights; in evaluation mode, no gradients.
 
-    The tensors are used as they are, so the network has their dtype and shares their memory; see `placed`.
-    `source` is the file they are from.
-    Raises WrongArchitecture: names or shapes differ, or weights are no floats. Nothing is loaded then.
+    Names must match exactly. The tensors are used directly, so the network has their dtype and shares their memory; see
+    `placed`. source: the file they come from, for messages.
+    Raises WrongArchitecture if names or shapes differ, or weights are not floats; then nothing is loaded.
     """
     with _WithoutMemory():
         network = build()
@@ -201,7 +202,7 @@ def load_network(build: Callable[[], Network], state: Mapping[str, Tensor], sour
 
 
 def plausible_width(width: int, published: int, source: Path) -> int:
-    """The same width. Raises WrongArchitecture for one that no network has; 1 is as narrow as those of tests."""
+    """Return the width. Raises WrongArchitecture if no network has it. Networks in tests are as narrow as 1."""
     if 1 <= width <= _WIDEST * published:
         return width
     raise WrongArchitecture(
@@ -213,13 +214,13 @@ def plausible_width(width: int, published: int, source: Path) -> int:
 def placed(
     network: Network, device: str | torch.device, dtype: torch.dtype | None = None, *, channels_last: bool = False
 ) -> Network:
-    """The same network on a device, by choice in another float type and with its images' channels innermost.
+    """Move a network to a device; optionally change its float type and its images' memory format.
 
     Raises torch.OutOfMemoryError.
     """
-    # torch's own: that of diffusers' networks only adds a warning that does not concern them.
+    # torch's own method: the one of diffusers' networks only adds a warning that does not apply here.
     network = nn.Module.to(network, device=device, dtype=dtype)
-    # mypy has no overload with a memory format alone.
+    # mypy knows no overload with just a memory format.
     return network.to(memory_format=torch.channels_last) if channels_last else network  # type: ignore[call-overload]
 
 
@@ -229,7 +230,7 @@ def _tensors(network: nn.Module) -> Iterable[tuple[str, Tensor]]:
 
 
 def _check_same(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: Path) -> None:
-    # Files from before torch 0.4.1 have no num_batches_tracked; evaluation does not use it.
+    # Files from before torch 0.4.1 lack num_batches_tracked, which evaluation does not use.
     missing = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in given if name not in wanted]
     misshapen = [
@@ -278,7 +279,7 @@ _SIGNS = {
     "layer1.0.conv1.": "weights of a ResNet",
     "conv4_3_norm.": "weights of the S3FD face detector",
 }
-"""How names of tensors begin in files that people have lying together."""
+"""Prefixes of tensor names -> what the file is, for files that people often have in the same place."""
 
 
 def _hint(given: Mapping[str, Tensor]) -> str:

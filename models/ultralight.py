@@ -1,7 +1,7 @@
-"""Ultralight-Digital-Human: a small U-Net, trained for one avatar, that draws a face from 320 ms of HuBERT features.
+"""Ultralight-Digital-Human: a small U-Net, trained for one avatar, that draws its face from 320 ms of HuBERT features.
 
-Layers and their names are those of anliyuan/Ultralight-Digital-Human as lipku/LiveTalking carries it
-(avatars/ultralight/unet.py, mode "hubert"), so that `ultralight.pth` of an avatar loads strictly. Channel counts are
+Layers and names are those of anliyuan/Ultralight-Digital-Human in the version of lipku/LiveTalking
+(avatars/ultralight/unet.py, mode "hubert"), so that an avatar's `ultralight.pth` loads strictly. Channel counts are
 multiples of the output layer's input (32 there), which is read from the file.
 """
 
@@ -22,23 +22,23 @@ from models.state_dicts import load_network, plausible_width, read_state_dict
 __all__ = ["AUDIO_SHAPE", "CROP_PX", "INNER_PX", "Ultralight", "draw", "load_ultralight", "network_input"]
 
 CROP_PX = 168
-"""Side of the face crop of an avatar."""
+"""Side of an avatar's face crop."""
 BORDER_PX = 4
-"""What the network does not see of the crop, on each side."""
+"""Border of the crop, on each side, that the network does not see."""
 INNER_PX = CROP_PX - 2 * BORDER_PX
 AUDIO_STEPS = 16
-"""HuBERT steps of 20 ms to one picture: 8 before its time and 8 after."""
+"""HuBERT steps of 20 ms per picture: 8 before its time and 8 after."""
 AUDIO_SHAPE = (AUDIO_STEPS, 32, 32)
-"""How the window of 16 x 1024 features is laid out for the network."""
+"""Shape in which the network gets the window of 16 x 1024 features."""
 
 _WIDTH = 32
-"""Of the published networks."""
+"""Width of the published networks."""
 _MASKED_ROWS, _MASKED_COLUMNS = slice(5, 150), slice(5, 155)
-"""What cv2.rectangle fills for (5, 5, 150, 145): a tuple of four is x, y, width, height, not two corners."""
+"""The area that cv2.rectangle fills for (5, 5, 150, 145): it reads four numbers as x, y, width, height."""
 
 
 class _InvertedResidual(nn.Module):
-    """MobileNetV2's block: twice the channels, a convolution a channel, back to `channels`."""
+    """MobileNetV2's block: doubles the channels, convolves each separately, and reduces them to `channels`."""
 
     def __init__(self, channels_in: int, channels: int, *, stride: int = 1, residual: bool = False) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _InvertedResidual(nn.Module):
         return x + y if self._residual else y
 
 
-# The classes from here to _Out only give the layers the names that they have in the files.
+# The classes from here to _Out exist only to give layers their names in the files.
 
 
 class _Double(nn.Module):
@@ -87,7 +87,7 @@ class _In(nn.Module):
 
 
 class _Down(nn.Module):
-    """Half the size."""
+    """Halves the size."""
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """Twice the size, joined with what the way down had at that size."""
+    """Doubles the size, and joins the result with the features of that size from the way down."""
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class _Out(nn.Module):
 
 
 class _AudioEncoder(nn.Module):
-    """(n, 16, 32, 32) -> (n, 16 width, 10, 10), the size of the picture at the bottom of the U."""
+    """(n, 16, 32, 32) -> (n, 16 width, 10, 10), the size of the picture's features at the bottom of the U."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -178,9 +178,9 @@ class Ultralight(nn.Module):
 
 
 def load_ultralight(path: Path) -> Ultralight:
-    """The network of an avatar's `ultralight.pth`, on the CPU and in the dtype of the file.
+    """Load an avatar's `ultralight.pth`, on the CPU and in the dtype of the file.
 
-    Raises WeightsMissing, WeightsDamaged, WrongArchitecture (also for one that hears other audio features).
+    Raises WeightsMissing, WeightsDamaged, WrongArchitecture (also for a network that needs other audio features).
     """
     state = read_state_dict(path)
     return load_network(lambda: Ultralight(_width_of(state, path)), state, path)
@@ -201,14 +201,14 @@ def _width_of(state: Mapping[str, Tensor], path: Path) -> int:
 
 
 def _doubles_channels(convolution: Tensor | None) -> bool:
-    """So does the third one of the network for HuBERT, but not that of the one for WeNet features."""
+    """Whether a convolution doubles the channels. The third one does for HuBERT, but not for WeNet features."""
     return convolution is not None and len(convolution) == 2 * convolution.shape[1]
 
 
 def network_input(crops: Tensor) -> Tensor:
-    """(n, 168, 168, 3) uint8 RGB -> (n, 6, 160, 160) float32, 0..1: the inner face || it with a black rectangle.
+    """Return (n, 6, 160, 160) float32, 0..1: the inner face || the same with a black rectangle.
 
-    Both in BGR, as the networks were trained; on the device of `crops`.
+    crops: (n, 168, 168, 3) uint8 RGB. The result is BGR, as in training, on the device of `crops`.
     """
     inner = crops[:, BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX]
     bgr = inner.flip(3).permute(0, 3, 1, 2).float().div_(255)
@@ -219,10 +219,10 @@ def network_input(crops: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def draw(network: Ultralight, crops: Tensor | ImageArray, audio: Tensor | FloatArray) -> ImageArray:
-    """(n, 168, 168, 3) uint8 RGB crops and (n, 16, 32, 32) HuBERT windows -> the crops with their inner 160 px drawn.
+    """Return the crops, uint8 RGB, with their inner 160 px drawn.
 
-    Both inputs may be anywhere; the network's device and dtype are used. Raises torch.OutOfMemoryError, and as
-    as_pixels().
+    crops: (n, 168, 168, 3) uint8 RGB. audio: (n, 16, 32, 32) HuBERT windows. They may be on any device; the network's
+    device and dtype are used. Raises torch.OutOfMemoryError, and what as_pixels() raises.
     """
     weight = next(network.parameters())
     pictures = torch.as_tensor(crops, device=weight.device)

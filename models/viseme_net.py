@@ -1,8 +1,8 @@
-"""The audio -> viseme network: log-mel features and a causal temporal convolution network, in numpy.
+"""The network from audio to visemes: log-mel features and a causal temporal convolution network, in numpy.
 
-Input is speech at 16 kHz; output is the probability of each of the 15 visemes (models/visemes.py) every 20 ms, decided
+Input is speech at 16 kHz. Output is the probability of each of the 15 visemes (models/visemes.py) every 20 ms, decided
 with LOOKAHEAD_STEPS * 20 ms of later speech in view. There is one code path: a `VisemeStream` keeps each layer's last
-inputs, so pushing a sentence in pieces of any size gives what pushing it in one go gives.
+inputs, so the result does not depend on how a sentence is split into pieces.
 
 The weights are made by models/training/; see its README for data and accuracy.
 """
@@ -41,7 +41,7 @@ HOPS_PER_STEP = 2
 STEP_MS = 20
 SAMPLES_PER_STEP = HOPS_PER_STEP * HOP_SAMPLES
 LOOKAHEAD_STEPS = 6
-"""120 ms: the label of a step is read this many steps later."""
+"""120 ms: the output for a step comes this many steps later."""
 
 INPUT_KERNEL = 6
 BLOCK_KERNEL = 3
@@ -53,7 +53,7 @@ Array = npt.NDArray[np.float32]
 
 
 def _mel_filters() -> Array:
-    """(FFT_SIZE // 2 + 1, N_MELS) triangular filters, evenly spaced on the HTK mel scale."""
+    """Return (FFT_SIZE // 2 + 1, N_MELS): triangular filters, evenly spaced on the HTK mel scale."""
     low, high = (2595 * np.log10(1 + f / 700) for f in (MEL_LOW_HZ, MEL_HIGH_HZ))
     points = 700 * (10 ** (np.linspace(low, high, N_MELS + 2) / 2595) - 1)
     left, centre, right = points[:-2], points[1:-1], points[2:]
@@ -63,15 +63,15 @@ def _mel_filters() -> Array:
 
 
 class FeatureStream:
-    """16 kHz samples -> (n, N_FEATURES) float32, one row per 10 ms; row i is centred on sample 160 i + 80.
+    """Converts 16 kHz samples to (n, N_FEATURES) float32, one row per 10 ms; row i is centred on sample 160 i + 80.
 
-    Columns: 40 log-mel energies below a running level, then how far this row is below that level, then the level.
-    The level follows peaks at once and decays slowly, so loudness and microphone gain cancel out without a look at
-    the whole clip.
+    Columns: 40 log-mel energies relative to a running level, the distance of this row's peak below that level, and the
+    level. The level rises with peaks at once and decays slowly, so loudness and microphone gain cancel out without
+    knowing the whole clip.
     """
 
     _LEVEL_FLOOR, _LEVEL_START, _LEVEL_DECAY = -7.0, -2.0, 0.012
-    """Natural log of power, and the share of the distance that the level falls per row."""
+    """Natural logs of power, and the share of the distance by which the level falls per row."""
 
     def __init__(self) -> None:
         self._filters = _mel_filters()
@@ -80,6 +80,7 @@ class FeatureStream:
         self._level = self._LEVEL_START
 
     def push(self, samples: Array) -> Array:
+        """Take samples, and return the rows that are complete."""
         self._samples = np.concatenate([self._samples, samples])
         n = max(0, (len(self._samples) - WINDOW_SAMPLES) // HOP_SAMPLES + 1)
         if n == 0:
@@ -112,18 +113,18 @@ def _gelu(x: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class VisemeNetwork:
-    """The weights. Immutable: any number of streams may share one."""
+    """The weights. Immutable, so any number of streams may share one."""
 
     entry: tuple[Array, Array]
-    "(6 * N_FEATURES, C) and (C,): convolution of stride 2, oldest input first"
+    "(6 * N_FEATURES, C) and (C,): convolution with stride 2, oldest input first"
     blocks: tuple[tuple[Array, Array, Array, Array], ...]
-    "a residual block each: (3 * C, C), (C,) dilated convolution; (C, C), (C,) mixing"
+    "per residual block: (3 * C, C), (C,) dilated convolution; (C, C), (C,) mixing"
     head: tuple[Array, Array]
     "(C, 15) and (15,)"
 
     @classmethod
     def load(cls, path: Path = WEIGHTS_PATH) -> VisemeNetwork:
-        """Read an .npz of half-precision arrays. Raises OSError or KeyError when it is missing or not ours."""
+        """Read an .npz of half-precision arrays. Raises OSError or KeyError if it is missing or not ours."""
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name].astype(np.float32) for name in stored.files}
 
@@ -147,16 +148,17 @@ class VisemeStep:
     probabilities: Array
     "(n, 15), rows sum to 1"
     loudness: Array
-    "(n,): how far below the speaker's running level, natural log of power / 3; 0 is as loud as it gets"
+    "(n,): distance below the speaker's running level, natural log of power / 3; 0 is the loudest"
     change: Array
-    "(n,): how much the spectrum has changed of late, see SpectralChange"
+    "(n,): recent change of the spectrum, see SpectralChange"
 
 
 class SpectralChange:
-    """How much the spectrum changes from row to row of FeatureStream, averaged over the last 0.3 s.
+    """Measures how much the spectrum changes between rows of FeatureStream, averaged over the last 0.3 s.
 
-    Speech moves on all the time: over two people's 100 s it never fell below .149, mean .21. Held notes and chords keep
-    their spectrum: .04 to .12, struck or not. Quiet rows do not count, or every pause would look like a held note.
+    Speech changes all the time: in 100 s of two people it never fell below .149, with a mean of .21. Held notes and
+    chords keep their spectrum: .04 to .12, struck or not. Quiet rows do not count, or pauses would look like held
+    notes.
     """
 
     _TYPICAL, _MOST, _ROWS = 0.2, 0.25, 30
@@ -168,7 +170,7 @@ class SpectralChange:
         self._mean = self._TYPICAL
 
     def push(self, rows: Array) -> Array:
-        """(n, N_FEATURES) rows -> (n,) averages up to each of them."""
+        """Return (n,): the average up to each row. rows: (n, N_FEATURES)."""
         averages = np.empty(len(rows), np.float32)
         for index, row in enumerate(rows):
             bands, loudness = row[:N_MELS], row[N_MELS]
@@ -181,7 +183,7 @@ class SpectralChange:
 
 
 class _CausalConvolution:
-    """Dilated convolution over rows that remembers the rows it needs from the past."""
+    """Dilated convolution over rows. It keeps the past rows that it needs."""
 
     def __init__(self, weight: Array, bias: Array, kernel: int, *, dilation: int = 1, stride: int = 1) -> None:
         self._weight, self._bias = weight, bias
@@ -190,6 +192,7 @@ class _CausalConvolution:
         self._past = np.zeros((reach - stride, len(weight) // kernel), np.float32)
 
     def push(self, rows: Array) -> Array:
+        """Take rows, and return the output that is complete."""
         rows = np.concatenate([self._past, rows])
         n = max(0, (len(rows) - (self._kernel - 1) * self._dilation - 1) // self._stride + 1)
         last = n * self._stride
@@ -199,10 +202,10 @@ class _CausalConvolution:
 
 
 class VisemeStream:
-    """Samples in, viseme probabilities out; the state of one sentence."""
+    """Takes samples and returns viseme probabilities. Holds the state of one sentence."""
 
     _SHARPNESS = 1 / 0.75
-    """Label smoothing in training leaves the network less sure than it is right."""
+    """Label smoothing in training makes the network less confident than it is accurate; this corrects it."""
 
     def __init__(self, network: VisemeNetwork) -> None:
         self._features = FeatureStream()
@@ -214,15 +217,15 @@ class VisemeStream:
         self._head = network.head
         self._change = SpectralChange()
         self._waiting = np.zeros((0, 2), np.float32)
-        "rows of loudness and change whose steps are not decided yet"
+        "rows of loudness and change whose steps are not final yet"
         self._to_skip = LOOKAHEAD_STEPS
         self._samples = 0
         self._steps = 0
 
     def push(self, samples: Array) -> VisemeStep:
-        """Feed float32 (n,) 16 kHz samples; get the steps that have become final.
+        """Take float32 (n,) samples at 16 kHz. Returns the steps that have become final.
 
-        A step is final 127.5 ms after its last sample: the lookahead and half a feature window.
+        A step is final 127.5 ms after its last sample, which is the lookahead and half a feature window.
         """
         self._samples += len(samples)
         features = self._features.push(samples)
@@ -244,7 +247,7 @@ class VisemeStream:
         return VisemeStep(scores / scores.sum(axis=1, keepdims=True), loudness, change)
 
     def finish(self) -> VisemeStep:
-        """The steps still missing to the end of what was pushed, as if silence followed. Ends the stream."""
+        """Return the remaining steps up to the end of what was pushed, as if silence followed. Ends the stream."""
         missing = -(-self._samples // SAMPLES_PER_STEP) - self._steps
         rest = self.push(np.zeros(SAMPLES_PER_STEP * (missing + LOOKAHEAD_STEPS + 1), np.float32))
         return VisemeStep(rest.probabilities[:missing], rest.loudness[:missing], rest.change[:missing])

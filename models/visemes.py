@@ -1,7 +1,7 @@
-"""Visemes: what a mouth looks like for each speech sound. numpy only.
+"""Visemes: the shapes of a mouth for each speech sound. numpy only.
 
-The 15 classes are the Oculus/MPEG-4 style set that real-time lip-sync commonly uses. `viseme_labels` is the one place
-where phonemes become visemes on a time axis; the training script and the phoneme path of the run time both use it.
+The 15 classes are the Oculus/MPEG-4 style set that is common in real-time lip-sync. `viseme_labels` is the only place
+that puts phonemes on a time axis as visemes; the training script and the run time's phoneme path both use it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ VISEMES: tuple[str, ...] = ("sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn
 REST = VISEMES.index("sil")
 CLOSED = VISEMES.index("PP")
 TUCKED = VISEMES.index("FF")
-"""Lower lip at the upper teeth."""
+"""Lower lip against the upper teeth."""
 
 MOUTH_PARAMETERS: tuple[str, ...] = ("jaw", "open", "width", "round", "press", "fv", "teeth", "tongue")
-"""The order of mouth parameters everywhere. All 0..1 but width, which is -1 (pursed) .. 1 (spread)."""
+"""The order of mouth parameters everywhere. All are 0..1 except width, which is -1 (pursed) .. 1 (spread)."""
 
 MOUTH_SHAPES: npt.NDArray[np.float32] = np.array(
     [  # jaw, open, width, round, press, fv, teeth, tongue
@@ -56,26 +56,26 @@ MOUTH_SHAPES: npt.NDArray[np.float32] = np.array(
     ],
     np.float32,
 )
-"""(15, 8): the mouth each viseme aims at."""
+"""(15, 8): the target mouth of each viseme."""
 
 
 def _dominance() -> npt.NDArray[np.float32]:
     table = np.ones((len(VISEMES), len(MOUTH_PARAMETERS)), np.float32)
     row = {name: table[i] for i, name in enumerate(VISEMES)}
     jaw, opening, width, rounding = (MOUTH_PARAMETERS.index(p) for p in ("jaw", "open", "width", "round"))
-    for name in ("TH", "DD", "kk", "SS", "nn"):  # the tongue makes these: the lips are free to follow the neighbours
+    for name in ("TH", "DD", "kk", "SS", "nn"):  # made by the tongue, so the lips may follow the neighbours
         row[name][[width, rounding]] = 0.3
     row["kk"][[jaw, opening]] = 0.6
     row["sil"][[width, rounding]] = 0.5
     row["PP"][[width, rounding]] = 0.5
     row["FF"][[width, rounding]] = 0.6
-    row["PP"][opening] = 2.5  # lips that must meet win over open neighbours
+    row["PP"][opening] = 2.5  # lips that must close prevail over open neighbours
     row["FF"][opening] = 1.8
     return table
 
 
 DOMINANCE: npt.NDArray[np.float32] = _dominance()
-"""(15, 8): how strongly each viseme insists on each parameter against its neighbours (Cohen & Massaro 1993)."""
+"""(15, 8): how strongly each viseme asserts each parameter against its neighbours (Cohen & Massaro 1993)."""
 
 _SYMBOLS: dict[str, tuple[str, ...]] = {
     "p b m ɓ ʙ ɸ": ("PP",),
@@ -94,7 +94,7 @@ _SYMBOLS: dict[str, tuple[str, ...]] = {
     "u ʊ w y ø ʉ ʏ ɥ ɵ ʍ": ("ou",),
     "ʦ ʣ": ("DD", "SS"),
     "ʧ ʤ ʨ ʥ ꭧ": ("DD", "CH"),
-    # misaki's capitals, the alphabet of hibari and Kokoro: English diphthongs in one letter
+    # misaki's capitals, the alphabet of hibari and Kokoro: one letter per English diphthong
     "A": ("E", "ih"),
     "I": ("aa", "ih"),
     "Y": ("oh", "ih"),
@@ -108,19 +108,19 @@ _BY_SYMBOL: dict[str, tuple[int, ...]] = {
     for symbol in symbols.split()
 }
 _TRAILING_MARKS = frozenset("ːˑʰʲʷ̃")
-"""Written after the sound they belong to, so a mark with a time of its own lengthens the sound before."""
+"""Marks written after the sound they belong to. One with its own time lengthens that sound."""
 _PAUSES = frozenset(" _|.,;:!?…—–-\"'“”«»()¡¿。，！？；：、")
 
 WORD_GAP_MS = 150
-"""Shorter pauses between two sounds are no rest: a mouth does not shut between words."""
+"""A shorter pause between two sounds is not a rest, because a mouth does not close between words."""
 _SHORTEST_CONTACT_MS = 40
-"""A picture lasts 40 ms; lips that meet each other or the teeth for less would never be seen to."""
+"""Length of a picture. A shorter contact of the lips with each other or the teeth could be missed."""
 _BORROW_MS = WORD_GAP_MS // 2
-"""How much of a long h takes the next sound's shape: no more, so that a stream knows the next sound in time."""
+"""Most of a long h that takes the next sound's shape. It is limited, so that a stream knows the next sound in time."""
 
 
 class TimedSound(NamedTuple):
-    """One phoneme on a time axis of whole milliseconds."""
+    """One phoneme, with times in whole milliseconds."""
 
     ipa: str
     start_ms: int
@@ -128,10 +128,10 @@ class TimedSound(NamedTuple):
 
 
 def visemes_of(ipa: str) -> tuple[int, ...]:
-    """Visemes of one phoneme in order: two for diphthongs and affricates, (REST,) for a pause.
+    """Return the visemes of one phoneme in order: two for diphthongs and affricates, (REST,) for a pause.
 
-    Empty for sounds with no shape of their own (h, glottal stop) and for marks (stress, length, tone). A symbol that
-    is not in the table gives nothing either: what follows or precedes it is the best guess.
+    Empty for sounds without a shape of their own (h, glottal stop) and for marks (stress, length, tone). Also empty for
+    unknown symbols, for which the neighbouring shape is the best guess.
     """
     if all(c in _PAUSES for c in ipa):
         return (REST,)
@@ -142,10 +142,10 @@ def visemes_of(ipa: str) -> tuple[int, ...]:
 
 
 def viseme_labels(sounds: Iterable[TimedSound], start_ms: int, stop_ms: int) -> npt.NDArray[np.uint8]:
-    """The viseme at each millisecond of [start_ms, stop_ms): uint8 (stop_ms - start_ms,).
+    """Return the viseme at each millisecond of [start_ms, stop_ms): uint8 (stop_ms - start_ms,).
 
     Pauses under WORD_GAP_MS are shared by their neighbours, a sound without shape takes the next one's, and p b m f v
-    last at least a picture. What is said about a moment depends only on sounds that start at most WORD_GAP_MS later.
+    last at least a picture. A label depends only on sounds that start at most WORD_GAP_MS later.
     """
     labels = np.full(stop_ms - start_ms, REST, np.uint8)
 
@@ -182,7 +182,7 @@ def viseme_labels(sounds: Iterable[TimedSound], start_ms: int, stop_ms: int) -> 
 
 
 def _borrowed_shape(sound: TimedSound, following: TimedSound | None, before: int) -> int:
-    """The shape of a sound that has none: the next sound's, or the one before for a mark that trails it."""
+    """Return the shape for a sound that has none: the next sound's, or the previous one's for a trailing mark."""
     if following is None or following.start_ms - sound.end_ms > _BORROW_MS or set(sound.ipa) <= _TRAILING_MARKS:
         return before
     return (visemes_of(following.ipa) or (before,))[0]

@@ -1,12 +1,12 @@
 """Wav2Lip (Prajwal et al. 2020): draws the lower half of a face from 200 ms of speech.
 
-Two networks of one construction: the original for faces of 96 px, and LiveTalking's "wav2lip256" with one level more
-for faces of 256 px. Both see the face twice, once with its lower half black; what they see of it at half, quarter, ...
-size is handed to the decoder, which grows a picture from the speech.
+There are two networks of the same structure: the original for faces of 96 px, and LiveTalking's "wav2lip256" for faces
+of 256 px, with one more level. Both see the face twice, once with its lower half black. Its features at half, quarter,
+... size go to the decoder, which builds a picture from the speech.
 
-Layers and their names are those of Rudrabha/Wav2Lip and lipku/LiveTalking (avatars/wav2lip/models/wav2lip_v2.py), so
-that their files load strictly. Every channel count is a multiple of the first convolution's (16 there), which is read
-from the file.
+Layers and names are those of Rudrabha/Wav2Lip and lipku/LiveTalking (avatars/wav2lip/models/wav2lip_v2.py), so that
+their files load strictly. Channel counts are multiples of the first convolution's (16 there), which is read from the
+file.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from models.state_dicts import load_network, plausible_width, read_state_dict
 __all__ = ["MEL_BANDS", "MEL_COLUMNS", "Side", "Wav2Lip", "draw", "load_wav2lip", "network_input"]
 
 Side = Literal[96, 256]
-"""Pixels of a face, both ways."""
+"""Side of a face in pixels."""
 MEL_BANDS, MEL_COLUMNS = 80, 16
-"""Of the speech to one picture: 16 columns of 12.5 ms."""
+"""Size of the speech window of a picture: 16 columns of 12.5 ms."""
 
 _WIDTH = 16
-"""Of the published networks."""
+"""Width of the published networks."""
 _FIRST_CONVOLUTION = "face_encoder_blocks.0.0.conv_block.0.weight"
 
 
@@ -42,12 +42,12 @@ class _Level(NamedTuple):
     channels: int
     "in multiples of the width"
     residuals: int
-    "convolutions that add to their input"
+    "number of convolutions that add to their input"
 
 
 class _Plan(NamedTuple):
     down: tuple[_Level, ...]
-    "from the whole face to the smallest picture, each half the size of the one before"
+    "from the whole face to the smallest picture, each half the size of the previous one"
     up: tuple[_Level, ...]
     "from the smallest picture to the whole face"
     smallest_px: int
@@ -62,7 +62,7 @@ _PLANS: dict[Side, _Plan] = {
 
 
 class _Convolution(nn.Module):
-    """Convolution, batch norm, ReLU; a residual one adds its input before the ReLU. `conv` is also a transposed one."""
+    """Convolution, batch norm, ReLU. A residual one adds its input before the ReLU. `conv` may be a transposed one."""
 
     def __init__(self, conv: nn.Module, channels: int, *, residual: bool = False) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class _Convolution(nn.Module):
 def _convolution(
     channels_in: int, channels: int, kernel: int, stride: int | tuple[int, int] = 1, padding: int | None = None
 ) -> _Convolution:
-    """Without `padding` it keeps the size (at stride 1)."""
+    """Make a convolution. Without `padding` it keeps the size, at stride 1."""
     padding = kernel // 2 if padding is None else padding
     return _Convolution(nn.Conv2d(channels_in, channels, kernel, stride, padding), channels)
 
@@ -123,7 +123,7 @@ class Wav2Lip(nn.Module):
 
 
 def _face_encoder(plan: _Plan, width: int) -> nn.ModuleList:
-    """A block a size of the picture, then one that makes a single vector of it."""
+    """Return one block per size of the picture, and one that turns the smallest into a vector."""
     first = plan.down[0].channels * width
     deepest = plan.down[-1].channels * width
     blocks = [nn.Sequential(_convolution(6, first, 7))]
@@ -152,7 +152,7 @@ def _audio_encoder(first: int, channels: int) -> nn.Sequential:
 
 
 def _face_decoder(plan: _Plan, width: int) -> nn.ModuleList:
-    """A block for the vector, then one a size of the picture; each gets what the encoder saw at the size before."""
+    """Return a block for the vector, and one per size. Each also gets the encoder's features of the previous size."""
     deepest = plan.down[-1].channels * width
     blocks = [nn.Sequential(_convolution(deepest, deepest, 1))]
     channels_in = 2 * deepest
@@ -166,9 +166,9 @@ def _face_decoder(plan: _Plan, width: int) -> nn.ModuleList:
 
 
 def load_wav2lip(path: Path, side: Side) -> Wav2Lip:
-    """The network of wav2lip.pth, wav2lip_gan.pth (96 px) or wav2lip256.pth, on the CPU and in the dtype of the file.
+    """Load wav2lip.pth, wav2lip_gan.pth (96 px) or wav2lip256.pth, on the CPU and in the dtype of the file.
 
-    Raises WeightsMissing, WeightsDamaged, WrongArchitecture (also when the file is the other size's network).
+    Raises WeightsMissing, WeightsDamaged, WrongArchitecture (also if the file is the network of the other size).
     """
     state = read_state_dict(path)
     found = _side_of(state)
@@ -181,7 +181,7 @@ def load_wav2lip(path: Path, side: Side) -> Wav2Lip:
 
 
 def _side_of(state: Mapping[str, Tensor]) -> Side | None:
-    """By the last block of the face encoder, which makes a vector of the smallest picture; None if it is neither."""
+    """Return the network's side, from the face encoder's last block, which makes a vector; None if it is neither."""
     blocks = {name.split(".")[1] for name in state if name.startswith("face_encoder_blocks.")}
     to_vector = state.get(f"face_encoder_blocks.{len(blocks) - 1}.0.conv_block.0.weight")
     if to_vector is None:
@@ -201,9 +201,9 @@ def _width_of(state: Mapping[str, Tensor], path: Path) -> int:
 
 
 def network_input(faces: Tensor) -> Tensor:
-    """(n, side, side, 3) uint8 RGB -> (n, 6, side, side) float32, 0..1: the face with its lower half black || the face.
+    """Return (n, 6, side, side) float32, 0..1: the face with its lower half black || the face.
 
-    Both in BGR, as the networks were trained; on the device of `faces`.
+    faces: (n, side, side, 3) uint8 RGB. The result is BGR, as in training, on the device of `faces`.
     """
     bgr = faces.flip(3).permute(0, 3, 1, 2).float().div_(255)
     masked = bgr.clone()
@@ -213,10 +213,10 @@ def network_input(faces: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def draw(network: Wav2Lip, faces: Tensor | ImageArray, mels: Tensor | FloatArray) -> ImageArray:
-    """(n, side, side, 3) uint8 RGB faces and (n, 80, 16) mels -> (n, side, side, 3) uint8 RGB, mouths as they speak.
+    """Return (n, side, side, 3) uint8 RGB: the faces with speaking mouths.
 
-    Both inputs may be anywhere; the network's device and dtype are used. Raises torch.OutOfMemoryError, and as
-    as_pixels().
+    faces: (n, side, side, 3) uint8 RGB. mels: (n, 80, 16). They may be on any device; the network's device and dtype
+    are used. Raises torch.OutOfMemoryError, and what as_pixels() raises.
     """
     weight = next(network.parameters())
     pictures = network_input(torch.as_tensor(faces, device=weight.device)).to(weight.dtype)

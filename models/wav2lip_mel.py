@@ -18,7 +18,7 @@ SAMPLE_RATE_HZ = 16_000
 BANDS = 80
 HOP_SAMPLES = 200
 COLUMN_SAMPLES = 800
-"""What a column hears: half before its time, half after."""
+"""Samples that a column depends on: half before its time, half after."""
 
 _LOWEST_HZ, _HIGHEST_HZ = 55, 7600
 _PRE_EMPHASIS = 0.97
@@ -32,15 +32,16 @@ def _filters() -> npt.NDArray[np.float64]:
 
 
 def pre_emphasised(samples: npt.NDArray[np.floating], before: float = 0.0) -> npt.NDArray[np.float64]:
-    """16 kHz samples less most of the sample before each; `before` precedes the first."""
+    """Subtract from each 16 kHz sample most of the previous one; `before` precedes the first."""
     wide = np.concatenate([[before], samples]).astype(np.float64)
     return wide[1:] - _PRE_EMPHASIS * wide[:-1]
 
 
 def mel_columns(emphasised: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """(n, BANDS), of pre-emphasised samples; the first column's time is COLUMN_SAMPLES / 2 after the first sample.
+    """Return (n, BANDS) of pre-emphasised samples. The first column's time is COLUMN_SAMPLES / 2 after the first
+    sample.
 
-    There are as many as fit: n = (len(emphasised) - COLUMN_SAMPLES) // HOP_SAMPLES + 1, or none.
+    There are as many columns as fit: n = (len(emphasised) - COLUMN_SAMPLES) // HOP_SAMPLES + 1, or none.
     """
     bands = spectra(emphasised, COLUMN_SAMPLES, HOP_SAMPLES) @ _filters().T
     level_db = 20 * np.log10(np.maximum(bands, 10 ** (_FLOOR_DB / 20))) - _REFERENCE_DB
@@ -49,5 +50,5 @@ def mel_columns(emphasised: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
 
 
 def mel_spectrogram(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """(BANDS, 1 + len(samples) // HOP_SAMPLES) of all the speech; silence is around it."""
+    """Return (BANDS, 1 + len(samples) // HOP_SAMPLES) for all the speech, with silence around it."""
     return mel_columns(np.pad(pre_emphasised(samples), COLUMN_SAMPLES // 2)).T

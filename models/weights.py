@@ -1,8 +1,7 @@
-"""The weights folder: which file of which network lies where, in our layout or in that of a peer.
+"""The weights folder: finds the files of each network, in our layout or in another project's.
 
-What there is to know about the files (layouts, sources, licences) is in `manifest.toml`, once. Standard library only.
-Nothing is opened but the manifest and very small files, which may be Git LFS pointers: a weights file that is there is
-read by the network it belongs to.
+Everything known about the files (layouts, sources, licences) is in `manifest.toml`. Standard library only. Only the
+manifest and very small files, which may be Git LFS pointers, are opened. A weights file is read by its network.
 """
 
 from __future__ import annotations
@@ -35,21 +34,21 @@ __all__ = [
 
 MANIFEST = Path(__file__).with_name("manifest.toml")
 INNER_FOLDER = "models"
-"Where LiveTalking and MuseTalk keep their weights: naming their checkout will do as well."
+"Folder in which LiveTalking and MuseTalk keep their weights, so that their checkout can be used, too."
 HALF_PRECISION = ".fp16"
-"What diffusers and transformers put before the ending of a file in half precision."
+"Part that diffusers and transformers put before the extension of a half-precision file."
 MANIFEST_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError)
-"What reading a manifest may raise: it is not there, no TOML, or lacks something."
+"Exceptions from reading a manifest: it is missing, not TOML, or incomplete."
 POINTER = b"version https://git-lfs.github.com/spec/"
 POINTER_BYTES = 1024
-"At most; Git LFS says so."
+"Largest size of a pointer, according to Git LFS."
 SEARCHED_ENTRIES = 5000
-"Files and folders that are looked at for one that lies at the wrong place."
+"Most files and folders searched for a file in the wrong place."
 
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """What a person may do with a file."""
+    """The terms on which a file may be used."""
 
     name: str
     en: str
@@ -58,10 +57,10 @@ class Licence:
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """One published file: `repository`/`file` at `revision` of Hugging Face, or to be got by hand."""
+    """One published file: `repository`/`file` at `revision` on Hugging Face, or one to fetch by hand."""
 
     path: str
-    "in the weights folder, with /"
+    "path in the weights folder, with /"
     repository: str = ""
     file: str = ""
     revision: str = "main"
@@ -70,31 +69,32 @@ class WeightFile:
     sha256: str = ""
     "empty: not published"
     by_hand: Mapping[str, str] | None = None
-    "language (en, zh) -> where a person gets it, for files that no program can fetch"
+    "language (en, zh) -> where to get it, for files that no program can fetch"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A file or folder that will do; a folder only if it holds these files."""
+    """A file or folder that can be used; a folder only if it contains certain files."""
 
     path: str
-    "may have wildcards"
+    "may contain wildcards"
     holds: tuple[str, ...] = ()
+    "files that a folder must contain; empty: it is a file"
 
     def matches(self, root: Path) -> Iterator[Path]:
-        """The files or folders below `root` that have this name, exactly or nearly, and lack nothing."""
+        """Yield the complete files or folders below `root` with this name, exactly or nearly."""
         for path in self._named(root):
             if (is_there(path) if not self.holds else not self.lacks(path)) and not path.name.endswith(".part"):
                 yield path
 
     def begun(self, root: Path) -> Iterator[Path]:
-        """The folders of this name that have a part of what they must hold, at least a pointer."""
+        """Yield the folders with this name that have some of their files, even if only a pointer."""
         for path in self._named(root) if self.holds else ():
             if path.is_dir() and any(_inside(path, name) for name in self.holds):
                 yield path
 
     def lacks(self, folder: Path) -> tuple[str, ...]:
-        """What a folder would have to hold and does not."""
+        """Return the files that a folder must contain and does not."""
         return tuple(name for name in self.holds if not any(map(is_there, _inside(folder, name))))
 
     def _named(self, root: Path) -> Iterator[Path]:
@@ -104,11 +104,12 @@ class Layout:
 
 
 def is_there(path: Path) -> bool:
-    """Whether it is a file with content, not the pointer that a checkout without Git LFS has in its place."""
+    """Whether it is a file with content, not the pointer that a checkout without Git LFS has instead."""
     return path.is_file() and not is_pointer(path)
 
 
 def is_pointer(path: Path) -> bool:
+    """Whether it is a Git LFS pointer."""
     try:
         if not 0 < path.stat().st_size <= POINTER_BYTES:
             return False
@@ -119,14 +120,15 @@ def is_pointer(path: Path) -> bool:
 
 
 def _inside(folder: Path, name: str) -> list[Path]:
-    """The files of a folder that have this name, or nearly."""
+    """Return the files in a folder with this name, exactly or nearly."""
     exact = folder / name
     return [exact] if exact.is_file() else [path for path in _nearly(folder, [name]) if path.is_file()]
 
 
 def _nearly(root: Path, pattern: list[str]) -> list[Path]:
-    """What lies at `pattern` below a folder if one does not look too closely: MuseTalkV1.5/unet.fp16.safetensors is
-    musetalkV15/unet.safetensors.
+    """Return what matches `pattern` below a folder, ignoring case, separators and the mark of half precision.
+
+    So MuseTalkV1.5/unet.fp16.safetensors matches musetalkV15/unet.safetensors.
     """
     found = [root]
     for part in pattern:
@@ -142,7 +144,7 @@ def _loosened(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a backend needs under one role, and the files that bring it."""
+    """What a backend needs for one role, and the files that provide it."""
 
     role: str
     licence: Licence
@@ -152,16 +154,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Which weights there are."""
+    """The known weights."""
 
     backends: Mapping[str, tuple[Part, ...]]
-    "backend -> the parts it needs"
+    "backend -> parts it needs"
     families: Mapping[str, str] = field(default_factory=dict)
-    "name of a family -> the backend of it that is meant, e.g. musetalk -> musetalk15"
+    "name of a family -> the backend it stands for, e.g. musetalk -> musetalk15"
 
 
 def read_manifest(path: Path = MANIFEST) -> Manifest:
-    """Raises MANIFEST_ERRORS. Ours is tested, and a broken one is a bug."""
+    """Read a manifest. Raises MANIFEST_ERRORS; our own is tested, so an error in it would be a bug."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     licences = {name: Licence(**words) for name, words in table["licences"].items()}
     parts = {
@@ -179,16 +181,16 @@ def read_manifest(path: Path = MANIFEST) -> Manifest:
 
 @cache
 def known_manifest() -> Manifest:
-    """Ours, and what backends from outside add to it under names that are not ours.
+    """Return our manifest, with additions of other packages' backends under names that are not ours.
 
-    Manifests come with programs and do not change. Reading ours takes 5 to 10 ms, and each network would do it anew.
+    Manifests do not change while a program runs. Reading ours takes 5 to 10 ms, so it is read once, not per network.
     """
     manifest = read_manifest()
     ours = manifest.backends
     theirs: dict[str, tuple[Part, ...]] = {}
     for row in outside_rows():
         if row.manifest is not None and row.weights not in ours:
-            with suppress(*MANIFEST_ERRORS):  # the registry refuses its row, and the doctor says so
+            with suppress(*MANIFEST_ERRORS):  # the registry refuses its row, and the doctor reports it
                 theirs.setdefault(row.weights, read_manifest(row.manifest).backends[row.weights])
     return Manifest({**ours, **theirs}, manifest.families)
 
@@ -198,7 +200,7 @@ def _weight_file(entry: Mapping[str, Any]) -> WeightFile:
 
 
 class WeightsFolder:
-    """The files that a person has, by the backend that needs them. `path` need not exist."""
+    """The files that exist, by the backend that needs them. `path` itself need not exist."""
 
     def __init__(self, path: Path, manifest: Manifest | None = None) -> None:
         self.path = path
@@ -209,21 +211,21 @@ class WeightsFolder:
         return tuple(self._manifest.backends)
 
     def parts(self, backend: str) -> tuple[Part, ...]:
-        """Raises KeyError for a backend without weights."""
+        """Return the parts a backend needs. Raises KeyError for a backend without weights."""
         return self._manifest.backends[backend]
 
     def locate(self, part: Part) -> Path | None:
-        """The file, or the folder with all it must hold, in the best layout that is there."""
+        """Return the file, or the complete folder, in the best layout that exists; None if there is none."""
         found = (match for layout in part.layouts for root in self._roots() for match in layout.matches(root))
         return next(found, None)
 
     def missing(self, backend: str) -> tuple[str, ...]:
-        """Files that are not there, by their paths in the weights folder; empty if the backend has all it needs."""
+        """Return the missing files, as paths in the weights folder; empty if the backend has all it needs."""
         absent = (part for part in self.parts(backend) if self.locate(part) is None)
         return tuple(path for part in absent for path in self._lacking(part))
 
     def to_fetch(self, part: Part) -> tuple[WeightFile, ...]:
-        """Which of its files are to be fetched so that the part is whole; none if it is."""
+        """Return the files to fetch to complete the part; empty if it is complete."""
         if self.locate(part) is not None:
             return ()
         lacking = set(self._lacking(part))
@@ -232,18 +234,18 @@ class WeightsFolder:
         return tuple(file for file in part.files if not is_there(self.path / file.path))
 
     def hints(self, backend: str) -> tuple[str, ...]:
-        """What lies in the folder and looks like something that is missing: a sentence each, with the remedy."""
+        """Return hints about files in the folder that look like missing ones: a sentence each, with the remedy."""
         lacking = self.missing(backend)
         return tuple(hint for path in lacking for hint in self._hints_for(path))
 
     def find(self, backend: str) -> dict[str, Path]:
-        """Role -> file or folder.
+        """Return role -> file or folder.
 
         musetalk15, musetalk10: `unet` and `unet_config` (files), `vae` (folder), `whisper` (tiny.pt, or a folder in
-        Hugging Face's form); wav2lip256, wav2lip96: `network` (file); ultralight: `hubert` (folder); face-parse:
-        `face_parse` (file). A folder holds config.json and its weights as .safetensors or .bin.
+        Hugging Face's layout); wav2lip256, wav2lip96: `network` (file); ultralight: `hubert` (folder); face-parse:
+        `face_parse` (file). A folder contains config.json, and its weights as .safetensors or .bin.
 
-        Raises WeightsMissing, naming the files and the command that brings them.
+        Raises WeightsMissing, with the missing files and the command that fetches them.
         """
         missing = self.missing(backend)
         if missing:
@@ -262,7 +264,7 @@ class WeightsFolder:
         return (self.path, self.path / INNER_FOLDER)
 
     def _lacking(self, part: Part) -> tuple[str, ...]:
-        """Paths that would make the part whole: the rest of the fullest folder that has been begun, else its files."""
+        """Return the paths that would complete the part: the rest of the fullest folder, or else its files."""
         begun = [
             (layout.lacks(folder), folder, root)
             for layout in part.layouts
@@ -290,9 +292,9 @@ class WeightsFolder:
             yield f"{elsewhere} looks like it: move it to {self.path / missing}."
 
     def _elsewhere(self, name: str) -> Path | None:
-        """A file of a telling name at a place where nobody looks for it."""
+        """Return a file with a distinctive name that lies in the wrong place; None if there is none."""
         if name in ("config.json", "model.safetensors", "pytorch_model.bin"):
-            return None  # so many networks' files are called
+            return None  # files of many networks have these names
         looked_at = 0
         for place, folders, names in os.walk(self.path):
             looked_at += len(folders) + len(names)
@@ -305,8 +307,9 @@ class WeightsFolder:
 
 
 def _how_far(part: Part, lacks: tuple[str, ...], folder: Path) -> tuple[int, bool, bool]:
-    """Orders folders that have been begun. Of two forms of the same weights the one comes first of which there is a
-    pointer already, then the one that can be fetched.
+    """Return a key that sorts incomplete folders by how little they lack.
+
+    Among two forms of the same weights, one with a pointer comes first, then one that can be fetched.
     """
     fetched = {PurePosixPath(file.path).name for file in part.files}
     pointed_at = any(is_pointer(folder / name) for name in lacks)

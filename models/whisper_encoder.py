@@ -1,7 +1,7 @@
-"""The encoder of Whisper tiny (Radford et al. 2022), the ears of MuseTalk: five vectors of 384 every 20 ms.
+"""The encoder of Whisper tiny (Radford et al. 2022), used by MuseTalk: five vectors of 384 every 20 ms.
 
-Names and formulas are openai-whisper's; weights in its form (tiny.pt) and in Hugging Face's are read. Unlike in the
-original, speech need not fill the 30 s segment: its place in it is given instead.
+Names and formulas are openai-whisper's. It reads weights in that format (tiny.pt) and in Hugging Face's. Unlike in the
+original, speech need not fill a segment of 30 s; its position in the segment is given instead.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["STATES", "STATE_SIZE", "STEPS_PER_SEGMENT", "WhisperEncoder", "Whisp
 
 STATE_SIZE = 384
 STATES = 5
-"""The input of the first block, and what each of four blocks makes of it."""
+"""States per step: the input of the first block, and the output of each of the four blocks."""
 STEPS_PER_SEGMENT = 1500
-"""30 s: how many places the encoder knows."""
+"""30 s: the number of positions that the encoder knows."""
 
 _NOT_ENCODER = ("decoder.", "proj_out.")
-"""What writes text, which nobody asks for here."""
+"""Prefixes of the weights that write text, which are not needed."""
 _OUR_NAMES = (
     (r"^embed_positions\.weight$", "positional_embedding"),
     (r"^layers\.", "blocks."),
@@ -42,15 +42,15 @@ _OUR_NAMES = (
     (r"\.final_layer_norm\.", ".mlp_ln."),
     (r"^layer_norm\.", "ln_post."),
 )
-"""What Hugging Face calls it -> what openai-whisper calls it."""
+"""Hugging Face's names -> openai-whisper's."""
 _ENGLISH_VOCABULARY = 51_864
-"""Words of the .en models, one less than the multilingual ones have. Else tiny.en looks like tiny."""
+"""Vocabulary of the .en models, one less than the multilingual models have. Otherwise tiny.en looks like tiny."""
 _NEEDED = "MuseTalk needs Whisper tiny (multilingual): OpenAI's tiny.pt or Hugging Face's openai/whisper-tiny."
 
 
 @dataclass(frozen=True, slots=True)
 class WhisperSizes:
-    """What the encoder is built by."""
+    """The sizes that define the encoder."""
 
     bands: int = 80
     steps: int = STEPS_PER_SEGMENT
@@ -58,7 +58,7 @@ class WhisperSizes:
     heads: int = 6
     blocks: int = STATES - 1
     inner: int = 4 * STATE_SIZE
-    "of the two layers after attention"
+    "width between the two layers after attention"
 
 
 class _Attention(nn.Module):
@@ -94,7 +94,7 @@ class _Block(nn.Module):
 
 
 class WhisperEncoder(nn.Module):
-    """Log-mel columns in, the states of all depths out."""
+    """Converts log-mel columns to the states of all depths."""
 
     positional_embedding: Tensor
 
@@ -109,10 +109,11 @@ class WhisperEncoder(nn.Module):
     def forward(self, mel: Tensor, first_step: int = 0, *, last_normed: bool) -> Tensor:
         """(n, bands, 2 steps) -> (n, steps, blocks + 1, state).
 
-        first_step    place of the first step in the 30 s segment of 1500 steps; after the last place comes the first:
-                      around that border, this is closer to encoding whole segments than any other way that was tried
-        last_normed   the last state after the final norm, as Hugging Face's `hidden_states` have it (MuseTalk 1.5);
-                      else before it, as in the embeddings of MuseTalk 1.0's own copy of openai-whisper
+        first_step    position of the first step in the 30 s segment of 1500 steps. Positions wrap around at the end,
+                      which is closer to encoding whole segments there than any alternative that was tried
+        last_normed   True: the last state is taken after the final norm, as in Hugging Face's `hidden_states`
+                      (MuseTalk 1.5). False: before it, as in the embeddings of MuseTalk 1.0's own copy of
+                      openai-whisper
         """
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
         places = torch.arange(first_step, first_step + x.shape[1], device=x.device) % len(self.positional_embedding)
@@ -126,7 +127,7 @@ class WhisperEncoder(nn.Module):
 
 
 def load_whisper_encoder(path: Path) -> WhisperEncoder:
-    """The encoder of tiny.pt, or of a folder in Hugging Face's form, on the CPU and in the float type of the file.
+    """Load the encoder of tiny.pt, or of a folder in Hugging Face's layout, on the CPU and in the dtype of the file.
 
     Raises WeightsMissing, WeightsDamaged, WrongArchitecture (also for a Whisper of another size).
     """
@@ -144,7 +145,7 @@ def load_whisper_encoder(path: Path) -> WhisperEncoder:
 
 
 def _heads(dimensions: object, key: str, vocabulary_key: str, source: Path) -> int:
-    """The one size that the shapes of weights do not show, of a network that heard many languages.
+    """Return the number of heads, which the shapes do not reveal. Checks that the network is multilingual.
 
     Raises WrongArchitecture.
     """
@@ -168,7 +169,7 @@ def _our_name(name: str) -> str:
 
 
 def _sizes(state: Mapping[str, Tensor], heads: int, source: Path) -> WhisperSizes:
-    """Raises WrongArchitecture: no Whisper, or not of the size of tiny."""
+    """Return the sizes. Raises WrongArchitecture if it is not Whisper, or not tiny."""
     try:
         sizes = WhisperSizes(
             bands=state["conv1.weight"].shape[1],

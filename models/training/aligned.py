@@ -1,6 +1,6 @@
-"""When the sounds of a voice come that does not tell it: forced alignment with a viseme network made before.
+"""Finds the times of a voice's sounds if the voice does not report them: forced alignment with an earlier network.
 
-Another voice says the same text and tells the order of its visemes. A Viterbi search finds the moments at which the
+Another voice says the same text, and reports the order of its visemes. A Viterbi search finds the times at which the
 network finds that order most likely in the sound (Rabiner 1989).
 """
 
@@ -20,14 +20,14 @@ Labels = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
 
 _LEAST = 1e-3
-"""No step is less likely than this, so one sound that the network does not know spoils no sentence."""
+"""Lowest probability of a step, so that one sound the network does not know does not spoil a sentence."""
 
 
 def aligned_labels(told: Labels, speech: Float, network: VisemeNetwork) -> tuple[Labels, float] | None:
-    """The viseme of each millisecond of `speech`, and the mean probability of the visemes along the way.
+    """Return the viseme of each millisecond of `speech`, and the mean probability of the visemes along the path.
 
-    `told` has the viseme of each millisecond of the other voice, `speech` (n,) samples at 16 kHz. None: the sound is
-    too short for so many visemes.
+    told: the viseme of each millisecond of the other voice. speech: (n,) samples at 16 kHz. None: the sound is too
+    short for so many visemes.
     """
     stream = network.stream()
     probabilities = np.concatenate([stream.push(speech).probabilities, stream.finish().probabilities])
@@ -40,7 +40,7 @@ def aligned_labels(told: Labels, speech: Float, network: VisemeNetwork) -> tuple
 
 
 def _order(told: Labels) -> npt.NDArray[np.int64]:
-    """The visemes one after the other, with a pause that may be left out between any two words of the other voice."""
+    """Return the visemes in order, with optional pauses where the other voice pauses."""
     visemes = [int(viseme) for viseme, _ in groupby(told)]
     if visemes[0] != REST:
         visemes.insert(0, REST)
@@ -50,7 +50,9 @@ def _order(told: Labels) -> npt.NDArray[np.int64]:
 
 
 def _likeliest(scores: Float, may_be_skipped: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """(steps, places) log probabilities -> the place of each step. Places are in order; only pauses are skipped."""
+    """Return the place of each step, in order; only pauses may be skipped. scores: (steps, places) log
+    probabilities.
+    """
     steps, places = scores.shape
     came_from = np.zeros((steps, places), np.int64)
     best = np.full(places, -np.inf)

@@ -38,7 +38,7 @@ from models.viseme_net import SAMPLE_RATE_HZ, VisemeNetwork
 from models.visemes import TimedSound, viseme_labels
 
 SETS = ("train", "espeak", "flite", "hibari", "pico")
-"""What is trained on, then the held-out sets."""
+"""The training set, followed by the held-out sets."""
 HELD_OUT_VARIANTS = ("m8", "f4", "Mario", "shelby", "klatt6", "Gene2", "paul")
 UNSUITABLE_VARIANTS = re.compile(r"whisper|robo|Robo|Demonic|croak|fast|announcer|AnxiousAndy|Mr serious|Nguyen")
 ENGLISH_VOICES = ("en-us", "en-us", "en", "en-gb-scotland", "en-029", "en-gb-x-rp")
@@ -48,9 +48,9 @@ LOCALES = {
     "hu": "hu", "ro": "ro",
 }  # fmt: skip
 PICO_VOICES = {"en-US": "en-us", "en-GB": "en", "de-DE": "de", "es-ES": "es", "fr-FR": "fr", "it-IT": "it"}
-"""And the espeak voice that says the same."""
+"""pico's voice -> the espeak voice that says the same text."""
 LEAST_ALIGNED = 0.45
-"""Mean probability of its visemes below which pico has read a text in another way than espeak."""
+"""Mean probability of the visemes below which pico has read a text differently from espeak."""
 FLITE_VOICES = {"slt": 170, "rms": 170, "kal16": 60, "kal": 30}
 _ARPABET_IPA = """
 p p  b b  m m  f f  v v  th θ  dh ð  t t  d d  dx ɾ  k k  g ɡ  ng ŋ  sh ʃ  zh ʒ  s s  z z  n n  l l  r ɹ  er ɚ  aa ɑ
@@ -71,7 +71,7 @@ class Utterance:
 
     @classmethod
     def make(cls, samples: AnyArray, rate_hz: int, sounds: list[tuple[str, float, float]]) -> Utterance:
-        """From samples at any rate and (ipa, start_s, end_s)."""
+        """Make an utterance from samples at any rate and sounds (ipa, start_s, end_s)."""
         import soxr
 
         speech = soxr.resample(samples.astype(np.float32), rate_hz, SAMPLE_RATE_HZ)
@@ -92,7 +92,7 @@ class _EspeakEvent(ctypes.Structure):
 
 
 class Espeak:
-    """espeak-ng through its C library, which reports phoneme events (speak_lib.h)."""
+    """espeak-ng through its C library (speak_lib.h), which reports phoneme events."""
 
     _SYNCHRONOUS, _PHONEME_EVENTS_IN_IPA, _EVENT_PHONEME, _UTF8 = 2, 3, 7, 1
     _RATE, _PITCH, _RANGE = 1, 3, 4
@@ -108,7 +108,7 @@ class Espeak:
         signature = ctypes.CFUNCTYPE(
             ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_EspeakEvent)
         )
-        self._callback = signature(self._collect)  # kept: the library holds only a pointer
+        self._callback = signature(self._collect)  # referenced here, because the library holds only a pointer
         self._library.espeak_SetSynthCallback(self._callback)
 
     def _collect(
@@ -147,9 +147,10 @@ class Espeak:
 
 
 def _from_closure(ipa: str, start_s: float, end_s: float) -> tuple[str, float, float]:
-    """espeak reports stops at their release: the silence before belongs to them, the aspiration after hardly.
+    """Correct a stop's times. espeak reports stops at their release, but the silence before belongs to them.
 
-    Measured on the energy around 60 to 180 of each: the closure of p t k lasts 55 ms before the event, of b d 20 ms.
+    The aspiration after the release hardly does. Measured on the energy around 60 to 180 of each: the closure of p t k
+    lasts 55 ms before the event, that of b d 20 ms.
     """
     first = ipa.lstrip("ˈˌ")[:1]
     if first and first in "ptkcqʈ":
@@ -183,12 +184,12 @@ class Flite:
 
 
 class HibariSpeech:
-    """hibari with its duration predictor's output exposed: one integer an id, in units of 25 ms."""
+    """hibari with the output of its duration predictor: one integer per id, in units of 25 ms."""
 
     _DURATIONS, _UNIT_S = "/Cast_32_output_0", 0.025
     _LATE_S = 0.055
-    """Its sounds come this much before its durations say: best lag of the energy of s, p b m and vowels over 80
-    sentences (-50 to -60 ms for each class, in both halves of the sentences)."""
+    """Its sounds come this much earlier than its durations say: the best lag of the energy of s, p b m and vowels over
+    80 sentences (-50 to -60 ms for each class, in both halves of the sentences)."""
 
     def __init__(self) -> None:
         import onnxruntime
@@ -196,8 +197,8 @@ class HibariSpeech:
 
         self._hibari, self._dsp = Hibari(), dsp
         self._symbols = {i: s for s, i in self._hibari.vocab.items()}
-        # Protobuf merges repeated messages: a second ModelProto.graph (field 7) holding one GraphProto.output
-        # (field 12) with a ValueInfoProto.name (field 1) adds that tensor to the outputs.
+        # Protobuf merges repeated messages. So a second ModelProto.graph (field 7), with one GraphProto.output (field
+        # 12) that has a ValueInfoProto.name (field 1), adds that tensor to the outputs.
         output = _field(12, _field(1, self._DURATIONS.encode()))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -224,11 +225,11 @@ class HibariSpeech:
 
 @dataclass(frozen=True, slots=True)
 class PicoSpeech:
-    """SVOX Pico, with the times that espeak tells of the same text."""
+    """SVOX Pico, with the times that espeak reports for the same text."""
 
     espeak: Espeak
     network: VisemeNetwork
-    "made before, from voices that tell their times"
+    "an earlier network, trained on voices that report their times"
 
     def speak(self, text: str, voice: str, rng: random.Random) -> Utterance | None:
         from py_nanotts import NanoTTS
@@ -245,7 +246,7 @@ class PicoSpeech:
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    """A length-delimited protobuf field."""
+    """Return a length-delimited protobuf field."""
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 
@@ -254,7 +255,7 @@ def _varint(n: int) -> bytes:
 
 
 def english_sentences(rng: random.Random) -> list[str]:
-    """Prose found in installed packages' documentation."""
+    """Return prose from the documentation of installed packages, in random order."""
     packages = Path(sysconfig.get_paths()["purelib"])
     sources = [
         *packages.glob("*/METADATA"),
@@ -271,13 +272,13 @@ def english_sentences(rng: random.Random) -> list[str]:
 
 
 def locale_sentences(locale: str, rng: random.Random) -> list[str]:
-    """Translated messages of installed programs."""
+    """Return translated messages of installed programs, in random order."""
     found: set[str] = set()
     for catalogue in sorted(Path(f"/usr/share/locale/{locale}/LC_MESSAGES").glob("*.mo")):
         try:
             with catalogue.open("rb") as f:
                 messages = gettext.GNUTranslations(f)._catalog  # type: ignore[attr-defined]
-        except UnicodeDecodeError:  # a few old catalogues are in other encodings than they say
+        except UnicodeDecodeError:  # a few old catalogues declare a wrong encoding
             continue
         for message in messages.values():
             if isinstance(message, str):
@@ -293,7 +294,7 @@ class _Corpus:
     sets: dict[str, list[Utterance]] = field(default_factory=lambda: {name: [] for name in SETS})
 
     def fill(self, name: str, minutes: float, utterances: Iterator[Utterance | None]) -> None:
-        """Take utterances until there are so many minutes more."""
+        """Take utterances until that many minutes are added."""
         made_ms = 0
         for utterance in utterances:
             if made_ms >= minutes * 60_000:
@@ -313,7 +314,7 @@ class _Corpus:
 
 
 def load_corpus(path: Path) -> dict[str, list[Utterance]]:
-    """What `main` saved: set name -> utterances."""
+    """Load what `main` saved: set name -> utterances."""
     corpus: dict[str, list[Utterance]] = {}
     with np.load(path, allow_pickle=False) as stored:
         for name in SETS:
@@ -338,13 +339,13 @@ def _endless(make: Callable[[], Utterance | None]) -> Iterator[Utterance | None]
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """What is spoken. Some sentences of each language are kept out of training."""
+    """The texts to speak. Some sentences of each language are kept out of training."""
 
     english: list[str]
     kept_out: list[str]
-    "in English"
+    "English sentences for the held-out sets"
     foreign: dict[str, list[str]]
-    "voice of espeak -> sentences, those that are kept out first"
+    "espeak voice -> sentences, those for the held-out sets first"
 
     @classmethod
     def found(cls, rng: random.Random) -> _Texts:

@@ -45,21 +45,21 @@ CHANNELS = 104
 STEPS_PER_CROP = 200
 CROPS_PER_BATCH = 24
 VERSIONS = 3
-"""Augmented copies of the corpus that features are computed for."""
+"""Number of augmented copies of the corpus."""
 CLOSURE_WEIGHT = 1.6
-"""On top of its rarity: a missed p, b or m is seen at once, a doubtful one is not."""
+"""Factor in addition to the class's rarity: a missed p, b or m is obvious, a superfluous one is not."""
 RESTLESSNESS_WEIGHT = 0.5
-"""What it costs when the answer changes within a sound: on real people's voices lips that flutter are seen."""
+"""Cost of changing the answer within a sound, because fluttering lips are noticed with real people's voices."""
 UNKNOWN = -1
 MOUTH_GROUPS = np.array([0, 1, 2, 3, 3, 3, 4, 4, 3, 4, 5, 6, 6, 7, 7])
-"""Visemes that look alike: rest, PP, FF, tongue consonants, CH SS RR, aa, E ih, oh ou."""
+"""Groups of visemes that look alike: rest, PP, FF, tongue consonants, CH SS RR, aa, E ih, oh ou."""
 
 Array = npt.NDArray[np.float32]
 Steps = npt.NDArray[np.int64]
 
 
 class TrainableNetwork(nn.Module):
-    """The network of models/viseme_net.py over whole sequences."""
+    """The network of models/viseme_net.py, for whole sequences."""
 
     def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class TrainableNetwork(nn.Module):
         self.head = nn.Conv1d(channels, len(VISEMES), 1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, N_FEATURES, 2 T) -> (B, 15, T) scores; score t is about step t - LOOKAHEAD_STEPS."""
+        """Return (B, 15, T) scores for (B, N_FEATURES, 2 T); score t is about step t - LOOKAHEAD_STEPS."""
         hidden = _gelu(self.entry(functional.pad(features, (INPUT_KERNEL - HOPS_PER_STEP, 0))))
         for dilated, mix, dilation in zip(self.dilated, self.mix, DILATIONS, strict=True):
             past = functional.pad(hidden, ((BLOCK_KERNEL - 1) * dilation, 0))
@@ -78,7 +78,7 @@ class TrainableNetwork(nn.Module):
         return scores
 
     def export(self, path: Path) -> None:
-        """Half precision, convolutions flattened to (kernel * in, out) as the run time multiplies them."""
+        """Save in half precision, with convolutions flattened to (kernel * in, out) as the run time multiplies them."""
         layers: dict[str, Any] = {"entry": self.entry, "head": self.head}
         for i, (dilated, mix) in enumerate(zip(self.dilated, self.mix, strict=True)):
             layers |= {f"blocks.{i}.dilated": dilated, f"blocks.{i}.mix": mix}
@@ -96,7 +96,7 @@ def _gelu(x: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Augmenter:
-    """Voices, rooms, microphones and levels that the synthesizers do not have."""
+    """Simulates voices, rooms, microphones and levels that the synthesizers do not have."""
 
     rng: np.random.Generator
 
@@ -117,7 +117,7 @@ class Augmenter:
         return float(self.rng.uniform(low, high))
 
     def _other_speaker(self, speech: Array, labels: npt.NDArray[np.uint8]) -> tuple[Array, npt.NDArray[np.uint8]]:
-        """Play faster or slower: another pitch, vocal tract and pace."""
+        """Play faster or slower, which changes pitch, vocal tract and pace."""
         speed = self._chance(0.83, 1.2)
         at = np.arange(int(len(speech) / speed)) * speed
         at_ms = (np.arange(int(len(labels) / speed)) * speed).astype(int)
@@ -160,7 +160,7 @@ class Augmenter:
 
 
 def features_and_steps(speech: Array, labels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float16], Steps]:
-    """(2 T, N_FEATURES) features and the (T,) viseme at the middle of each step."""
+    """Return (2 T, N_FEATURES) features, and the (T,) visemes at the middle of each step."""
     steps = labels[STEP_MS // 2 :: STEP_MS].astype(np.int64)
     features = FeatureStream().push(np.pad(speech, (0, SAMPLES_PER_STEP)))
     n = min(len(features) // HOPS_PER_STEP, len(steps))
@@ -170,7 +170,7 @@ def features_and_steps(speech: Array, labels: npt.NDArray[np.uint8]) -> tuple[np
 def batches(
     pool: list[tuple[npt.NDArray[np.float16], Steps]], rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless batches of masked crops of 4 s."""
+    """Yield batches of masked 4 s crops, endlessly."""
     crops: list[tuple[Array, Steps]] = []
     while True:
         for i in rng.permutation(len(pool)):
@@ -212,7 +212,7 @@ def class_weights(pool: list[tuple[npt.NDArray[np.float16], Steps]]) -> torch.Te
 
 
 def restlessness(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(B, 15, T) scores and (B, T) visemes -> how much probability moves from step to step within a sound."""
+    """Return how much the probabilities change between steps within a sound. scores: (B, 15, T), labels: (B, T)."""
     within = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != UNKNOWN)
     moved = scores.softmax(dim=1).diff(dim=2).abs().sum(dim=1)
     return (moved * within).sum() / within.sum().clamp(min=1)
@@ -242,7 +242,7 @@ def train(
 
 
 def evaluate(network: VisemeNetwork, utterances: list[Utterance]) -> dict[str, float]:
-    """Frame accuracy and lip closures, with the run-time code."""
+    """Measure frame accuracy and lip closures, with the run-time code."""
     probabilities, labels = [], []
     for utterance in utterances:
         stream = network.stream()
