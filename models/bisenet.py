@@ -141,7 +141,7 @@ class _Head(nn.Module):
 
 
 class BiSeNet(nn.Module):
-    """(n, 3, h, w) normalized RGB, sides divisible by 32 -> (n, 19, h, w) scores; `width` is 64 as published."""
+    """(n, 3, h, w) normalised RGB, sides divisible by 32 -> (n, 19, h, w) scores; `width` is 64 as published."""
 
     def __init__(self, width: int = _WIDTH) -> None:
         super().__init__()

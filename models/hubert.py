@@ -229,7 +229,7 @@ class _Encoder(nn.Module):
 
 
 class Hubert(nn.Module):
-    """(n, samples) normalized 16 kHz speech -> (n, steps, hidden_size), a step every 20 ms.
+    """(n, samples) normalised 16 kHz speech -> (n, steps, hidden_size), a step every 20 ms.
 
     There are (samples - 80) // 320 steps, since a step depends on 400 samples, and the next one starts 320 later. The
     input needs at least 400 samples.
@@ -269,7 +269,7 @@ def _encoder_weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tenso
             f"{path} is no HuBERT: the weight norm of its positions is missing.",
             _NEEDED,
         )
-    # Normalized per tap of the kernel (dim=2 in the original); in float32, because half precision would overflow.
+    # Normalised per tap of the kernel (dim=2 in the original); in float32, because half precision would overflow.
     norm = direction.float().norm(dim=(0, 1), keepdim=True)
     own[f"{_POSITIONS}weight"] = (direction * (length.float() / norm)).to(direction.dtype)
     return own

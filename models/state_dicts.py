@@ -95,7 +95,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     A training checkpoint around the weights ("state_dict") and DataParallel's prefix "module." are removed. Raises
     WeightsMissing; WeightsDamaged (as `read_checkpoint`, or no weights in it); WrongArchitecture (tensors that are
-    quantized, sparse, without values, or larger than the file).
+    quantised, sparse, without values, or larger than the file).
     """
     content = read_checkpoint(path)
     for wrapper in _WRAPPERS:

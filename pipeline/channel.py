@@ -146,5 +146,6 @@ class Channel(Generic[T]):
         return item
 
     async def _wait(self) -> None:
+        # Nothing yields between the caller's check and this line, so clearing the event loses no change.
         self._changed.clear()
         await self._changed.wait()

@@ -1,4 +1,4 @@
-"""Engine: sessions over shared models.
+"""Engine: runs sessions on shared models.
 
 It owns the backends, the device threads and the pool for compositing. It also keeps what LipSync backends prepared for
 each avatar, and what share of each device its sessions need. Sessions own everything else.

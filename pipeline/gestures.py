@@ -144,6 +144,7 @@ class GestureShow:
     def joined(self, frame: MediaFrame) -> MediaFrame:
         """Add to the frame what a gesture contributes: sound while nobody speaks, a dissolve at its ends, events."""
         gesture = self._gestures.at(frame.loop_index)
+        # A gesture that is started again jumps back. A head that sways goes back by one place only.
         begins = gesture is not None and (gesture is not self._shown or frame.loop_index < self._place - 1)
         ends = self._shown is not None and (begins or gesture is None)
         if begins or ends:
@@ -191,6 +192,7 @@ class GestureShow:
         rest = self._gestures.sound(heard + 1)
         if rest is None:
             return frame.audio
+        # Silenced in the middle of its sound: fade out over the next samples, so that there is no click.
         self._hushed = True
         ending = np.zeros(SAMPLES_PER_PICTURE, np.float32)
         ending[:FADE_SAMPLES] = rest[:FADE_SAMPLES] * np.linspace(1, 0, FADE_SAMPLES, dtype=np.float32)

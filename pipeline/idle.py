@@ -147,6 +147,7 @@ class LoopCursor:
 
     def show_spoken(self, index: int) -> None:
         """Move to the place `index`, because a spoken picture drawn for it is shown now."""
+        # Each place comes once per pass of the loop, so it is found within one pass after the last gesture.
         furthest = max([self._shown, *(laid.stop for laid in self._laid)]) + self._length
         self._shown = next((at for at in range(self._shown, furthest) if self._place(at) == index), self._shown)
 

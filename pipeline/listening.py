@@ -71,7 +71,7 @@ class Listening:
     tell: Callable[[SessionEvent], None]
     "Takes events for the viewer, in order."
     asker: str
-    "see Recognition"
+    "Who is served at the recogniser; see Recognition."
     speech_began_s: float = field(init=False)
     "Clock time at which the viewer last began to speak; before that, the time of creation."
     hears_speech: bool = field(default=False, init=False)

@@ -41,6 +41,8 @@ def moved(image: ImageArray, points: FloatArray, target: FloatArray) -> ImageArr
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
     out = (grid - middle) / size
     share = np.clip((STILL - np.linalg.norm(out, axis=1)) / (STILL - WHOLE), 0, 1)
+    # The affine motion fades out smoothly outside the face. What single points move beyond it is added near them;
+    # the 0.5 lets that fade out where no point is near.
     flow = (share * share * (3 - 2 * share))[:, None] * (np.concatenate([out, np.ones((len(out), 1))], axis=1) @ whole)
     apart = ((grid[:, None] - target[None]) ** 2).sum(axis=-1) / (2 * (NEAR * size) ** 2)
     nearness = np.exp(-apart)

@@ -274,5 +274,5 @@ def _inside(person: ImageArray, near: float) -> FloatArray:
     """
     reach = int(np.ceil(near))
     sure = (person >= _SURELY).astype(np.float32)
-    side = 2 * (reach + reach // 2 + 1) + 1  # softened over as much again
+    side = 2 * (reach + reach // 2 + 1) + 1  # as far as the blur below reaches, too
     return np.asarray(cv2.blur(cv2.erode(sure, np.ones((side, side), np.uint8)), (reach, reach)), np.float32)

@@ -138,7 +138,7 @@ class _ViewerSound:
     def push(self, samples: FloatArray) -> None:
         """Add sound. samples: (n,) at LISTEN_RATE_HZ."""
         self._waiting = np.concatenate([self._waiting, self._resampler.push(samples)])
-        if len(self._waiting) > MOST_WAITING_SAMPLES:
+        if len(self._waiting) > MOST_WAITING_SAMPLES:  # go back to the usual delay, not just below the limit
             self._waiting = self._waiting[-KEPT_BACK_PICTURES * SAMPLES_PER_PICTURE :]
 
     def mixed_into(self, audio: FloatArray) -> FloatArray:

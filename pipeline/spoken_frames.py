@@ -98,7 +98,7 @@ class SpokenFrames:
     def rewind(self, number: int) -> list[int]:
         """Release the remembered frames from that number on again. Returns the turn of each."""
         lost = self._from(number)
-        for _ in lost:
+        for _ in lost:  # they are the newest
             self._recent.pop()
         again = [released for released in lost if self._ledger.is_open(released.drawn.turn)]
         if again:

@@ -17,7 +17,7 @@ AHEAD_PICTURES = 3
 _LEAD_PICTURES = 2
 """A stress is reported this long before its peak: a head needs time to move. One more picture confirms the peak."""
 _USUAL_DBFS, _USUAL_PICTURES = -20.0, 12
-"""Voices are brought to this level before they are played. As a first estimate it weighs like so many pictures."""
+"""Voices are brought to this level before they are played. It starts the averages, weighing like so many pictures."""
 _LONGEST_PICTURES = 50
 """Memory of the running averages. It is short because pitch and level fall over a long speech."""
 _FULL_DB, _FULL_SEMITONES = 7.0, 5.0
@@ -80,6 +80,7 @@ class Stress:
 def _semitones(sound: FloatArray) -> FloatArray:
     """Return the pitch of each row in semitones above _LOWEST_HZ, float32 (n,); NaN if it has none."""
     rows, samples = sound.shape
+    # Averaging leaves what a pitch needs. The autocorrelation, computed by FFT, peaks at the period of the voice.
     slow = sound[:, : samples - samples % _STEP].reshape(rows, -1, _STEP).mean(axis=2)
     slow = slow - slow.mean(axis=1, keepdims=True)
     length = slow.shape[1]

@@ -116,7 +116,7 @@ class SentenceTimeline:
         """Fade in at the start; fade out and pad to whole pictures at the end. Holds back what may still be the end."""
         held = np.concatenate([self._tail, speech])
         if not final and not self._samples and len(held) < 2 * FADE_SAMPLES:
-            self._tail = held
+            self._tail = held  # too short for both fades
             return held[:0]
         cut = len(held) if final else max(0, len(held) - FADE_SAMPLES)
         played, self._tail = held[:cut], held[cut:]
@@ -138,6 +138,7 @@ class SentenceTimeline:
         samples = self._to_features.push(played)
         if final:
             samples = np.concatenate([samples, self._to_features.flush()])
+        # Phoneme times count from the start of the chunk. The copy starts elsewhere: the resamplers hold samples back.
         shift_s = start_s - self._feature_samples / FEATURE_RATE_HZ
         moved = phonemes and tuple(replace(p, start_s=p.start_s + shift_s, end_s=p.end_s + shift_s) for p in phonemes)
         chunk = AudioChunk(samples, FEATURE_RATE_HZ, start_sample=self._feature_samples, phonemes=moved, final=final)

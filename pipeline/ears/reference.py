@@ -48,7 +48,6 @@ class EchoReference:
     """An output of a session's playout. take() may be called from another thread.
 
     clock: the playout's. delay_s: returns the time from a frame's release until the viewer plays it; 0 if unknown.
-    known; 0 if it is not.
     """
 
     name = "echo reference"
@@ -114,6 +113,7 @@ class EchoReference:
         return self._end - _FRAME_SAMPLES + round(since_s * REFERENCE_RATE_HZ)
 
     def _kept_in_step(self, place: int, due: int, count: int) -> int:
+        # Sound may arrive late but not early, so the least offset seen over a while is the true one.
         off = due - place
         self._least = min(self._least, off) if self._watched else off
         self._watched += count

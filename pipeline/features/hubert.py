@@ -1,7 +1,7 @@
 """Features for Ultralight: HuBERT's states for the 320 ms around each picture.
 
 Offline, a whole recording is encoded at once. Here a group of pictures is encoded, with 1 s before and 0.5 s after it.
-HuBERT's positions are relative, so a piece can be encoded alone. Each piece is normalized in loudness, like recordings.
+HuBERT's positions are relative, so a piece can be encoded alone. Each piece is normalised in loudness, like recordings.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class _WhisperExtractor:
 
 
 class Whisper15Extractor(_WhisperExtractor):
-    """For MuseTalk 1.5: Hugging Face's states, the last one normalized. Zeros beyond the ends of a sentence."""
+    """For MuseTalk 1.5: Hugging Face's states, the last one normalised. Zeros beyond the ends of a sentence."""
 
     name = "whisper15"
     backend = "musetalk15"

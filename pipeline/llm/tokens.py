@@ -18,6 +18,8 @@ _CALL = r"(?:tool|function)_(?:calls?|response|results?|outputs?|code)"
 _WRAPPER = r"answer|final_answer|response|assistant|output|final|reply"
 _TAG_WORDS = rf"{_THOUGHT}|{_THOUGHT_AT_START}|{_CALL}"
 _MARK = re.compile(
+    # Groups c1 to c8 are the slash of a closing mark. The other groups name the kind of mark; a digit at the end tells
+    # apart several notations of one kind.
     r"(?P<fence>```)|(?<!`)(?:"
     rf"<(?P<c1>/)?(?:[|｜]DSML[|｜]|[a-z]{{1,8}}:)?(?:(?P<thought>{_THOUGHT})|(?P<start>{_THOUGHT_AT_START})"
     rf"|(?P<call>{_CALL}|(?(c1)function|function=[\w.-]{{1,40}})))(?:\s[^<>]{{0,40}})?>"
@@ -34,7 +36,7 @@ _MARK = re.compile(
     r")",
     re.IGNORECASE,
 )
-_BEGINNING = re.compile(
+_BEGINNING = re.compile(  # the beginning of a mark, at the end of the text
     rf"(?:<[<|｜/]?[^\s<>]{{0,50}}|</?(?:[|｜]DSML[|｜]|[a-z]{{1,8}}:)?(?:{_TAG_WORDS})\s[^<>]{{0,40}}|◁/?[a-z]{{0,5}}"
     r"|<</?SYS>|\[/?[A-Z_]{0,15}\d{0,4}|\[\|[a-z]{0,10}\|?|(?<![^\n])#{1,3} ?[a-z]{0,11}|(?<!`)`{1,2})\Z",
     re.IGNORECASE,

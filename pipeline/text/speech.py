@@ -30,7 +30,7 @@ _NUMBERS = r"[1-9]\d{0,2}(?:\s*[,;–-]\s*\d{1,3})*"
 _NUMBERED = rf"\[{_NUMBERS}\](?:\s?(?:[,;–-]\s?)?\[{_NUMBERS}\])*"
 _SITE = r"\[(?:(?:[\w-]+\.)+[a-z]{2,}|sources?|link|quelle|来源|链接)\]\([^()\s]*\)"
 _AUTHOR_YEAR = r"[^\W\d_][^\[\]();\n]{1,60}?,? (?:19|20)\d\d[a-z]?"
-_CITATION = re.compile(
+_CITATION = re.compile(  # in the notations of search engines, chat services, papers and wikis
     rf"(?:(?<!\s)\s+)?(?:【[^【】†\n]*†[^【】\n]*】|【{_NUMBERS}】|\[\^[\w-]{{1,20}}\^?\](?!:)|\[citation:[^\[\]]*\]"
     r"|\[(?:doc|source|ref|webpage|search|result|来源|资料|文档)s?[\s:_-]?\d{1,3}\](?!\()|\[\d{1,3}†[^\[\]]*\]"
     r"|\[(?:note|注)\s?\d{1,3}\](?!\()|\[(?:citation needed|来源请求|需要引用)\]"

@@ -251,7 +251,7 @@ class DueTimes:
 def report_due_time(sender: RTCRtpSender, due_ntp: Callable[[], int]) -> None:
     """Make sender reports state when the content of the last packet was due, not when the packet was sent.
 
-    A player uses these reports to synchronize sound and picture. With the time of sending, the time spent on encoding
+    A player uses these reports to synchronise sound and picture. With the time of sending, the time spent on encoding
     would become an offset. due_ntp: returns the NTP time of the track's last packet, 0 if there is none.
     """
     send = sender._send_rtcp

@@ -53,14 +53,14 @@ class RtpOrder:
         behind = -ahead % SEQUENCES
         if 0 < behind < FAR:
             return []
-        if ahead >= FAR:
+        if ahead >= FAR:  # the sender started over
             self._held.clear()
             ahead = 0
         if ahead == 0:
             self._next = piece.sequence
         self._held[piece.sequence] = piece
         if len(self._held) > MOST_HELD:
-            self._next = min(self._held, key=self._distance)
+            self._next = min(self._held, key=self._distance)  # those before it count as lost
         return self._in_turn()
 
     def _in_turn(self) -> list[RtpPiece]:

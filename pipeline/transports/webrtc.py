@@ -2,7 +2,7 @@
 
 Sound is sent at once. A picture follows as soon as it is encoded, a few milliseconds later, or at once if it is
 replayed from the avatar's loop. Both carry the RTP time of their MediaFrame, and RTCP reports tie it to the moment when
-that frame was due. So the viewer's player synchronizes them whatever was late here.
+that frame was due. So the viewer's player synchronises them whatever was late here.
 """
 
 from __future__ import annotations

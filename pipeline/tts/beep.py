@@ -1,4 +1,4 @@
-"""`beep`: the null voice. It beeps at 1 kHz for 100 ms per word, for tests and for measuring synchronization."""
+"""`beep`: the null voice. It beeps at 1 kHz for 100 ms per word, for tests and for measuring synchronisation."""
 
 from __future__ import annotations
 

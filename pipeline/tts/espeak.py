@@ -24,7 +24,7 @@ PREFIX: Final = "espeak-"
 NOT_SPOKEN: Final = frozenset(
     {"ja", "km", "lo"} | {"gl", "ha", "jv", "mg", "mn", "ps", "so", "tg", "tl", "xh", "yo", "zu"}
 )
-"""It spells Japanese out instead of reading it, and has none of the others."""
+"""eSpeak spells Japanese out instead of reading it, and does not have the other languages."""
 SPOKEN: Final = frozenset(LANGUAGE_NAMES | OTHER_LANGUAGES) - NOT_SPOKEN
 _MARKS: Final = frozenset("ˈˌːˑʰʲʷ")
 COUNT: Final = struct.Struct(">I")
