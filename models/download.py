@@ -242,8 +242,9 @@ def _asked_wait_s(response: httpx.Response) -> float:
 
 
 def _check_size(download: Download, published: int | None, total: int | None, have: int) -> None:
-    """Check before writing that it is the published file, and that the disk has room. Raises OSError,
-    DownloadFailed.
+    """Check before writing that it is the published file, and that the disk has room.
+
+    Raises OSError, DownloadFailed.
     """
     if published is not None and total is not None and total != published:
         raise DownloadFailed(

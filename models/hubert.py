@@ -1,9 +1,9 @@
-"""HuBERT-large (Hsu et al. 2021), the speech features of Ultralight: a vector every 20 ms, with the whole clip as
-context.
+"""HuBERT-large (Hsu et al. 2021), the speech features of Ultralight.
 
-Seven convolutions turn 16 kHz samples into 50 vectors a second, and 24 transformer layers (pre-norm) relate them. Names
-and formulas are those of Hugging Face's `HubertModel` in its "stable layer norm" form. Sizes come from the folder's
-config.json. Ultralight's avatars are trained with `facebook/hubert-large-ls960-ft`.
+It gives a vector every 20 ms, with the whole clip as context. Seven convolutions turn 16 kHz samples into 50 vectors a
+second, and 24 transformer layers (pre-norm) relate them. Names and formulas are those of Hugging Face's `HubertModel`
+in its "stable layer norm" form. Sizes come from the folder's config.json. Ultralight's avatars are trained with
+`facebook/hubert-large-ls960-ft`.
 """
 
 from __future__ import annotations
@@ -93,9 +93,7 @@ class HubertConfig:
         return config
 
     def _fault(self) -> str:
-        """Return a fault that the shapes in the weights file would not reveal, or that prevents building; else
-        empty.
-        """
+        """Return a fault that the shapes of the weights would not reveal, or that prevents building; else empty."""
         sizes = (
             self.hidden_size,
             self.num_hidden_layers,

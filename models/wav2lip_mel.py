@@ -38,8 +38,9 @@ def pre_emphasised(samples: npt.NDArray[np.floating], before: float = 0.0) -> np
 
 
 def mel_columns(emphasised: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Return (n, BANDS) of pre-emphasised samples. The first column's time is COLUMN_SAMPLES / 2 after the first
-    sample.
+    """Return (n, BANDS) of pre-emphasised samples.
+
+    The first column's time is COLUMN_SAMPLES / 2 after the first sample.
 
     There are as many columns as fit: n = (len(emphasised) - COLUMN_SAMPLES) // HOP_SAMPLES + 1, or none.
     """

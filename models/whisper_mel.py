@@ -31,8 +31,9 @@ def _filters() -> npt.NDArray[np.float64]:
 
 
 def mel_columns(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return (BANDS, n), powers of ten of 16 kHz samples. The first column's time is COLUMN_SAMPLES / 2 after the
-    first.
+    """Return (BANDS, n), powers of ten of 16 kHz samples.
+
+    The first column's time is COLUMN_SAMPLES / 2 after the first.
 
     There are as many columns as fit: n = (len(samples) - COLUMN_SAMPLES) // HOP_SAMPLES + 1, or none.
     """

@@ -28,8 +28,9 @@ class Lack:
 
 
 def camera_lacks(platform: str = sys.platform, root: Path = Path("/")) -> Lack | None:
-    """Return what the camera lacks; None if nothing, as far as can be told beforehand. root: root of the file
-    system.
+    """Return what the camera lacks; None if nothing, as far as can be told beforehand.
+
+    root: root of the file system.
     """
     if importlib.util.find_spec(PACKAGE) is None:
         return Lack(

@@ -74,8 +74,9 @@ class Channel(Generic[T]):
         return True
 
     def push(self, item: T) -> list[T]:
-        """Put an item now. Returns the oldest items, dropped to make room, or the item itself if the channel is
-        closed.
+        """Put an item now.
+
+        Returns the oldest items, dropped to make room, or the item itself if the channel is closed.
         """
         if self._closed:
             return [item]

@@ -1,4 +1,4 @@
-"""The visible label in a clip's pictures that tells people that AI made it, whatever player shows them.
+"""The visible label in a clip's pictures. It tells people that AI made the clip, in any player.
 
 The words are stored as pictures (labels/*.png, drawn from Noto Sans CJK, OFL), so no font is needed to make clips.
 Sizes follow China's GB 45438-2025: text of 5 % of the shorter side, for at least two seconds.

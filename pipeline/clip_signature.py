@@ -122,8 +122,9 @@ class ClipSigner:
 
 
 def _checked(certificate: Certificate, now: datetime) -> _Ready:
-    """Check what can be checked beforehand. Raises NotSigned with a plain text; signing a test picture finds the
-    rest.
+    """Check what can be checked beforehand.
+
+    Raises NotSigned with a plain text; signing a test picture finds the rest.
     """
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm

@@ -123,9 +123,9 @@ class ClipWriter:
         clip_id: str = "",
     ) -> None:
         """width, height: size of the pictures, even. label: drawn into them. title: written to the metadata.
+
         clip_id: unique id in the metadata; by default the file's name. cutter: gives pictures alpha, if `coding` has
-        it.
-        frame_mark: see with_frame_mark(). Raises RenderError.
+        it. frame_mark: see with_frame_mark(). Raises RenderError.
         """
         self._output = output
         self._size = (width, height)

@@ -202,8 +202,9 @@ class Conversation:
         self._tell(self._ledger.released(frame))
 
     def seen(self, turn_id: int, delay_s: float) -> None:
-        """Note the delay in seconds between the release of a turn's first picture and its display. First report
-        counts.
+        """Note the delay in seconds between the release of a turn's first picture and its display.
+
+        Only the first report of a turn counts.
         """
         times = self._times_of(turn_id)
         if times is not None:

@@ -110,8 +110,9 @@ class DeviceWorker:
         return [work.future for work in works]
 
     async def call(self, function: Callable[[], R], deadline_s: float = NO_DEADLINE_S) -> R:
-        """Run a function on the device thread. It queues with the pictures by deadline; without one, after all of
-        them.
+        """Run a function on the device thread.
+
+        It queues with the pictures by deadline; without one, after all of them.
         """
         work = _Work(True, deadline_s, 0, self._future(), function)
         self._submit([work])
@@ -158,8 +159,9 @@ class DeviceWorker:
             pass
 
     def _has_worked(self) -> bool:
-        """Do the next work; False when stopped. Separate, so that a waiting thread keeps no reference to the last
-        batch.
+        """Do the next work; False when stopped.
+
+        Separate, so that a waiting thread keeps no reference to the last batch.
         """
         batch = self._next_batch()
         if batch is None:
@@ -201,10 +203,10 @@ class DeviceWorker:
         return list(itertools.islice(alike, min(largest, fitting or largest)))
 
     def _fitting(self, first: _Work, ordinary: _Work) -> int | None:
-        """Return how many pictures like `first` can be drawn, before or with the earliest ordinary one, with it in
-        time.
+        """Return how many pictures like `first` can be drawn without making the earliest ordinary one late.
 
-        None if there is no limit: the ordinary one is late in any case, or the cost of drawing is unknown.
+        If `first` is that ordinary one, it counts as well. None if there is no limit: it is late in any case, or the
+        cost of drawing is unknown.
         """
         assert first.backend is not None and ordinary.backend is not None
         cost, own = self._costs.get(first.backend.name), self._costs.get(ordinary.backend.name)

@@ -32,8 +32,9 @@ time."""
 
 
 class _Frame:
-    """The avatar's frame under one picture. It is decoded once, for the backend that reads it and then for
-    composing.
+    """The avatar's frame under one picture.
+
+    It is decoded once, for the backend that reads it and then for composing.
     """
 
     def __init__(self, bundle: AvatarBundle, index: int) -> None:
@@ -47,8 +48,9 @@ class _Frame:
         return self._pixels
 
     def take(self) -> ImageArray:
-        """Return the pixels for the caller to draw on. Keeps no copy, because pictures may wait long. Raises
-        BundleError.
+        """Return the pixels for the caller to draw on.
+
+        Keeps no copy, because pictures may wait long. Raises BundleError.
         """
         pixels, self._pixels = self.read(), None
         return pixels
@@ -119,8 +121,9 @@ class Drawing:
         return bool(self._requested)
 
     def _request(self, pictures: Channel[SpeechSlice]) -> None:
-        """Request as many pictures as wait to be shown. More might come too late, and smaller batches cost more
-        each.
+        """Request as many pictures as wait to be shown.
+
+        More might come too late, and smaller batches cost more each.
         """
         size = min(max(FIRST_BATCH, self._ahead), self._context.lipsync.max_batch)
         planned: list[_Planned] = []

@@ -116,9 +116,7 @@ class NotMarked(VivavoceError, code="not_marked"):
 
 
 class RenderError(VivavoceError, code="render_failed"):
-    """`code`: the code of the cause if it has its own, e.g. of a voice's failure, so that it is reported as in a
-    session.
-    """
+    """code: code of the cause if it has its own, e.g. of a voice's failure; it is then reported as in a session."""
 
     def __init__(self, message: str, hint: str = "", code: str = "", *, cause: str = "") -> None:
         super().__init__(message, hint, cause=cause)

@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["ASKER", "FairLine"]
 
 ASKER: Final[ContextVar[str]] = ContextVar("asker", default="")
-"""For whom the current task works, for limits: an address, or one session; empty outside sessions."""
+"""Says for whom the current task works, as limits count: an address or one session. Empty outside sessions."""
 _REMEMBERED: Final = 1000
 """Number of askers whose last turn is remembered. A forgotten asker comes first, like a new one."""
 

@@ -16,7 +16,7 @@ from pipeline.types import FacePatch, ImageArray
 __all__ = ["Finish", "finish"]
 
 _MOST_SHIFT = 40
-"""In levels. If patch and frame differ by more, something else than the colour differs."""
+"""Largest colour shift, in levels. A larger difference between patch and frame is not one of colour."""
 _SHARPENED_PART = 0.006
 """Radius of sharpening, as a share of the box's width: detail that a network of 256 px cannot draw."""
 

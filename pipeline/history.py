@@ -48,7 +48,7 @@ class Standing:
     history: tuple[Message, ...]
     "Of an answer being spoken, only what has been played is included."
     played: str | None
-    "What has been played of everything being said now, maybe empty; None: nothing is being said."
+    "The played part of everything being said now, possibly empty; None: nothing is being said."
     has_begun: bool
     "Whether anything was asked or spoken."
 

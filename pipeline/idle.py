@@ -128,8 +128,9 @@ class LoopCursor:
         self._make_way(self._soon)
 
     def reserve(self, loop_only: bool = False) -> int:
-        """Return the place for the next spoken picture. loop_only: mouths cannot be drawn on gestures, so end a
-        gesture.
+        """Return the place for the next spoken picture.
+
+        loop_only: mouths cannot be drawn on gestures, so end a gesture that is shown.
         """
         if self._laid and self._free < self._laid[-1].stop and (loop_only or not self._laid[-1].run.spoken_over):
             self._cut(self._free)
@@ -237,8 +238,9 @@ class LoopCursor:
             self._laid.pop()
 
     def _before(self, place: int) -> int:
-        """Return the steps from the picture shown last to the one before `place`, by the shorter way; negative is
-        back.
+        """Return the steps from the picture shown last to the one before `place`; negative is back.
+
+        Of the two ways around the loop, it takes the shorter one.
         """
         nearest_first = (way for far in range(self._length // 2 + 1) for way in (far, -far))
         return next((way for way in nearest_first if self._place(self._shown + way + 1) == place), 0)

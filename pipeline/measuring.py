@@ -59,7 +59,7 @@ async def _best_s(timed: Callable[[], Awaitable[float]]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is drawn to measure the cost of a backend."""
+    """The drawing that is measured: one backend with one avatar, on its device."""
 
     device: DeviceWorker
     extractor: FeatureExtractor

@@ -59,8 +59,9 @@ _SURELY = 250
 
 
 def moving_face_of(bundle: AvatarBundle) -> MovingFace | None:
-    """Return the avatar's MovingFace; None if its data is damaged, so that only the mouth moves. Call it in a
-    thread.
+    """Return the avatar's MovingFace; None if its data is damaged, so that only the mouth moves.
+
+    Call it in a thread.
     """
     try:
         return MovingFace(bundle)
@@ -73,8 +74,9 @@ class MovingFace:
     """The moving face of one avatar. Thread-safe: it keeps only what depends on the frame alone."""
 
     def __init__(self, bundle: AvatarBundle) -> None:
-        """Read the mattes of a still, in 20 ms. Raises BundleError if they are damaged or the landmarks are not a
-        face.
+        """Read the mattes of a still, in 20 ms.
+
+        Raises BundleError if they are damaged or the landmarks are not a face.
         """
         between = bundle.landmarks[:, [_EYES[0], FACE_TOP]] - bundle.landmarks[:, [_EYES[-1], CHIN_TIP]]
         if not (np.linalg.norm(between, axis=2) > 1).all():
@@ -132,9 +134,7 @@ class MovingFace:
         return shape
 
     def _person_in(self, box: Box, shape: tuple[int, ...], picture: tuple[int, ...]) -> FloatArray:
-        """Return float32 (rows, columns) for a field's points: 1 where only the person is near, falling to 0
-        elsewhere.
-        """
+        """Return float32 (rows, columns) for a field's points: 1 where only the person is near, else down to 0."""
         assert self._person is not None
         x0, y0, x1, y1 = box
         rows, columns = shape
@@ -216,9 +216,7 @@ class _Face:
         return self._chin + _BELOW_CHIN_IOD
 
     def _head(self, u: Points, v: Points) -> Points:
-        """Return how far the face lies in front of the axis through the ears: 1 along the nose, 0 at the face's
-        edge.
-        """
+        """Return how far the face lies in front of the axis through the ears: 1 along the nose, 0 at the edge."""
         left, right = (np.interp(v, *self._edge(side)) for side in self._sides)
         width = np.where(u < self._ridge, self._ridge - left, right - self._ridge)
         dome = np.clip(1 - ((u - self._ridge) / np.maximum(width, 0.05)) ** 2, 0, 1) ** 1.25
@@ -269,8 +267,9 @@ def _rise(value: Points, low: float | Points, high: float | Points) -> Points:
 
 
 def _inside(person: ImageArray, near: float) -> FloatArray:
-    """Return float32 (h, w): 1 well inside the person of a matte, 0 if anything else is within `near` px of the
-    matte.
+    """Return float32 (h, w): 1 well inside the person of a matte, falling to 0 near anything else.
+
+    near: distance within which it is 0, in px of the matte.
     """
     reach = int(np.ceil(near))
     sure = (person >= _SURELY).astype(np.float32)

@@ -46,8 +46,9 @@ class Recorder:
     def __init__(
         self, writer: ClipWriter, *, longest_s: float = 3600.0, check_room: Callable[[], None] = lambda: None
     ) -> None:
-        """writer: writes the file, with the coding RECORDED. The recorder closes it. check_room: called once per second
-        of the recording, which ends if it raises a VivavoceError.
+        """writer: writes the file, with the coding RECORDED. The recorder closes it.
+
+        check_room: called once per second of the recording, which ends if it raises a VivavoceError.
         """
         self.transcript = Transcript()
         self.over = asyncio.Event()
@@ -142,8 +143,9 @@ class _ViewerSound:
             self._waiting = self._waiting[-KEPT_BACK_PICTURES * SAMPLES_PER_PICTURE :]
 
     def mixed_into(self, audio: FloatArray) -> FloatArray:
-        """Mix the sound into one picture's audio, (SAMPLES_PER_PICTURE,). If the viewer is silent, returns `audio`
-        itself.
+        """Mix the sound into one picture's audio, (SAMPLES_PER_PICTURE,).
+
+        If the viewer is silent, returns `audio` itself.
         """
         if not len(self._waiting):
             self._kept_back = 0

@@ -45,8 +45,7 @@ class Session:
         asker: str = "",
         questions: QuestionPace | None = None,
     ) -> None:
-        """asker: who is served, where sessions of several people take turns, e.g. an address. Empty: this session
-        alone.
+        """asker: who is served, where several people take turns, e.g. an address. Empty: this session alone.
 
         questions: the viewer's pace of questions so far; None: a new one, by the limits.
         """
@@ -174,8 +173,9 @@ class Session:
         self.listening.listen(mode, language)
 
     def hear(self, samples: FloatArray) -> None:
-        """Take the next sound of the viewer's microphone: (n,) float32 at LISTEN_RATE_HZ. Dropped while listening is
-        off.
+        """Take the next sound of the viewer's microphone: (n,) float32 at LISTEN_RATE_HZ.
+
+        Dropped while listening is off.
 
         Never waits, never raises. At most 2 s are queued; beyond that the oldest sound is dropped and counted.
         """
@@ -184,8 +184,9 @@ class Session:
             self.outputs.hear(samples)
 
     def note_reached(self, media_s: float) -> None:
-        """Note the second of the media clock that the viewer played last. Sent by the viewer after
-        Conversation.hold().
+        """Note the second of the media clock that the viewer played last.
+
+        Sent by the viewer after Conversation.hold().
         """
         self.playout.note_reached(media_s)
 

@@ -102,8 +102,9 @@ class SentenceTimeline:
         return self._feature_copy(played, chunk.phonemes, start_s, chunk.final)
 
     def windows(self, speech: AudioChunk) -> list[FeatureWindow]:
-        """Return the windows that are complete after `speech` or a piece of it. The final piece returns all that
-        remain.
+        """Return the windows that are complete after `speech` or a piece of it.
+
+        The final piece returns all that remain.
         """
         windows = self._stream.push(speech)
         return windows + self._stream.flush() if speech.final else windows

@@ -34,8 +34,9 @@ class Transcript:
         self.entries: list[Entry] = []
 
     def add(self, role: str, text: str, start_s: float, end_s: float) -> None:
-        """Add an entry, unless the text is blank or the bound is reached. Times in seconds from the recording's
-        start.
+        """Add an entry, unless the text is blank or the bound is reached.
+
+        Times in seconds from the recording's start.
         """
         if len(self.entries) < ENTRIES_BOUND and text.strip():
             self.entries.append(Entry(role, text.strip(), max(0.0, start_s), max(0.0, end_s)))

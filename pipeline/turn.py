@@ -68,9 +68,7 @@ NOTHING_SPOKEN = NoticeEvent(
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What a turn is to say: the language model's answer to `messages`, or `text` word for word, or finished
-    `speech`.
-    """
+    """What a turn says: an answer to `messages`, or `text` word for word, or finished `speech`."""
 
     messages: Sequence[Message] = ()
     text: str | None = None
@@ -221,8 +219,9 @@ class Turn:
         return self._take_text(self._tags.flush(), splitter) + splitter.flush()
 
     def _gestures_until(self, end: int) -> tuple[str, ...]:
-        """Take the gestures at or before that place of the text which no sentence has taken yet. Returns their
-        names.
+        """Take the gestures at or before that place of the text which no sentence has taken yet.
+
+        Returns their names.
         """
         due: list[str] = []
         while self._gestures and self._gestures[0].at <= end:

@@ -27,8 +27,9 @@ class TurnMarks:
         self._post = post
 
     def sounds(self, turn_id: int, times: TurnTimes) -> None:
-        """Note that a turn's frames are being released. Called again after hold(), but only the first call sets
-        marks.
+        """Note that a turn's frames are being released.
+
+        Called again after hold(), but only the first call sets marks.
         """
         times.mark("first_release")
         self._post(MetricsEvent(turn_id, times.marks_ms()))

@@ -154,13 +154,15 @@ class LipSyncRequest:
 
 
 class LazyPicture(Protocol):
-    """A picture that is made only when needed. Most are never made: they are replayed from an encoded loop, or
-    dropped.
+    """A picture that is made only when needed.
+
+    Most are never made: they are replayed from an encoded loop, or dropped.
     """
 
     def frame(self) -> ImageArray:
-        """Return a new uint8 RGB (height, width, 3) array that the caller owns. Takes milliseconds. Raises
-        BundleError.
+        """Return a new uint8 RGB (height, width, 3) array that the caller owns.
+
+        Takes milliseconds. Raises BundleError.
         """
         ...
 
@@ -205,8 +207,9 @@ class LoopPictures(Protocol):
         ...
 
     def frame(self, frame_index: int) -> ImageArray:
-        """Return a new uint8 RGB (height, width, 3) array that the caller owns. Takes milliseconds. Raises
-        BundleError.
+        """Return a new uint8 RGB (height, width, 3) array that the caller owns.
+
+        Takes milliseconds. Raises BundleError.
         """
         ...
 

@@ -50,8 +50,9 @@ def _order(told: Labels) -> npt.NDArray[np.int64]:
 
 
 def _likeliest(scores: Float, may_be_skipped: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return the place of each step, in order; only pauses may be skipped. scores: (steps, places) log
-    probabilities.
+    """Return the place of each step, in order; only pauses may be skipped.
+
+    scores: (steps, places) log probabilities.
     """
     steps, places = scores.shape
     came_from = np.zeros((steps, places), np.int64)

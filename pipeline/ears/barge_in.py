@@ -141,10 +141,10 @@ class BargeIn:
         return self._unduck()
 
     def words(self, final: bool) -> tuple[Reaction | None, float | None]:
-        """Note the words of the oldest utterance being recognised, or, if they are not final, perhaps of the present
-        one.
+        """Note the words of the oldest utterance being recognised.
 
-        Returns what to do and, for a question (ASK), the clock time of its last speech; None if that is unknown.
+        Words that are not final may also belong to the utterance that goes on. Returns what to do and, for a question
+        (ASK), the clock time of its last speech; None if that is unknown.
         """
         if not final:
             utterance = self._ended[0] if self._ended else self._open
@@ -162,8 +162,9 @@ class BargeIn:
         return Reaction.ASK, ended.heard_s if ended else None
 
     def no_words(self, newest: bool = False) -> Reaction | None:
-        """Note that the oldest utterance being recognised has no words. newest: the newest could not be recognised at
-        all.
+        """Note that the oldest utterance being recognised has no words.
+
+        newest: it is the newest one instead, which could not be recognised at all.
         """
         if self._ended:
             self._ended.pop() if newest else self._ended.popleft()

@@ -41,16 +41,16 @@ class WebRtcCanceller:
             raise BackendUnavailable("echo canceller", *missing)
         self._reference = reference
         self._processors: tuple[_Processor, _Processor] | None = None
-        "One that cancels echo and one that removes noise only; made with the first sound."
+        "The first cancels echo, the second only removes noise. They are made with the first sound."
         self._microphone = np.zeros(0, np.float32)
         self._played = np.zeros(0, np.float32)
         self._silent_for = _LINGERS  # samples since the avatar's voice was last played
 
     def cancel(self, samples: FloatArray, arrived_s: float) -> FloatArray:
-        """Remove the echo. samples: (n,) at 16 kHz that arrived at that clock time. Returns (m,), the next part of the
-        stream.
+        """Remove the echo from the next part of the stream.
 
-        Whole pieces of 20 ms are returned; the remainder waits for the next call.
+        samples: (n,) at 16 kHz that arrived at that clock time. Returns (m,): whole pieces of 20 ms. The remainder
+        waits for the next call.
         """
         if self._processors is None:
             from pywebrtc_audio import AudioProcessor

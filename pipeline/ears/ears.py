@@ -54,8 +54,9 @@ class Canceller(Protocol):
     """Removes the avatar's own voice from a microphone's sound. Used on one thread at a time."""
 
     def cancel(self, samples: FloatArray, arrived_s: float) -> FloatArray:
-        """Clean (n,) float32 at LISTEN_RATE_HZ that arrived at that clock time. Returns (m,); may hold back the
-        rest.
+        """Clean (n,) float32 at LISTEN_RATE_HZ that arrived at that clock time.
+
+        Returns (m,); may hold back the rest.
         """
         ...
 
@@ -161,8 +162,9 @@ class Ears:
         return self._wanted != "off"
 
     def hear(self, samples: FloatArray) -> None:
-        """Take the next sound, (n,) float32 at LISTEN_RATE_HZ. Never waits: if too much is queued, the oldest is
-        dropped.
+        """Take the next sound, (n,) float32 at LISTEN_RATE_HZ.
+
+        Never waits: if too much is queued, the oldest is dropped.
         """
         if not len(samples) or not self.is_on:
             return

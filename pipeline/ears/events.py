@@ -45,8 +45,9 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class NoWords:
-    """An utterance without words: a cough, noise, silence while the key was held, or one that could not be
-    recognised.
+    """An utterance without words: a cough, noise, silence while the key was held.
+
+    Also one that could not be recognised.
     """
 
     busy: bool = False

@@ -48,8 +48,9 @@ class Senses:
 
 
 class Hearing:
-    """Made by the engine, which closes the backends. This class closes its thread pool, or the executor it was
-    given.
+    """Made by the engine, which closes the backends.
+
+    This class closes its thread pool, or the executor it was given.
     """
 
     def __init__(

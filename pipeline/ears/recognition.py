@@ -24,7 +24,7 @@ class Recognition:
 
     @property
     def is_idle(self) -> bool:
-        """Whether an optional run would make nobody wait."""
+        """Whether an optional recognition can run without making anybody wait."""
         return self._line.is_idle
 
     async def transcribe(self, samples: FloatArray, language: str | None, asker: str) -> Transcript:

@@ -37,8 +37,9 @@ _TAPS = 49
 
 
 def _low_pass() -> FloatArray:
-    """Return (_TAPS,): a low-pass for the band of 16 kHz. It is short, so that sound can be used at once (0.5 ms
-    late).
+    """Return (_TAPS,): a low-pass for the band of 16 kHz.
+
+    It is short, so that sound can be used at once (0.5 ms late).
     """
     taps = np.sinc(2 * 7_000 / PLAYOUT_RATE_HZ * (np.arange(_TAPS) - _TAPS // 2)) * np.hamming(_TAPS)
     return np.asarray(taps / taps.sum(), np.float32)

@@ -48,8 +48,9 @@ def rest_steps(n: int) -> FloatArray:
 
 
 def _kernels() -> FloatArray:
-    """Return (8 + 2, past + future steps): the weights of steps around a boundary for each parameter, activity,
-    gain.
+    """Return (8 + 2, past + future steps): weights of the steps around a boundary.
+
+    The rows are the parameters, activity and gain.
     """
     at_ms = (np.arange(-_PAST_STEPS, _FUTURE_STEPS) + 0.5) * STEP_MS
     spreads = [*(_SPREAD_MS[name] for name in MOUTH_PARAMETERS), _ACTIVITY_SPREAD_MS, _GAIN_SPREAD_MS]
@@ -62,8 +63,10 @@ class Coarticulator:
     """Takes the steps of one sentence and returns pictures. Rest precedes the sentence."""
 
     def __init__(self, press_gain: float, fv_gain: float, round_gain: float = 1.0) -> None:
-        """The gains compensate for losses: press and fv for short contacts of the lips, round (which also narrows) for
-        rounded lips of which a network is unsure.
+        """The gains compensate for losses.
+
+        press_gain, fv_gain: for short contacts of the lips. round_gain: for rounded lips that a network is unsure of;
+        it also narrows the mouth.
         """
         self._press_gain, self._fv_gain, self._round_gain = press_gain, fv_gain, round_gain
         self._kernels = _kernels()
@@ -72,8 +75,9 @@ class Coarticulator:
         self._boundaries_to_skip = _CENTRE - _BEFORE
 
     def push(self, steps: FloatArray) -> FloatArray:
-        """Take (n, N_COLUMNS) steps. Returns the (m, 9) pictures that are final now: mouth parameters, then
-        activity.
+        """Take (n, N_COLUMNS) steps.
+
+        Returns the (m, 9) pictures that are final now: mouth parameters, then activity.
         """
         self._steps = np.concatenate([self._steps, steps])
         n = max(0, len(self._steps) - _PAST_STEPS - _FUTURE_STEPS + 1)

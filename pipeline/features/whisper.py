@@ -56,8 +56,9 @@ class _WhisperExtractor:
         self._encoder: WhisperEncoder | None = None
 
     def load(self, device: str) -> None:
-        """Load the encoder, always in float32: it is small, and everything else depends on it. Raises
-        BackendUnavailable.
+        """Load the encoder, always in float32: it is small, and everything else depends on it.
+
+        Raises BackendUnavailable.
         """
         from models.whisper_encoder import load_whisper_encoder
 

@@ -89,8 +89,9 @@ def tool_of(function: Callable[..., object]) -> Tool:
 
 
 def named_tools(backend: str, paths: Iterable[str]) -> dict[str, Tool]:
-    """Return the functions at these paths, `package.module:function`, by name. Raises BackendUnavailable for
-    `backend`.
+    """Return the functions at these paths, `package.module:function`, by name.
+
+    Raises BackendUnavailable for `backend`.
     """
     found = {}
     for path in paths:

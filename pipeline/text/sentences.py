@@ -332,9 +332,7 @@ class SentenceSplitter:
         return True
 
     def _ends_glued_word(self, following: str) -> bool:
-        """Whether the glued word was indeed the first of a sentence, rather than part of a file name, address or
-        code.
-        """
+        """Whether the glued word was indeed the first of a sentence, not part of a file name, address or code."""
         if not self._glued:
             return False
         word = self._held[self._glued :]

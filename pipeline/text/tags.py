@@ -1,5 +1,6 @@
-"""Finds tags that start a gesture, such as [wave]. The avatar shows them; they are neither spoken nor written
-(pure).
+"""Finds tags that start a gesture, such as [wave].
+
+The avatar shows them; they are neither spoken nor written (pure).
 """
 
 from __future__ import annotations

@@ -205,8 +205,9 @@ def observe_loss(sender: RTCRtpSender, on_report: Callable[[float], None]) -> No
 
 
 def repeat_packets(sender: RTCRtpSender, wanted: Callable[[], bool]) -> None:
-    """Send each packet a second time just before the next one, while that is wanted. For tracks of one packet per
-    frame.
+    """Send each packet a second time just before the next one, while that is wanted.
+
+    For tracks of one packet per frame.
 
     A receiver that has the first one drops the second.
     """

@@ -117,8 +117,9 @@ class PictureStream:
 
 
 def _note_failure(task: asyncio.Task[bytes]) -> None:
-    """Read the error. The waiting viewers get it, but there may be none, and then asyncio would log it as never
-    read.
+    """Read the error.
+
+    The waiting viewers get it, but there may be none, and then asyncio would log it as never read.
     """
     if not task.cancelled():
         task.exception()

@@ -86,8 +86,9 @@ def _from_anywhere(ports: range) -> Iterable[int]:
 
 
 def _claim_at(addresses: Sequence[str], port: int) -> list[socket.socket] | None:
-    """Bind a socket per address at that port, leaving out addresses that fail. None: the port is taken at one of
-    them.
+    """Bind a socket per address at that port, leaving out addresses that fail.
+
+    None: the port is taken at one of them.
     """
     claimed = []
     with ExitStack() as stack:

@@ -67,8 +67,10 @@ class LoopReplay:
         self._next = 0
 
     def picture(self, loop: EncodedLoop | None, index: int) -> bytes | None:
-        """Return the encoded picture at that loop index if the decoder can follow: at a key frame, or right after the
-        picture given last. Otherwise end the replay and return None, so that the caller encodes live.
+        """Return the encoded picture at that loop index if the decoder can follow, else None.
+
+        It can at a key frame, or right after the picture given last. Otherwise the replay ends, and the caller encodes
+        live.
         """
         if loop is None or not (index in loop.keys or (loop is self._loop and index == self._next)):
             self.leave()

@@ -17,8 +17,9 @@ LASTS_S = 30.0
 
 
 class SoundRepeats:
-    """For one viewer. Reports on pictures count, too: sound that is sent twice hardly shows losses in its own
-    reports.
+    """For one viewer.
+
+    Reports on pictures count, too: sound that is sent twice hardly shows losses in its own reports.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -28,8 +28,9 @@ class _Relay(asyncio.DatagramProtocol):
 
 
 async def turn_trouble(url: str, server: IceServer, timeout_s: float) -> str:
-    """Return why `url` gives no relay for the credentials of `server`; empty if it gave one, which is released
-    again.
+    """Return why `url` gives no relay for the credentials of `server`; empty if it gives one.
+
+    A relay that was given is released again.
     """
     try:
         where = parse_stun_turn_uri(url)

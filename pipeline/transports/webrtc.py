@@ -148,8 +148,9 @@ class WebRtcTransport:
             return await self._negotiate(offer_sdp)
 
     async def offer(self) -> str:
-        """Return the SDP that offers pictures and sound, with all our candidates. Then accept() its answer, or
-        aclose().
+        """Return the SDP that offers pictures and sound, with all our candidates.
+
+        Then accept() its answer, or aclose().
 
         Raises NoUdpPort. Raises BadSignalling if this has offered or answered before.
         """

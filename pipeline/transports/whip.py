@@ -57,8 +57,9 @@ def ice_servers_of(links: list[str]) -> tuple[IceServer, ...]:
 
 
 async def outward_only(servers: Iterable[IceServer], look: LookUp = look_up) -> tuple[IceServer, ...]:
-    """Return the public servers only: a public streaming server must not make us send requests into a private
-    network.
+    """Return the public servers only.
+
+    A public streaming server must not make us send requests into a private network.
     """
     hosts = {server: re.split("[:?]", server.urls[0])[1] for server in servers}
     return tuple([server for server, host in hosts.items() if (await whereabouts_of(host, look)).is_far])

@@ -179,8 +179,9 @@ class AutoSynthesizer:
     async def _in_parts(
         self, backend: SpeechSynthesizer, parts: Sequence[tuple[bool, str]], voice: str | None, speed: float
     ) -> AsyncGenerator[AudioChunk, None]:
-        """Speak the parts as one sentence, at the rate of the first. Foreign words that no voice can say are left
-        out.
+        """Speak the parts as one sentence, at the rate of the first.
+
+        Foreign words that no voice can say are left out.
         """
         joined: _Joined | None = None
         for is_own, part in parts:

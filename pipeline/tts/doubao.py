@@ -20,7 +20,7 @@ __all__ = ["Doubao"]
 GOES_ON: Final = 0
 HAS_ENDED: Final = 20_000_000
 TOO_MANY_AT_ONCE: Final = "concurrency"
-"""In the text of an error whose code is shared with others: more concurrent requests than were paid for."""
+"""Marks more concurrent requests than were paid for: the code of that error also has other meanings."""
 
 
 class Doubao(HttpVoice):
@@ -58,8 +58,9 @@ class Doubao(HttpVoice):
         return _Decoder(self.sample_rate)
 
     def _who_asks(self) -> dict[str, str]:
-        """Return the headers with the key. The old console gives an app id and a token, written with a colon
-        between.
+        """Return the headers with the key.
+
+        The old console gives an app id and a token, written with a colon between.
         """
         app, colon, token = self.api_key.partition(":")
         return {"X-Api-App-Id": app, "X-Api-Access-Key": token} if colon else {"X-Api-Key": self.api_key}

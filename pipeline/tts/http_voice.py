@@ -57,8 +57,9 @@ class SoundDecoder(Protocol):
     sample_rate: int
 
     def push(self, data: bytes) -> FloatArray:
-        """Take bytes, and return the samples that are complete. Raises ServiceRefusal, and SpeechError if it is no
-        sound.
+        """Take bytes, and return the samples that are complete.
+
+        Raises ServiceRefusal, and SpeechError if it is no sound.
         """
         ...
 
@@ -331,8 +332,9 @@ class HttpVoice(ABC):
             raise _Passing(reason, "Check that it runs, or choose another voice.", cause="unreachable") from error
 
     def _refusal(self, status: int, code: str, body: bytes, pause_s: float = PAUSE_BEFORE_RETRY_S) -> SpeechError:
-        """Return the error for a refusal. status: HTTP status, real or equivalent. pause_s: pause the service asks
-        for.
+        """Return the error for a refusal.
+
+        status: HTTP status, real or equivalent. pause_s: pause that the service asks for.
         """
         self._service.log(f"refused with {code}", body)
         if status in RETRYABLE:
