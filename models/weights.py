@@ -208,6 +208,7 @@ class WeightsFolder:
 
     @property
     def backends(self) -> tuple[str, ...]:
+        """The backends that have weights."""
         return tuple(self._manifest.backends)
 
     def parts(self, backend: str) -> tuple[Part, ...]:

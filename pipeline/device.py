@@ -9,7 +9,7 @@ Once a backend's drawing cost is known, batches are limited in size. None is so 
 earliest one that waits behind it, comes too late because of the others. If the earliest is late in any case, batches
 are full, because that catches up soonest.
 
-A batch that does not fit into the device's memory is halved, and later batches of that backend are limited to the half.
+A batch that does not fit into the device's memory is halved, and so are later batches of that backend.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ class DeviceWorker:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
+        """Start the thread. Idempotent."""
         if self._thread is None:
             self._loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, name=f"device-{self.name}")

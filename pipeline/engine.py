@@ -122,6 +122,7 @@ class Engine:
         return self._sessions
 
     async def start(self) -> None:
+        """Start the device threads. Call it on the event loop that serves the sessions."""
         compute_in_calling_thread()
         for device in self._all_devices:
             device.start()

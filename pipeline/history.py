@@ -38,6 +38,7 @@ class Exchange:
 
     @property
     def tokens(self) -> int:
+        """Estimate of the tokens that both messages cost."""
         return tokens_of(self.question) + tokens_of(self.answer) + 2 * MESSAGE_TOKENS
 
 

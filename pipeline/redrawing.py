@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Subtitle:
+    """The subtitle of a sentence, and how long it is shown."""
+
     text: str
     duration_s: float
     spoken: bool = True

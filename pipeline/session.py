@@ -79,6 +79,7 @@ class Session:
 
     @property
     def bundle(self) -> AvatarBundle:
+        """The avatar that is shown."""
         return self.context.bundle
 
     @property

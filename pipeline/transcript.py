@@ -15,6 +15,8 @@ SPEAKERS = {"assistant": "Avatar", "user": "Viewer"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """One sentence of the avatar, or one question of the viewer."""
+
     role: str
     "assistant or user"
     text: str

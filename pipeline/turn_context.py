@@ -88,6 +88,7 @@ class TurnContext:
 
     @property
     def gesture_names(self) -> tuple[str, ...]:
+        """Names of the gestures that can be requested."""
         return () if self.gestures is None else self.gestures.names
 
     def begin_gesture(self, name: str, *, soon: bool = False) -> None:

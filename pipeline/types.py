@@ -111,6 +111,7 @@ class AudioChunk:
 
     @property
     def duration_s(self) -> float:
+        """Length in seconds."""
         return len(self.samples) / self.sample_rate
 
 
@@ -271,6 +272,8 @@ class Transcript:
 
 
 class TurnState(enum.StrEnum):
+    """The states of a turn. It ends as DONE, also if it failed, or as INTERRUPTED."""
+
     QUEUED = "queued"
     THINKING = "thinking"
     SPEAKING = "speaking"
@@ -280,6 +283,8 @@ class TurnState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TurnEvent:
+    """A turn changed its state."""
+
     turn: int
     state: TurnState
 
@@ -319,6 +324,8 @@ class TextEvent:
 
 @dataclass(frozen=True, slots=True)
 class SubtitleEvent:
+    """A sentence to show as a subtitle, from start_s to end_s."""
+
     turn: int
     text: str
     start_s: float
@@ -349,6 +356,7 @@ class ErrorEvent:
 
     @classmethod
     def of(cls, error: VivavoceError) -> ErrorEvent:
+        """Make the event that reports this error."""
         return cls(error.code, error.message, error.hint, error.cause)
 
 
@@ -373,6 +381,8 @@ class TranscriptEvent:
 
 
 class EarsState(enum.StrEnum):
+    """The states of the ears."""
+
     OFF = "off"
     LISTENING = "listening"
     HEARING = "hearing"

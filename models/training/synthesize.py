@@ -64,6 +64,8 @@ Labels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
+    """Labelled speech of one sentence."""
+
     samples: Int16
     "16 kHz mono"
     labels: Labels
@@ -125,6 +127,7 @@ class Espeak:
         return 0
 
     def speak(self, text: str, voice: str, rng: random.Random) -> Utterance | None:
+        """Speak a text at random speed and pitch. None if espeak has no such voice, or reports too few sounds."""
         self._pieces.clear()
         self._events.clear()
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
@@ -162,9 +165,12 @@ def _from_closure(ipa: str, start_s: float, end_s: float) -> tuple[str, float, f
 
 @dataclass(frozen=True, slots=True)
 class Flite:
+    """flite, which prints the end of each phoneme. scratch: a folder for its WAV files."""
+
     scratch: Path
 
     def speak(self, text: str, voice: str, rng: random.Random) -> Utterance | None:
+        """Speak a text at random speed. None if it has too few sounds."""
         import soundfile
 
         stretch = f"duration_stretch={rng.uniform(0.85, 1.25):.2f}"
@@ -207,6 +213,7 @@ class HibariSpeech:
         )
 
     def speak(self, text: str, rng: random.Random) -> Utterance | None:
+        """Speak a text at random speed. None if it is more than one piece, or too short."""
         phonemes = self._hibari.phonemize(text)
         ids = self._hibari.ids(phonemes[0]) if len(phonemes) == 1 else []
         if len(ids) < 8:
@@ -232,6 +239,7 @@ class PicoSpeech:
     "an earlier network, trained on voices that report their times"
 
     def speak(self, text: str, voice: str, rng: random.Random) -> Utterance | None:
+        """Speak a text at random speed. None if the two voices cannot be aligned."""
         from py_nanotts import NanoTTS
 
         told = self.espeak.speak(text, PICO_VOICES[voice], rng)

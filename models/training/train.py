@@ -204,6 +204,7 @@ def _stack(crops: list[tuple[Array, Steps]]) -> tuple[torch.Tensor, torch.Tensor
 
 
 def class_weights(pool: list[tuple[npt.NDArray[np.float16], Steps]]) -> torch.Tensor:
+    """Return the weight of each viseme in the loss: the rarer, the higher; more for closed lips."""
     counts = np.bincount(np.concatenate([steps for _, steps in pool]), minlength=len(VISEMES)) + 1
     weights = (counts.sum() / counts) ** 0.3
     weights /= weights.mean()
@@ -221,6 +222,7 @@ def restlessness(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def train(
     pool: list[tuple[npt.NDArray[np.float16], Steps]], n_steps: int, rng: np.random.Generator
 ) -> TrainableNetwork:
+    """Train a network on random crops of the pool for n_steps batches."""
     network = TrainableNetwork()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=n_steps)

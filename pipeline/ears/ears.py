@@ -142,6 +142,7 @@ class Ears:
         self._counts = _Counts()
 
     def start(self) -> None:
+        """Start the two tasks. Idempotent."""
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._listen_on(), name="ears-listen"),

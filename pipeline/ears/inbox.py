@@ -15,6 +15,8 @@ __all__ = ["Inbox", "Mode", "Sound"]
 
 @dataclass(frozen=True, slots=True)
 class Sound:
+    """Sound in the queue."""
+
     samples: FloatArray
     arrived_s: float
     lost: int = 0
@@ -23,6 +25,8 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
+    """A change of the mode, or of the language that the viewer speaks."""
+
     mode: ListenMode
     language: str | None
 

@@ -67,6 +67,7 @@ class EchoReference:
         self._least = 0
 
     def send(self, frame: MediaFrame) -> None:
+        """Resample the frame's sound to 16 kHz and keep it. Never waits."""
         sound = np.concatenate([self._tail, frame.audio])
         self._tail = sound[-(_TAPS - 1) :]
         samples = sliding_window_view(sound, _TAPS)[::_DECIMATION] @ self._taps if sound.any() else None

@@ -58,13 +58,16 @@ class Utterance:
 
     @property
     def speech_s(self) -> float:
+        """Length of the windows with speech, in seconds."""
         return self._speech_windows * WINDOW_S
 
     @property
     def duration_s(self) -> float:
+        """Length of all windows, in seconds."""
         return len(self._windows) * WINDOW_S
 
     def add(self, window: FloatArray, is_speech: bool) -> None:
+        """Append a window: (WINDOW_SAMPLES,) float32."""
         self._windows.append(window)
         self._speech_windows += is_speech
 

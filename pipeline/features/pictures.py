@@ -20,6 +20,7 @@ class PictureCount:
 
     @property
     def samples(self) -> int:
+        """Number of samples taken so far."""
         return self._samples
 
     @property

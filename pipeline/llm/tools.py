@@ -34,6 +34,8 @@ MOST_ARGUMENT_CHARACTERS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Tool:
+    """A function that a language model may call."""
+
     name: str
     description: str
     schema: dict[str, object]

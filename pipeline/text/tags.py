@@ -13,6 +13,8 @@ __all__ = ["GestureTag", "GestureTags"]
 
 @dataclass(frozen=True, slots=True)
 class GestureTag:
+    """A tag that was found in a text."""
+
     name: str
     at: int
     "number of characters before the tag, in the text without tags"

@@ -51,6 +51,8 @@ _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 
 
 class VideoEncoder(Protocol):
+    """Encodes one stream of pictures."""
+
     codec: str
     "name as in SDP: H264 or VP8"
     limit_bps: int | None

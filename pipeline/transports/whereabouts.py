@@ -20,6 +20,8 @@ name."""
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
+    """Where the other end of a connection is."""
+
     address: str = ""
     "as for limits: an IPv4 address, or an IPv6 network; empty if unknown"
     local: bool = False
