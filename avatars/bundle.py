@@ -1,4 +1,4 @@
-"""The avatar bundle: what preparation makes and everything else reads.
+"""The avatar bundle: preparation writes it, and everything else reads it.
 
 A bundle is a directory, written once, atomically, and immutable from then on:
 
@@ -7,9 +7,9 @@ A bundle is a directory, written once, atomically, and immutable from then on:
     tensors.safetensors   frame_offsets, loop, boxes, masks, landmarks, and "<backend>/<name>" tensors of backends
     poster.jpg            a still for galleries
     preview.mp4           a short moving preview (optional)
-    mattes.bin            where the person is in each frame, and what is behind (optional); see `avatars.mattes`
-    cutout.webp           a still of the person alone; made when it is first wanted if there are mattes only
-    parts/                <backend>.pth, a network that was trained for this avatar; and what `avatars.parts` adds later
+    mattes.bin            where the person is in each frame, and the background (optional); see `avatars.mattes`
+    cutout.webp           a still of the person alone; made on first use if only mattes are there
+    parts/                <backend>.pth, a network trained for this avatar; and what `avatars.parts` adds later
     gestures/             a bundle for each gesture; see `avatars.gestures`
 
 Nothing in it is ever unpickled or executed.
@@ -55,13 +55,13 @@ logger = logging.getLogger(__name__)
 
 JPEG_QUALITY = 92
 SOUND, SOUND_RATE_HZ, SOUND_LEVEL_DBFS = "gesture/sound", "gesture/sound_rate_hz", "gesture/sound_level_dbfs"
-"""Tensors of a gesture that makes a sound."""
+"""Names of the tensors that hold a gesture's sound."""
 
 Derived = TypeVar("Derived")
 
 
 def encode_jpeg(rgb: ImageArray, quality: int = JPEG_QUALITY) -> bytes:
-    """uint8 RGB (h, w, 3) -> JPEG bytes."""
+    """Encode uint8 RGB (h, w, 3) as JPEG. Raises BundleError if that fails."""
     done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise BundleError("A frame could not be encoded as JPEG.", "Try again; the memory may have been full.")
@@ -69,12 +69,12 @@ def encode_jpeg(rgb: ImageArray, quality: int = JPEG_QUALITY) -> bytes:
 
 
 def decode_jpeg(data: bytes | memoryview) -> ImageArray:
-    """JPEG bytes -> uint8 RGB (h, w, 3).
+    """Decode a JPEG to uint8 RGB (h, w, 3).
 
-    Raises BundleError if the bytes are no picture.
+    Raises BundleError if the bytes are not a picture.
     """
     try:
-        # libjpeg-turbo takes two thirds of the time of OpenCV's decoder; every spoken picture begins with this.
+        # libjpeg-turbo takes two thirds of the time of OpenCV's decoder, and every spoken picture starts here.
         return np.asarray(simplejpeg.decode_jpeg(data, "RGB"), np.uint8)
     except ValueError as error:
         raise BundleError("A frame of the avatar is damaged.", "Delete the avatar and prepare it again.") from error
@@ -82,41 +82,41 @@ def decode_jpeg(data: bytes | memoryview) -> ImageArray:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class GestureTrack:
-    """The sound of a gesture, as it was recorded."""
+    """The recorded sound of a gesture."""
 
     samples: npt.NDArray[np.int16]
     "(n,) mono"
     rate_hz: int
     level_dbfs: float
-    "RMS where there is something to hear"
+    "RMS level of the audible parts"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Gesture:
-    """A named clip of an avatar, as a part of its bundle with gestures."""
+    """A named clip of an avatar, inside a bundle made by with_gestures()."""
 
     name: str
     first_frame: int
-    "its frames come after those of the loop, one gesture after another"
+    "number of its first frame: frames of gestures follow those of the loop, one gesture after another"
     frame_count: int
     track: GestureTrack | None
-    "None: it makes no sound"
+    "None for a silent gesture"
     is_idle: bool = False
-    "the avatar shows it by itself while nobody speaks, and nobody asks for it"
+    "True for an idle clip: the avatar shows it by itself while nobody speaks, and it cannot be asked for"
 
 
 @dataclass(frozen=True, slots=True)
 class BundleFiles:
-    """Which files a bundle was read from: equal for all that were read from the same. It holds none of them open."""
+    """The files a bundle was read from; equal for bundles read from the same files. Keeps none of them open."""
 
     path: Path
     stamps: tuple[tuple[int, int], ...]
-    "inode and time of manifests: the avatar's own, then those of its gestures"
+    "inode and modification time (ns) of each manifest: the avatar's own, then those of its gestures"
 
 
 @dataclass(frozen=True, eq=False)
 class AvatarBundle:
-    """An opened bundle. Compared by identity; safe to share between sessions and threads (read only)."""
+    """An opened bundle. It is compared by identity, and read-only, so sessions and threads can share it."""
 
     id: str
     name: str
@@ -135,7 +135,7 @@ class AvatarBundle:
     _frames: mmap.mmap
     _stamp: tuple[int, int]
     gestures: tuple[Gesture, ...] = ()
-    "empty in a bundle as it is opened; see with_gestures()"
+    "empty after open(); see with_gestures()"
     _gesture_bundles: tuple[AvatarBundle, ...] = ()
     _alone: AvatarBundle | None = None
     _derived: weakref.WeakValueDictionary[object, Any] = field(default_factory=weakref.WeakValueDictionary, init=False)
@@ -143,9 +143,9 @@ class AvatarBundle:
 
     @classmethod
     def open(cls, path: Path) -> AvatarBundle:
-        """Map a bundle directory.
+        """Open a bundle directory; its frames are memory-mapped.
 
-        Raises BundleError: missing or damaged files, a foreign format, a later version.
+        Raises BundleError if files are missing or damaged, or of another format or a later version.
         """
         try:
             with (path / "manifest.json").open("rb") as file:
@@ -192,7 +192,10 @@ class AvatarBundle:
         return BundleFiles(self.path, (self._stamp, *(clip._stamp for clip in self._gesture_bundles)))
 
     def derived(self, make: Callable[[AvatarBundle], Derived]) -> Derived:
-        """What `make` makes of it, made once for all who have it at the same time. It lives as long as they keep it."""
+        """Return make(self), computed once and shared by all who hold the result at the same time.
+
+        The bundle keeps only a weak reference, so the result lives as long as its users keep it.
+        """
         with self._deriving:
             made: Derived | None = self._derived.get(make)
             if made is None:
@@ -201,7 +204,7 @@ class AvatarBundle:
 
     @property
     def owner(self) -> str:
-        """Name of the person whose it is; empty for everybody's."""
+        """Name of the person who owns the avatar; empty if it belongs to everybody."""
         return self.manifest["source"].get("owner", "")
 
     def _check(self) -> None:
@@ -223,7 +226,7 @@ class AvatarBundle:
 
     @property
     def frame_count(self) -> int:
-        """Of the frames of its loop. Those of its gestures are counted on from there."""
+        """Number of the loop's frames. Frames of gestures are numbered on from there."""
         return len(self._offsets) - 1
 
     @property
@@ -232,18 +235,18 @@ class AvatarBundle:
         return len(self.loop) / self.fps
 
     def frame_index(self, loop_index: int) -> int:
-        """Frame shown at a place of the loop (any int; wraps).
+        """Return the frame shown at a place in the loop (any int; it wraps around).
 
-        With gestures, places from len(loop) on are their pictures, one gesture after another.
+        With gestures, places from len(loop) on are the frames of the gestures, one gesture after another.
         """
         if self.gestures and loop_index >= len(self.loop):
             return self.frame_count + loop_index - len(self.loop)
         return int(self.loop[loop_index % len(self.loop)])
 
     def with_gestures(self, clips: Mapping[str, AvatarBundle]) -> AvatarBundle:
-        """The same avatar whose boxes, landmarks and frames include those of its gestures, by name -> bundle.
+        """Return the same avatar with the frames, boxes and landmarks of its gestures added. clips: name -> bundle.
 
-        Raises BundleError: pictures or boxes of a gesture are of another size than the avatar's.
+        Raises BundleError if a gesture's pictures or boxes differ in size from the avatar's.
         """
         gestures, first_frame = [], self.frame_count
         for name, clip in clips.items():
@@ -269,12 +272,12 @@ class AvatarBundle:
 
     @property
     def without_gestures(self) -> AvatarBundle:
-        """The bundle as it was opened, of which with_gestures() made this one."""
+        """The bundle as it was opened, before with_gestures() was called on it."""
         return self._alone or self
 
     def loop_place_like(self, frame_index: int) -> int:
-        """The place of the loop in which the face is most like that of a frame, by its landmarks in pixels."""
-        points = self.landmarks[:, ::8, :2]  # all of them would take 10 ms in a long loop
+        """Return the place in the loop where the face is most like that of a frame, by its landmarks in pixels."""
+        points = self.landmarks[:, ::8, :2]  # every 8th point: all of them would take 10 ms in a long loop
         apart = np.abs(points[: self.frame_count] - points[frame_index]).mean(axis=(1, 2))
         return int(np.argmin(apart[self.loop]))
 
@@ -287,30 +290,30 @@ class AvatarBundle:
         return self._frames[int(self._offsets[frame_index]) : int(self._offsets[frame_index + 1])]
 
     def frame(self, frame_index: int) -> ImageArray:
-        """Decode one frame: a fresh uint8 RGB (height, width, 3) that the caller owns and may draw on."""
+        """Decode one frame into a new uint8 RGB (height, width, 3) array that the caller may draw on."""
         return decode_jpeg(self.jpeg(frame_index))
 
     def quieted(self, frame: ImageArray, frame_index: int, strength: float = 1.0) -> ImageArray:
-        """In silence its frames are shown as they are."""
+        """Return the frame unchanged: this loop needs no quieting. See `LoopPictures.quieted` in pipeline/types.py."""
         return frame
 
     @property
     def gesture_names(self) -> list[str]:
-        """Gestures that can be asked for: not those that it shows by itself."""
+        """Names of the gestures that can be asked for; idle clips are left out."""
         return [gesture.name for gesture in self.gestures if not gesture.is_idle]
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is the bundle of a gesture that the avatar shows by itself."""
+        """Whether this is the bundle of an idle clip."""
         return self.manifest["source"].get("idle", False) is True
 
     @property
     def has_sound(self) -> bool:
-        """Whether it is the bundle of a gesture that makes a sound."""
+        """Whether this is the bundle of a gesture with sound."""
         return SOUND in self.backend_tensors
 
     def mask(self, frame_index: int) -> ImageArray:
-        """uint8 (h, w) feathered weight of the patch in that frame."""
+        """Return the feathered weight of the patch in that frame, uint8 (h, w)."""
         mask: ImageArray = self.masks[frame_index if len(self.masks) > 1 else 0]
         return mask
 
@@ -320,12 +323,12 @@ class AvatarBundle:
 
     @property
     def mattes_path(self) -> Path:
-        """Where its mattes are, if it has any."""
+        """Path of its mattes; there may be no such file."""
         return self.path / "mattes.bin"
 
     @property
     def cutout_path(self) -> Path:
-        """Where the still of the person alone is, once it has been made."""
+        """Path of the still of the person alone; there may be no such file yet."""
         return self.path / "cutout.webp"
 
     @property

@@ -1,8 +1,9 @@
-"""Versions of the bundle's format: a bundle of an older version is read as one of the present version.
+"""Versions of the bundle's format: older bundles are read as if they had the present version.
 
-Bundles are never rewritten for that. What is read of them goes through the migrations, in memory, each time; they are a
-few renamed keys. To change the format, append a Migration: the version number follows by itself. Then keep a small
-bundle of the new version in `tests/assets/bundles/`, where one of each version stays readable for ever.
+Bundles are never rewritten for that. Each time one is read, its contents go through the migrations, in memory. A
+migration renames a few keys, so this is cheap. To change the format, append a Migration: the version number follows by
+itself. Then add a small bundle of the new version to `tests/assets/bundles/`, where one of each version is kept to
+prove that it stays readable.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ BUNDLE_FORMAT: Final = "vivavoce-avatar"
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What makes a bundle of one version one of the next. Each part is read alone: a gallery needs no tensors."""
+    """Turns a bundle of one version into the next. Manifest and tensors are separate: a gallery needs no tensors."""
 
     manifest: Callable[[Record], Record] = lambda manifest: manifest
     tensors: Callable[[Tensors], Tensors] = lambda tensors: tensors
 
 
 MIGRATIONS: Final[tuple[Migration, ...]] = ()
-"the first leads from version 1 to version 2, the next one from there to 3"
+"The first one leads from version 1 to version 2, the next one to 3."
 BUNDLE_VERSION: Final = 1 + len(MIGRATIONS)
 
 
 def manifest_of_today(manifest: Record, name: str, migrations: Sequence[Migration] = MIGRATIONS) -> Manifest:
-    """The manifest of a bundle called `name`, as the present version has it; `version` stays what it was written with.
+    """Return the manifest of the bundle `name` in the present version; its `version` stays as it was written.
 
-    Raises BundleError: another format, or a later version.
+    Raises BundleError if it is of another format or a later version.
     """
     version, newest = manifest.get("version"), 1 + len(migrations)
     if manifest.get("format") != BUNDLE_FORMAT or not isinstance(version, int) or version < 1:
@@ -55,7 +56,7 @@ def manifest_of_today(manifest: Record, name: str, migrations: Sequence[Migratio
         )
     for migration in migrations[version - 1 :]:
         manifest = migration.manifest(manifest)
-    today: Any = {**manifest, "version": version}  # its form is what the last migration says
+    today: Any = {**manifest, "version": version}  # the last migration gives it the form of Manifest
     manifest_today: Manifest = today
     return manifest_today
 
@@ -63,7 +64,7 @@ def manifest_of_today(manifest: Record, name: str, migrations: Sequence[Migratio
 def tensors_of_today(
     version: int, tensors: Tensors, migrations: Sequence[Migration] = MIGRATIONS
 ) -> dict[str, AnyArray]:
-    """The tensors of a bundle that was written with `version`, as the present version has them."""
+    """Return the tensors of a bundle written with `version`, in the present version."""
     for migration in migrations[version - 1 :]:
         tensors = migration.tensors(tensors)
     return dict(tensors)

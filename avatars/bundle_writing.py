@@ -1,4 +1,4 @@
-"""Writing an avatar bundle, whole or not at all. `bundle` says what is in it."""
+"""Writes an avatar bundle, whole or not at all. `bundle` says what is in it."""
 
 from __future__ import annotations
 
@@ -40,37 +40,37 @@ class BundleContents:
     landmarks: FloatArray
     "(n, 478, 3) float32 FaceMesh points in pixels of the frame (z in the same scale)"
     loop: IntArray
-    "(m,) int32 frame indices in playing order; the last joins the first without a jump"
+    "(m,) int32 frame indices in playing order; the last one leads to the first without a jump"
     source: Mapping[str, object] = field(default_factory=dict)
-    "where it came from: file name, size, frames, consent, licence"
+    "where the avatar came from: file name, size, frames, consent, licence"
     report: Mapping[str, object] = field(default_factory=dict)
     "the face report of the preparation"
     mouth: Mapping[str, object] = field(default_factory=dict)
-    "how `viseme` draws its mouth, and why (real_mouths.RealMouths.to_json); empty where nobody has looked"
+    "how `viseme` draws its mouth, and why (real_mouths.RealMouths.to_json); empty if that was never examined"
     mouth_look: MouthLook | None = None
-    "the inside of a drawn character's mouth; None where `viseme` judges it by the light"
+    "mouth colours of a drawn character; None: `viseme` chooses them by the light in the picture"
     tensors: Mapping[str, AnyArray] = field(default_factory=dict)
     "'<backend>/<name>' -> array"
     poster: bytes = b""
     preview: Path | None = None
     mattes: bytes = b""
-    "what Mattes.to_bytes() gives; empty where nobody knows what is the person"
+    "result of Mattes.to_bytes(); empty if no mattes were made"
     networks: Mapping[str, Path] = field(default_factory=dict)
-    "lip-sync backend -> file of the network that was trained for this avatar"
+    "lip-sync backend -> file of the network trained for this avatar"
 
 
 def write_bundle(contents: BundleContents, path: Path) -> AvatarBundle:
-    """Write a bundle directory in one step: it appears whole under `path`, or not at all. Replaces an older one.
+    """Write a bundle directory atomically: it appears whole at `path`, or not at all. Replaces an older one.
 
-    Raises BundleError, OSError (disk full, or what the parent lies in is gone: nothing is left behind).
+    Raises BundleError; OSError if the disk is full or the folder around `path` is gone. Nothing is left behind then.
     """
-    path.parent.mkdir(exist_ok=True)  # no more than that: the folder of an avatar that was deleted must not come back
+    path.parent.mkdir(exist_ok=True)  # without parents: the folder of a deleted avatar must not come back
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         _fill(staging, contents)
         AvatarBundle.open(staging)
         _put_in_place(staging, path)
-    except BaseException:  # whatever it was: half a bundle is of no use
+    except BaseException:  # on any failure, cancellation too: half a bundle is of no use
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return AvatarBundle.open(path)
@@ -117,7 +117,7 @@ def _fill(folder: Path, contents: BundleContents) -> None:
 
 
 def _write_frames(path: Path, frames: Iterable[bytes]) -> list[int]:
-    """One after the other; returns where each begins, and where the last one ends."""
+    """Write the JPEGs one after another; return where each begins, and where the last one ends."""
     offsets = [0]
     with path.open("wb") as file:
         for jpeg in frames:
@@ -127,7 +127,10 @@ def _write_frames(path: Path, frames: Iterable[bytes]) -> list[int]:
 
 
 def _put_in_place(staging: Path, path: Path) -> None:
-    """Move a whole bundle to where it belongs; one that is there is replaced."""
+    """Move a complete bundle to its place, and replace an older one.
+
+    If the process dies between the two renames, AvatarLibrary.sweep() puts the older one back.
+    """
     if path.exists():
         retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
         path.rename(retired / "bundle")
@@ -138,7 +141,7 @@ def _put_in_place(staging: Path, path: Path) -> None:
 
 
 def gesture_tensors(track: GestureTrack) -> dict[str, AnyArray]:
-    """How the bundle of a gesture keeps its sound."""
+    """Return a gesture's sound as the tensors of its bundle."""
     return {
         SOUND: track.samples,
         SOUND_RATE_HZ: np.array([track.rate_hz], np.int32),

@@ -1,4 +1,4 @@
-"""What is behind the person of a clip, as far as it was seen, and how far a picture of the clip may differ from it.
+"""The background behind the person of a clip, as far as it was seen, and how far pictures may differ from it.
 
 A camera that stands still shows most of the background at some time. Where it never does, the background is guessed
 from what is next to it, which is right for a wall and wrong for a bookshelf.
@@ -20,47 +20,52 @@ __all__ = ["ClipBackground", "disc", "seen_background"]
 
 
 _NOT_THE_PERSON = 0.02
-"a share of the person below which a pixel shows the background"
+"A pixel shows the background if the person's share of it is below this."
 _BESIDE_PX = 3
-"so near to the person, a pixel of the background may have something of them"
+"A pixel this near to the person may contain something of them, so it does not count as background."
 _SURELY_COVERED = 0.5
+"From this share on, a pixel shows the person."
 _LEAST_SEEN, _LEAST_SEEN_PART = 3, 0.15
-"pictures, and part of them, in which a pixel must have shown the background"
+"A pixel must have shown the background in this many pictures, and in this fraction of them."
 _UNLIKE = 35.0
-"by so much the person and the background differ where both were seen; else it was a person whom the network missed"
+"""Person and background must differ by this much in a pixel that has shown both. Otherwise the network missed the
+person there."""
 _HARDLY_COVERED = 0.1
+"A pixel that never shows the person must stay below this share."
 _STEADY = 8.0
-"what was seen changes less than this from picture to picture, or it is no still background"
+"A background that changes by more than this between pictures does not stand still."
 _NEIGHBOURHOOD_PX = 6
+"Size of the surroundings of a pixel, for blurs."
 _PLAIN, _BUSY = 3.0, 7.0
-"what is guessed is trusted beside colours that differ less than this from their surroundings, and not beyond"
+"A guessed background is fully trusted beside areas with less detail than _PLAIN, and not at all from _BUSY on."
 _LEAST_FLOOR = 8.0
+"Smallest difference from the background that counts."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipBackground:
-    """All differences are of RGB, 0 to 255, as the length of the vector."""
+    """What was learnt about a clip's background. Differences are lengths of RGB vectors, with channels 0 to 255."""
 
     full: ImageArray
-    "uint8 RGB (height, width, 3), of the clip's size"
+    "uint8 RGB (height, width, 3), of the clip's size; guessed where it was never seen"
     small: FloatArray
-    "float32 RGB (h, w, 3), of the mattes' size, as all that follows"
+    "float32 RGB (h, w, 3), of the mattes' size, like the arrays below"
     trust: FloatArray
-    "(h, w), 0 to 1: whether `small` is what the camera sees where the person is not"
+    "(h, w), 0 to 1: how certain `small` is"
     floor: FloatArray
-    "(h, w): a pixel of the background may differ by so much"
+    "(h, w): a pixel that differs by less than this may still be background"
 
 
 def disc(radius_px: int) -> ImageArray:
-    """For OpenCV's morphology."""
+    """Return a round kernel for OpenCV's morphology."""
     side = 2 * radius_px + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def seen_background(pictures: Iterable[ImageArray], persons: Iterable[FloatArray]) -> ClipBackground:
-    """What is behind the person in pictures of one clip, uint8 RGB (height, width, 3).
+    """Compute the background behind the person from pictures of one clip, uint8 RGB (height, width, 3).
 
-    persons: for each picture float32 (h, w), how much of each pixel may be the person, 0 to 1
+    persons: for each picture, float32 (h, w), how much of each pixel may be the person, 0 to 1.
     """
     seen: _Sums | None = None
     for rgb, person in zip(pictures, persons, strict=True):
@@ -72,7 +77,7 @@ def seen_background(pictures: Iterable[ImageArray], persons: Iterable[FloatArray
 
 
 class _Sums:
-    """Over the pictures of a clip, of what they show of the background and of the person."""
+    """Sums over the pictures of a clip, of what they show of the background and of the person."""
 
     def __init__(self, full: tuple[int, ...], small: tuple[int, ...]) -> None:
         self._count = 0
@@ -117,13 +122,13 @@ class _Sums:
         nearby = np.asarray(cv2.GaussianBlur(nearby, (0, 0), _NEIGHBOURHOOD_PX - 2), np.float32)
         guess = np.clip((_BUSY - nearby[..., 1]) / (_BUSY - _PLAIN), 0, 1)
         slope = sum(np.abs(cv2.Sobel(small, cv2.CV_32F, dx, 1 - dx, scale=1 / 8)).mean(axis=2) for dx in (0, 1))
-        # Where the picture has an edge, a camera that trembles by a pixel shows the edge's other side.
+        # A trembling camera may move an edge in the picture by a pixel, so more difference is allowed at edges.
         floor = _LEAST_FLOOR + 2.5 * nearby[..., 0] + np.where(known > 0, slope, 0)
         trust = np.where(known > 0, 1, guess)
         return ClipBackground(full_rgb, small, np.asarray(trust, np.float32), np.asarray(floor, np.float32))
 
     def _known(self, mean: FloatArray, noise: FloatArray) -> FloatArray:
-        """1 where the background was seen: float32 (h, w)."""
+        """Return float32 (h, w), 1 where the background was seen."""
         person = self._person / np.maximum(self._covered, 1)[..., None]
         apart = np.linalg.norm(mean - person, axis=2)
         enough = self._bare >= min(self._count, max(_LEAST_SEEN, _LEAST_SEEN_PART * self._count))

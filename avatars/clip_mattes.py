@@ -1,8 +1,9 @@
-"""The mattes of a clip: where the person is in each of its pictures, without a flicker at their edge.
+"""Computes the mattes of a clip: where the person is in each picture, with an edge that does not flicker.
 
-U²-Net sees every 15th picture. It is unsure of single pictures: dark hair is there in one and gone in the next. So what
-it saw in neighbouring pictures is carried over to each by optical flow. In between, the edge is where the picture
-differs from the background, as far as that is known (`clip_background`); elsewhere the network has the last word.
+U²-Net examines every 15th picture. It is unreliable on single pictures: it finds dark hair in one and misses it in the
+next. So its results for neighbouring pictures are carried over to each picture by optical flow, and combined. At the
+edge, the matte is where the picture differs from the background, if that is known (`clip_background`). Where it is not
+known, the network decides.
 """
 
 from __future__ import annotations
@@ -22,45 +23,48 @@ __all__ = ["mattes_of_clip"]
 
 Progress = Callable[[float], None]
 Pictures = Callable[[Sequence[int]], Iterator[ImageArray]]
-"frames of the loop, by their numbers -> uint8 RGB (height, width, 3), in that order"
+"Numbers of frames of the loop -> these frames, uint8 RGB (height, width, 3), in the same order."
 Find = Callable[[ImageArray, FloatArray], FloatArray | None]
-"as PersonFinder.matte()"
+"A function like PersonFinder.matte()."
 
 
 _KEY_EVERY = 15
-"pictures; the network takes half a second for one"
+"In pictures. The network takes half a second for one."
 _NEIGHBOURS = 3
-"on each side, whose mattes a key picture's is compared with: about two seconds"
+"A key picture's matte is compared with those of this many key pictures on each side: about two seconds."
 _LEAST_KEYS = 0.5
-"part of the key pictures in which the network must have seen the person"
+"The network must find the person in at least this fraction of the key pictures."
 _FINDING = 0.6
-"of the progress: finding the person in the key pictures"
+"Share of the progress for finding the person in the key pictures."
 
 _DARKEST, _MIDDLE = 0.25, 0.5
-"middle tones, 0 to 1: of the darkest picture that is brightened in full, and of what the network sees best"
+"""Median brightness, 0 to 1. A picture is brightened towards _MIDDLE, which the network handles best; a median below
+_DARKEST is treated like _DARKEST."""
 
 _MAY_BE, _SURE = 0.1, 0.95
+"Below the first value, the network's result is background; above the second, it is certainly the person."
 _EDGE_PX = 2
-"the network's edge is right within this"
+"The network's edge is correct to within this distance."
 _MISSED, _MISSED_PX = 0.25, 3
-"what is thicker than twice this, and was the person by so much more a moment ago, was missed"
+"""The network missed a part if it is thicker than twice _MISSED_PX, and a neighbouring picture's matte is higher there
+by more than _MISSED."""
 _TRUSTED = 0.5
 _FAT = 0.3
-"share of the person in what the network sees at the outline, where there is background only"
+"The network's result at the outline is too wide: up to this value there is only background."
 _FULL_CONTRAST = 0.75
-"part of the contrast between a person and the background nearby, from which on a pixel is nothing but person"
+"From this fraction of the contrast between the person and the background nearby, a pixel is all person."
 _OTHER = 30.0
-"a pixel that differs by so much from the background, and is away from it, is the person"
+"Away from bare background, a pixel that differs from the background by this much is the person."
 _LEAST_CONTRAST, _CONTRAST = 25.0, 45.0
-"less of it tells nothing, more of it all"
+"Below the first contrast, the difference tells nothing; above the second, it alone decides."
 _CONTRAST_PX = 4
 
 
 def mattes_of_clip(pictures: Pictures, landmarks: FloatArray, find: Find, progress: Progress) -> Mattes | None:
-    """The mattes of the frames of a loop, and what is behind the person; None where `find` mostly sees no person.
+    """Return the mattes of the frames of a loop, with the background; None if `find` mostly finds no person.
 
-    landmarks (n, 478, 3) px of all n frames. Takes 1.8 s of CPU for a second of clip. Raises what `find` and `progress`
-    raise.
+    landmarks: (n, 478, 3) px of all n frames. Takes 1.8 s of CPU per second of clip. Passes on what `find` and
+    `progress` raise.
     """
     count = len(landmarks)
     places = np.linspace(0, count - 1, (count - 1) // _KEY_EVERY + 2).round().astype(int).tolist()
@@ -80,21 +84,21 @@ def mattes_of_clip(pictures: Pictures, landmarks: FloatArray, find: Find, progre
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Key:
-    """A picture that the network has seen."""
+    """A picture that the network has examined."""
 
     place: int
     small: ImageArray
-    "as PictureFlow compares it"
+    "grey picture for PictureFlow"
     matte: FloatArray
     "(h, w), 0 to 1"
     most: FloatArray
-    "the most that it or a picture nearby says"
+    "(h, w), 0 to 1; the maximum of the mattes of this and the neighbouring key pictures"
 
 
 def _keys(
     places: Sequence[int], pictures: Pictures, landmarks: FloatArray, find: Find, progress: Progress
 ) -> Iterator[_Key]:
-    """Those in which the network sees the person."""
+    """Give the key pictures in which the network finds the person."""
     for index, (place, rgb) in enumerate(zip(places, pictures(places), strict=True)):
         matte = find(_brightened(rgb), landmarks[place])
         progress(_FINDING * (index + 1) / len(places))
@@ -106,14 +110,14 @@ def _keys(
 
 
 def _brightened(rgb: ImageArray) -> ImageArray:
-    """A dark picture with its middle tone in the middle: in the dark, the network takes hair for background."""
+    """Bring a dark picture's median to the middle: in the dark, the network takes hair for background."""
     middle = float(np.clip(np.median(rgb) / 255, _DARKEST, _MIDDLE))
     tones = 255 * (np.arange(256) / 255) ** (np.log(_MIDDLE) / np.log(middle))
     return np.asarray(cv2.LUT(rgb, np.round(tones).astype(np.uint8)), np.uint8)
 
 
 def _agreed(keys: Sequence[_Key], index: int, flow: PictureFlow) -> _Key:
-    """A key picture whose matte is what most of its neighbours say."""
+    """Return a key picture whose matte is the median of its own and its neighbours' mattes."""
     key = keys[index]
     around = keys[max(0, index - _NEIGHBOURS) : index + _NEIGHBOURS + 1]
     said = [key.matte if other is key else flow.carried(other.matte, other.small, key.small) for other in around]
@@ -124,7 +128,7 @@ def _agreed(keys: Sequence[_Key], index: int, flow: PictureFlow) -> _Key:
 def _mattes(
     count: int, pictures: Pictures, keys: Sequence[_Key], flow: PictureFlow, behind: ClipBackground
 ) -> Iterator[FloatArray]:
-    """Of each frame: float32 (h, w), 0 to 1."""
+    """Give the matte of each frame, float32 (h, w), 0 to 1."""
     places = [key.place for key in keys]
     size = keys[0].matte.shape[::-1]
     for place, rgb in enumerate(pictures(range(count))):
@@ -141,8 +145,9 @@ def _mattes(
 
 
 def _nothing_missed(matte: FloatArray, most: FloatArray, trust: FloatArray) -> FloatArray:
-    """With what the network saw a moment before or after. Before a background that nobody knows, that may have been a
-    gap beside an arm.
+    """Fill in parts that the network found only in a neighbouring key picture.
+
+    This is done only before a known background: before an unknown one, the part may really be a gap beside an arm.
     """
     lacks = cv2.morphologyEx(most - matte, cv2.MORPH_OPEN, disc(_MISSED_PX)) > _MISSED
     near = cv2.dilate(np.asarray(lacks & (trust > _TRUSTED), np.uint8), disc(_EDGE_PX))
@@ -150,7 +155,7 @@ def _nothing_missed(matte: FloatArray, most: FloatArray, trust: FloatArray) -> F
 
 
 def _matte(picture: FloatArray, seen: FloatArray, most: FloatArray, behind: ClipBackground) -> FloatArray:
-    """By what the network saw, the most that it saw, and what is behind: (h, w), 0 to 1."""
+    """Combine the network's matte, the maximum nearby, and the background into the final matte (h, w), 0 to 1."""
     differs = np.linalg.norm(cv2.GaussianBlur(picture, (0, 0), 0.7) - behind.small, axis=2).astype(np.float32)
     highest = cv2.dilate(differs * (most > _SURE / 2), disc(_CONTRAST_PX))
     contrast = np.asarray(cv2.GaussianBlur(highest, (0, 0), _CONTRAST_PX / 2), np.float32)
@@ -166,10 +171,10 @@ def _matte(picture: FloatArray, seen: FloatArray, most: FloatArray, behind: Clip
 
 
 def _by_difference(differs: FloatArray, contrast: FloatArray, floor: FloatArray) -> FloatArray:
-    """How much of a pixel is the person, by how far it differs from the background.
+    """Return how much of each pixel is the person, by its difference from the background.
 
-    At the outline that is a matter of the contrast there. Away from it there is dark hair beside bright skin: what
-    differs at all is the person.
+    At the outline this is relative to the contrast there. Away from the outline, dark hair may lie beside bright skin,
+    so any clear difference counts as the person.
     """
     at_outline = np.clip((differs - floor) / np.maximum(_FULL_CONTRAST * contrast - floor, 1), 0, 1)
     inside = np.clip((differs - floor) / np.maximum(_OTHER - floor, _OTHER / 4), 0, 1)
@@ -179,7 +184,7 @@ def _by_difference(differs: FloatArray, contrast: FloatArray, floor: FloatArray)
 
 
 def _steady(mattes: Iterator[FloatArray]) -> Iterator[FloatArray]:
-    """Each averaged with the one before and the one after: noise of the camera does not make the edge tremble."""
+    """Average each matte with the ones before and after it, so that camera noise does not make the edge tremble."""
     last = current = next(mattes)
     for following in mattes:
         yield np.asarray((last + 2 * current + following) / 4, np.float32)

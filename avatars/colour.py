@@ -1,9 +1,8 @@
-"""Colours as a colour-managed viewer shows them: whatever a picture or a clip is coded in ends as sRGB.
+"""Colour management: converts pictures and clips to sRGB from whatever they are coded in, and tags what we write.
 
-Photos carry an ICC profile, or words that stand for one; LittleCMS converts them. Clips, and the newer pictures, carry
-numbers (the code points of ITU-T H.273) for primaries, transfer curve and YUV matrix: FFmpeg's scaler undoes the
-matrix, `light` the rest.
-What Vivavoce writes itself is coded and tagged as BT.709.
+Photos carry an ICC profile, or tags that stand for one; LittleCMS converts them. Clips, and newer picture formats, name
+their primaries, transfer curve and YUV matrix by the code points of ITU-T H.273. FFmpeg's scaler undoes the matrix, and
+`light` does the rest. Everything that Vivavoce writes is coded and tagged as BT.709.
 """
 
 from __future__ import annotations
@@ -41,43 +40,43 @@ __all__ = [
 ]
 
 
-# Code points of ITU-T H.273; FFmpeg counts as it does.
+# Code points of ITU-T H.273. FFmpeg uses the same numbers.
 UNSPECIFIED: Final = 2
 BT709: Final = 1
 BT2020: Final = 9
 BT601_MATRICES: Final = (5, 6)
 MATRICES: Final = (1, 4, 5, 6, 7, 9)
-"which FFmpeg's scaler can undo"
+"Matrices that FFmpeg's scaler can undo."
 LIMITED_RANGE, FULL_RANGE = 1, 2
 STRETCH: Final = ":".join(f"{one}imin={16 / 255}:{one}imax={235 / 255}" for one in "rgb")
-"limited range to full, after the fact"
+"Options of the filter `colorlevels` that stretch limited range to full range."
 
 ACCURATE: Final = "flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp"
-"without it chroma is off by up to 3 levels"
+"Without these flags, chroma is off by up to 3 levels."
 
 SRGB_CHROMATICITIES: Final = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 ADOBE_CHROMATICITIES: Final = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 ADOBE_GAMMA: Final = 563 / 256
 EXIF_IFD, EXIF_COLOUR_SPACE, INTEROP_IFD, INTEROP_INDEX = 0x8769, 0xA001, 0xA005, 1
 CODE_POINTS_WITHIN: Final = 65536
-"bytes at the beginning of a picture in which its code points are looked for"
+"Code points are searched for in this many bytes at the start of a picture."
 
 
 @dataclass(frozen=True, slots=True)
 class FrameColours:
-    """How RGB is to be made of the numbers in a frame, as code points of ITU-T H.273."""
+    """How the numbers in a frame are to be read as colours; code points of ITU-T H.273."""
 
     primaries: int
     transfer: int
     matrix: int
-    "0: the frame is RGB or grey already"
+    "0 if the frame is RGB or grey already"
     colour_range: int
 
     @classmethod
     def of(cls, frame: VideoFrame) -> FrameColours:
-        """What the frame says; where it does not, what viewers assume: BT.709 for HD, BT.601 for smaller pictures.
+        """Return the colours that a frame names. Missing ones are what players assume: BT.709 for HD, BT.601 below.
 
-        Raises BadMedia: coded in a way that FFmpeg cannot undo.
+        Raises BadMedia if FFmpeg cannot undo the coding.
         """
         transfer, primaries, matrix = int(frame.color_trc), int(frame.color_primaries), int(frame.colorspace)
         hdr = transfer in HDR_CURVES
@@ -100,14 +99,14 @@ class FrameColours:
         return cls(primaries, transfer, matrix, FULL_RANGE if full else LIMITED_RANGE)
 
     def light_map(self, white: int) -> LightMap | None:
-        """From RGB with this largest value in these colours to sRGB; None if it is that already."""
+        """Return the map to sRGB from RGB in these colours, whose largest value is `white`; None if it is sRGB."""
         if self.primaries == BT709 and self.transfer not in CURVES:
             return None
         return light_map(self.primaries, self.transfer, white)
 
 
 class FramePainter:
-    """Frames of FFmpeg -> uint8 RGB (h, w, 3) in sRGB. Frames may change their form in mid-course."""
+    """Paints FFmpeg's frames as uint8 RGB (h, w, 3) in sRGB. The frames' size and format may change midway."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
@@ -115,7 +114,7 @@ class FramePainter:
         self._light: LightMap | None = None
 
     def paint(self, frame: VideoFrame, width: int, height: int) -> ImageArray:
-        """The frame stretched to that size. Raises BadMedia (see FrameColours.of), av.FFmpegError."""
+        """Return the frame, scaled to width x height px. Raises BadMedia (see FrameColours.of), av.FFmpegError."""
         key = (*form_of(frame), width, height)
         if self._graph is None or key != self._key:
             colours = FrameColours.of(frame)
@@ -130,7 +129,7 @@ class FramePainter:
 
 
 def bt709_frame(rgb: ImageArray, pixel_format: str = "yuv420p") -> VideoFrame:
-    """uint8 RGB (h, w, 3) or RGBA (h, w, 4) of even size -> coded and tagged as BT.709 in limited range."""
+    """Encode uint8 RGB (h, w, 3) or RGBA (h, w, 4) of even size as YUV, coded and tagged as BT.709, limited range."""
     frame = VideoFrame.from_ndarray(rgb, format="rgb24" if rgb.shape[2] == 3 else "rgba")
     coded = _run_once(frame, f"w=iw:h=ih:{ACCURATE}:out_color_matrix=bt709:out_range=limited", pixel_format)
     coded.color_primaries = coded.color_trc = BT709
@@ -138,7 +137,7 @@ def bt709_frame(rgb: ImageArray, pixel_format: str = "yuv420p") -> VideoFrame:
 
 
 def tag_bt709(context: VideoCodecContext | CodecContext) -> None:
-    """Have an encoder say what bt709_frame() makes. Call it before the first frame."""
+    """Make an encoder tag its output as what bt709_frame() makes. Call this before the first frame."""
     assert isinstance(context, VideoCodecContext)
     context.colorspace = context.color_primaries = context.color_trc = BT709
     context.color_range = LIMITED_RANGE
@@ -146,24 +145,24 @@ def tag_bt709(context: VideoCodecContext | CodecContext) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PhotoColours:
-    """What a photo says of its colours. Neither: it is sRGB."""
+    """The colours that a photo names. If both fields are None, it is sRGB."""
 
     profile: bytes | None = None
-    "ICC"
+    "ICC profile"
     coded: tuple[int, int] | None = None
-    "primaries and transfer by ITU-T H.273"
+    "primaries and transfer, code points of ITU-T H.273"
 
 
 def colours_of(image: Image.Image, head: bytes) -> PhotoColours:
-    """What an opened picture says of its colours; `head` is how its file begins.
+    """Return the colours that an opened picture names. head: the first bytes of its file.
 
-    In the order that viewers follow: code points, ICC profile, PNG's gamma and primaries, a camera's word.
+    The order of precedence is that of image viewers: code points, ICC profile, PNG's gamma and primaries, EXIF.
     """
     coded = _code_points(image.format or "", head[:CODE_POINTS_WITHIN])
     if coded is not None and coded[0] not in PRIMARIES:
         coded = None
     profile = image.info.get("icc_profile")
-    if profile and (coded is None or image.format == "AVIF"):  # PNG's code points win, AVIF's say only how it is stored
+    if profile and (coded is None or image.format == "AVIF"):  # in AVIF the code points describe the storage only
         return PhotoColours(profile=profile)
     if coded is not None:
         return PhotoColours(coded=coded)
@@ -174,9 +173,9 @@ def colours_of(image: Image.Image, head: bytes) -> PhotoColours:
 
 
 def to_srgb(image: Image.Image, colours: PhotoColours) -> Image.Image:
-    """A picture of 8 bits a channel as RGB, or RGBA where it is transparent, in sRGB.
+    """Convert a picture with 8 bits per channel to sRGB; the result is RGB, or RGBA if it has transparency.
 
-    A profile that is damaged, or of another kind of colours than the picture, is passed over, as viewers do.
+    A profile that is damaged, or does not match the picture's mode, is ignored, as image viewers do.
     """
     transparent = image.has_transparency_data
     if image.mode not in ("L", "RGB", "RGBA", "CMYK") or (transparent and image.mode != "RGBA"):
@@ -188,9 +187,9 @@ def to_srgb(image: Image.Image, colours: PhotoColours) -> Image.Image:
 
 
 def matrix_profile(chromaticities: tuple[float, ...], gamma: float) -> bytes:
-    """An ICC profile (version 4) of three primaries and one gamma.
+    """Return an ICC profile (version 4) with three primaries and one gamma.
 
-    `chromaticities`: x and y of white, red, green and blue, as PNG's cHRM has them.
+    chromaticities: x and y of white, red, green and blue, as in PNG's cHRM.
     """
     adapted = xyz_d50(chromaticities)
     curve = b"para" + bytes(8) + _fixed(gamma)
@@ -217,18 +216,18 @@ def _fixed(number: float) -> bytes:
 
 
 def _is_adobe(image: Image.Image) -> bool:
-    """Cameras have no profile for Adobe RGB: they write a number of their own, or the mark R03 (DCF)."""
-    exif = Image.Image.getexif(image)  # PNG's own one would decode all pixels
+    """Whether EXIF names Adobe RGB. Cameras write no profile for it, only colour space 2, or the mark R03 (DCF)."""
+    exif = Image.Image.getexif(image)  # PngImageFile.getexif() would decode all pixels
     try:
         if exif.get_ifd(EXIF_IFD).get(EXIF_COLOUR_SPACE) == 2:
             return True
         return str(exif.get_ifd(INTEROP_IFD).get(INTEROP_INDEX, "")).startswith("R03")
-    except (KeyError, ValueError, TypeError, SyntaxError, OSError, struct.error):  # Pillow, of one absent or damaged
+    except (KeyError, ValueError, TypeError, SyntaxError, OSError, struct.error):  # Pillow, for missing or damaged EXIF
         return False
 
 
 def _code_points(kind: str, head: bytes) -> tuple[int, int] | None:
-    """Primaries and transfer that a PNG (cICP) or an AVIF (colr nclx) names."""
+    """Return primaries and transfer from the cICP of a PNG or the `colr nclx` of an AVIF; None if there are none."""
     if kind == "PNG":
         at, form = head.find(b"\0\0\0\x04cICP"), ">BB"
     elif kind == "AVIF":
@@ -278,9 +277,10 @@ def _run_once(frame: VideoFrame, scale: str, pixels: str) -> VideoFrame:
 
 
 def _white(frame: VideoFrame, colours: FrameColours) -> int:
-    """What the scaler makes of white in 16 bits: it appends zeros, to limited range as if it had 8 bits.
+    """Return the value of white in the scaler's 16-bit output.
 
-    Half a percent of light is 7 levels of the dark channel in a strong green of HLG.
+    The scaler appends zero bits to each value; limited range it first reduces to 8 bits. The small difference from
+    65535 matters: half a percent of light is 7 levels of the dark channel in a strong green of HLG.
     """
     if _is_stretched(colours):
         return 65535
@@ -289,7 +289,7 @@ def _white(frame: VideoFrame, colours: FrameColours) -> int:
 
 
 def _is_stretched(colours: FrameColours) -> bool:
-    """The scaler takes every grey for full range."""
+    """Whether the range must be stretched by us: the scaler takes any RGB or grey frame for full range."""
     return colours.matrix == 0 and colours.colour_range == LIMITED_RANGE
 
 
@@ -298,5 +298,5 @@ def _painting_graph(frame: VideoFrame, colours: FrameColours, width: int, height
     levels = "full" if colours.colour_range == FULL_RANGE else "limited"
     scale = f"w={width}:h={height}:{ACCURATE}:{decoded}in_range={levels}:out_range=full"
     stretch = [("colorlevels", STRETCH)] if _is_stretched(colours) else []
-    # Planes, because the scaler forgets the matrix on its way from 10 bits of 4:2:0 to packed rgb48.
+    # Planar, because on the way from 10-bit 4:2:0 to packed rgb48 the scaler ignores the matrix.
     return filter_row(frame, [("scale", scale), ("format", "gbrp16le" if deep else "rgb24"), *stretch])

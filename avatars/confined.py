@@ -1,10 +1,11 @@
-"""Work on a stranger's file, in a process of its own: whatever the file does to a decoder ends with that process.
+"""Handles an untrusted file in a process of its own: whatever the file does to a decoder ends with that process.
 
-The process is a fresh interpreter with a limit on its processor time, memory, files and patience. It is told what to do
-once, by the pickle of a function and its arguments, and answers in messages of JSON or bytes only: nothing that it says
-is ever unpickled here. A function that can be called so takes `emit` first: what it emits is handed on as it comes.
+The process is a fresh interpreter. Its processor time, memory, files and time without an answer are limited. It gets
+one order, the pickle of a function and its arguments, and answers with messages of JSON or bytes only: nothing from it
+is ever unpickled here. Such a function takes `emit` as its first argument; what it emits is passed on at once.
 
-On macOS and Windows the system does not limit a process' memory; processor time (macOS) and patience are left.
+macOS and Windows do not limit a process' memory. There, only processor time (on macOS) and time without an answer are
+limited.
 """
 
 from __future__ import annotations
@@ -34,47 +35,48 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 Emit = Callable[[object], None]
-"takes bytes, or what JSON can say"
+"Takes bytes, or a value that JSON can represent."
 
 MAX_MESSAGE_BYTES: Final = 8 * 2**20
 HEADER: Final = struct.Struct(">cI")
-"before each message: its kind, its length in bytes"
+"Precedes each message: its kind, and its length in bytes."
 ITEM, DATA, RESULT, FAILURE = b"I", b"D", b"R", b"F"
 PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
-"of the environment; the rest may hold keys and passwords, which a decoder has no use for"
+"Environment variables that are passed on. The others may hold keys and passwords, and a decoder needs none of them."
 FEW_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-"Each thread would reserve address space, which is what is limited."
+"Each thread would reserve address space, and that counts against the memory limit."
 REMEDY: Final = "Save it again in an ordinary program, or use another file."
 TOOK_TOO_LONG: Final = "took_too_long"
-"cause of the error when a process ran out of its processor time or of our patience: more of both might have helped"
+"""Cause of the error when the process ran out of processor time, or did not answer for too long. With more of either it
+might have succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a confined process may use."""
+    """The resources that a confined process may use."""
 
     patience_s: float
-    "without a message: it is killed then"
+    "longest time without a message; the process is killed after it"
     cpu_s: float
-    "of processor time, after the libraries are loaded, which takes 0.3 to 0.6 s"
+    "processor time after the libraries are loaded, which itself takes 0.3 to 0.6 s"
     memory_bytes: int
-    "beside the interpreter and its libraries"
+    "in addition to the interpreter and its libraries"
     written_bytes: int = 0
-    "of the largest file that it writes"
+    "size of the largest file that it may write"
 
 
 QUICK_LOOK: Final = Limits(patience_s=8, cpu_s=1, memory_bytes=384 * 2**20)
-"""For looking at an upload without decoding it: honest files of 300 MB take 0.6 s at most, most of them 0.2 s. What is
-not done then is looked at once more, with LONG_LOOK. The patience is several times the processor time, because people
-who talk come first."""
+"""For examining an upload without decoding it: honest files of 300 MB take 0.6 s at most, most of them 0.2 s. A file
+that takes longer is examined once more, with LONG_LOOK. patience_s is several times cpu_s, because sessions have
+priority over this work."""
 LONG_LOOK: Final = Limits(patience_s=24, cpu_s=6, memory_bytes=384 * 2**20)
 
 
 class Confined(Generic[R]):
-    """One call of a function in a process of its own. Iterate over what it emits; then there is its `result`."""
+    """One call of a function in a confined process. Iterate over what it emits; `result` is set after that."""
 
     result: R
-    "what the function returned, as JSON can say it; not before it has"
+    "the function's return value, as JSON represents it; not set before the iteration has ended"
 
     def __init__(
         self, task: Callable[Concatenate[Emit, P], R], limits: Limits, *arguments: P.args, **named: P.kwargs
@@ -85,7 +87,7 @@ class Confined(Generic[R]):
             [sys.executable, "-m", "avatars.confined_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # decoders write to it what they please
+            stderr=subprocess.DEVNULL,  # decoders print arbitrary messages
             env={**_environment(), **FEW_THREADS},
             start_new_session=True,
         )
@@ -93,7 +95,7 @@ class Confined(Generic[R]):
         self._order, self._answers = self._process.stdin, self._process.stdout
         order = pickle.dumps((limits, task, arguments, named))
         try:
-            # It stays open as a leash: the process ends when we do.
+            # The pipe stays open as a leash: when our process ends, it closes, and the child exits.
             self._order.write(struct.pack(">I", len(order)) + order)
             self._order.flush()
         except OSError:
@@ -106,7 +108,7 @@ class Confined(Generic[R]):
         self.close()
 
     def close(self) -> None:
-        """End the process, whatever it is doing. Idempotent; from any thread, also while another one iterates."""
+        """End the process, whatever it is doing. Idempotent; may be called by any thread, also during an iteration."""
         self._process.kill()
         self._process.wait()
         with suppress(BrokenPipeError):
@@ -114,10 +116,10 @@ class Confined(Generic[R]):
         self._answers.close()
 
     def __iter__(self) -> Iterator[Any]:
-        """What the function emits, until it returns.
+        """Give what the function emits, until it returns.
 
-        Raises what it raised, if that is an AvatarError, and BadMedia when it failed otherwise, ran into a limit or
-        was closed.
+        Raises the function's error if it is an AvatarError. Raises BadMedia if the function failed otherwise, exceeded
+        a limit, or was closed.
         """
         while True:
             kind, content = self._message()
@@ -132,7 +134,7 @@ class Confined(Generic[R]):
                 raise _as_error(json.loads(content), self._limits)
 
     def _message(self) -> tuple[bytes, bytes]:
-        # A pipe cannot be read with a deadline everywhere, but it ends with the process at its other end.
+        # Not every platform can read a pipe with a deadline. So a timer kills the process, which ends the pipe.
         watch = threading.Timer(self._limits.patience_s, self._give_up)
         watch.daemon = True
         watch.start()
@@ -140,7 +142,7 @@ class Confined(Generic[R]):
             header = self._answers.read(HEADER.size)
             kind, length = HEADER.unpack(header) if len(header) == HEADER.size else (b"", 0)
             content = self._answers.read(length) if length <= MAX_MESSAGE_BYTES else b""
-        except ValueError:  # closed meanwhile
+        except ValueError:  # close() was called by another thread
             kind, content, length = b"", b"", 0
         finally:
             watch.cancel()
@@ -177,9 +179,9 @@ def run_confined(
     *arguments: P.args,
     **named: P.kwargs,
 ) -> R:
-    """Call `task` in a process of its own, hand what it emits to `on_item`, and return its result.
+    """Call `task` in a confined process, pass what it emits to `on_item`, and return its result.
 
-    What `on_item` raises ends the process. Raises as iterating over Confined does.
+    If `on_item` raises, the process is ended. Raises like iterating over Confined.
     """
     with Confined(task, limits, *arguments, **named) as work:
         for item in work:
@@ -193,7 +195,7 @@ def _environment() -> dict[str, str]:
 
 
 def _as_error(told: dict[str, str], limits: Limits) -> AvatarError:
-    """The error that the other process told of."""
+    """Return the error that the other process reported."""
     known = getattr(errors, told["kind"], None)
     if isinstance(known, type) and issubclass(known, AvatarError) and known.__init__ is AvatarError.__init__:
         return known(told["message"], told["hint"], cause=told["cause"])

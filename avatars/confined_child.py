@@ -1,4 +1,4 @@
-"""The process in which a stranger's file is opened: `python -m avatars.confined_child`, started by avatars.confined."""
+"""The process that opens an untrusted file: `python -m avatars.confined_child`, started by avatars.confined."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MAX_TOLD_CHARACTERS = 4000
 
 
 class _Answers:
-    """Messages to the one that started us, over what was our standard output."""
+    """Sends messages to the parent process, over the original standard output."""
 
     def __init__(self) -> None:
         self._pipe: BinaryIO = os.fdopen(os.dup(1), "wb")
-        with Path(os.devnull).open("wb") as nowhere:  # what libraries print must not come between our messages
+        with Path(os.devnull).open("wb") as nowhere:  # output printed by libraries must not mix with our messages
             os.dup2(nowhere.fileno(), 1)
 
     def send(self, kind: bytes, content: bytes) -> None:
@@ -49,7 +49,7 @@ class _Answers:
         if isinstance(error, AvatarError):
             told |= {"message": error.message, "hint": error.hint, "cause": error.cause}
         elif isinstance(error, MemoryError):
-            told["kind"] = "MemoryError"  # numpy and FFmpeg have their own kinds of it
+            told["kind"] = "MemoryError"  # numpy and FFmpeg have subclasses of it
         self.send(FAILURE, json.dumps(told).encode())
 
 
@@ -58,23 +58,23 @@ def _limit(wanted: Limits) -> None:
         return
     import resource
 
-    os.nice(max(0, NICENESS - os.nice(0)))  # people who talk come first
+    os.nice(max(0, NICENESS - os.nice(0)))  # live sessions come first
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: wanted.written_bytes,
         resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
     }
     if sys.platform == "linux":
-        # By now everything that the task needs is loaded, so this is what the file itself may take.
+        # Everything that the task needs is loaded by now, so this much is left for the file itself.
         taken = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
         limits[resource.RLIMIT_AS] = taken + wanted.memory_bytes
     for one, value in limits.items():
         hardest = resource.getrlimit(one)[1]
         least = value if hardest == resource.RLIM_INFINITY else min(value, hardest)
         resource.setrlimit(one, (least, least))
-    # The timer ends the process by SIGPROF, which says why. If the file made the process catch that, SIGXCPU comes a
-    # second later, and SIGKILL, which nothing catches, after one more. The system counts these two from the start of
-    # the process, in whole seconds.
+    # The timer ends the process by SIGPROF, which tells the parent the reason. In case the file makes the process catch
+    # that, SIGXCPU follows a second later, and SIGKILL, which cannot be caught, after one more. The system counts these
+    # two limits from the start of the process, in whole seconds.
     signal.setitimer(signal.ITIMER_PROF, wanted.cpu_s)
     hardest_s = resource.getrlimit(resource.RLIMIT_CPU)[1]
     most_s = math.ceil(time.process_time() + wanted.cpu_s) + 1
@@ -85,7 +85,7 @@ def _limit(wanted: Limits) -> None:
 
 
 def _leash() -> None:
-    """End the process when the one that started it is gone: its end of our standard input closes."""
+    """End this process when its parent is gone, which closes the pipe at our standard input."""
     os.read(0, 1)
     os._exit(1)
 
@@ -98,13 +98,13 @@ def main() -> NoReturn:
     _limit(limits)
     try:
         result = task(answers.emit, *arguments, **named)
-    except BrokenPipeError:  # nobody waits for it any more
+    except BrokenPipeError:  # the parent does not wait for an answer any more
         os._exit(1)
     except Exception as error:  # noqa: BLE001 - the border of the process: it is told on the other side
         answers.fail(error)
     else:
         answers.send(RESULT, json.dumps(result).encode())
-    os._exit(0)  # what was opened need not be closed in order
+    os._exit(0)  # skip clean-up: what was opened need not be closed in order
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Where a clip does not go on: cuts to another scene or another face, and pictures that do not belong to it.
+"""Finds discontinuities in a clip: cuts to another scene or face, and pictures that do not belong to it.
 
-What is compared are small pictures: whole ones, and faces that were turned upright and to one size, so that nobody's
-movement counts. A cut is a step that is large by itself and beside the steps around it.
+Small pictures are compared: whole ones, and faces that are turned upright and scaled to one size, so that the person's
+movement does not count. A cut is a difference that is large both in itself and compared with those around it.
 """
 
 from __future__ import annotations
@@ -23,34 +23,35 @@ FloatArray = npt.NDArray[np.floating]
 SMALL_SIDE_PX: Final = 192
 WHOLE_PX, FACE_PX = 32, 24
 SCENE_STEP, FACE_STEP = 12.0, 25.0
-"mean difference in levels; a blink changes a face by 10, another person (measured on portraits) by 50"
+"Mean difference in levels. A blink changes a face by 10, another person (measured on portraits) by 50."
 BESIDE_OTHERS: Final = 5.0
-"a cut is so many times as large as the usual step around it: pans and flicker are not"
+"A cut is this many times as large as the usual difference around it. Pans and flicker are not."
 AROUND: Final = 12
-"pictures on either side that say what is usual"
+"The usual difference is the median over this many pictures on either side."
 LONGEST_FLASH: Final = 5
-"pictures: what is back by then was no cut but something put in between, a black picture or a flash"
+"""If the former scene is back within this many pictures, it was not a cut, but something in between: a black picture,
+or a flash."""
 EYE_CORNERS, LIP_CORNERS = (33, 263), (61, 291)
 FACE_PLACES: Final = np.array([[6, 8], [18, 8], [12, 19]], np.float32)
-"where the eye corners and the middle of the mouth come"
+"Where the eye corners and the middle of the mouth are placed in an upright face."
 
 
 @dataclass(frozen=True, slots=True)
 class SceneCuts:
     cuts: frozenset[int]
-    "pictures with which something else begins"
+    "pictures at which another scene begins"
     foreign: frozenset[int]
-    "pictures that do not belong to what is before and behind them"
+    "pictures that do not belong to the scene before and after them"
 
 
 def small_picture(rgb: ImageArray) -> ImageArray:
-    """uint8 RGB (h, w, 3) -> the same within 192 px."""
+    """Scale uint8 RGB (h, w, 3) down to 192 px."""
     scale = SMALL_SIDE_PX / max(rgb.shape[:2])
     return np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def scene_cuts(pictures: Sequence[ImageArray]) -> SceneCuts:
-    """From the small pictures of a clip, in their order."""
+    """Find cuts and foreign pictures among the small pictures of a clip, in order."""
     size = (WHOLE_PX, WHOLE_PX)
     wholes = np.array([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in pictures], np.float32)
     steps = sorted(_steps(wholes, SCENE_STEP))
@@ -72,9 +73,9 @@ def scene_cuts(pictures: Sequence[ImageArray]) -> SceneCuts:
 def face_changes(
     pictures: Sequence[ImageArray], landmarks: FloatArray, width: int, seen: Sequence[bool]
 ) -> frozenset[int]:
-    """Pictures with which another face has come into the place of the one before.
+    """Return the pictures at which another face takes the place of the one before.
 
-    `landmarks` (n, 478, 3) belong to pictures `width` px wide; `seen`: in which of them the face was found.
+    landmarks: (n, 478, 3) for pictures `width` px wide. seen: whether the face was found in each picture.
     """
     known = [index for index, one in enumerate(seen) if one]
     if not known:
@@ -84,7 +85,7 @@ def face_changes(
 
 
 def _steps(pictures: npt.NDArray[np.float32], least: float) -> list[int]:
-    """Where a picture (n, h, w, 3) differs from the one before by much more than those around."""
+    """Return the indices of pictures (n, h, w, 3) that differ from the one before by much more than others nearby."""
     if len(pictures) < 2:
         return []
     steps = np.abs(np.diff(pictures, axis=0)).mean(axis=(1, 2, 3))

@@ -1,8 +1,8 @@
-"""Finding faces: the FaceAnalyzer interface and MediaPipe's face landmarker behind it.
+"""Finds faces: the interface FaceAnalyzer, and its implementation with MediaPipe's face landmarker.
 
-Needed while an avatar is prepared, never while it talks.
+This is used while an avatar is prepared, never while it talks.
 
-MediaPipe stays at 0.10.33. From 0.10.35 on its library reports every use to Google (play.googleapis.com), and nothing
+MediaPipe stays at 0.10.33: from 0.10.35 on, its library reports every use to Google (play.googleapis.com), and nothing
 switches that off.
 """
 
@@ -31,32 +31,32 @@ if TYPE_CHECKING:
 __all__ = ["LANDMARKS", "Face", "FaceAnalyzer", "MediaPipeFaceAnalyzer"]
 
 LANDMARKS = 478
-"FaceMesh's 468 points and 10 of the irises"
+"FaceMesh's 468 points, and 10 of the irises."
 
 FOREHEAD, CHIN = 10, 152
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 
 LEVEL_PITCH_DEG = 11.0
-"slope of the line from forehead to chin in a head that looks straight ahead (measured on frontal portraits)"
+"Slope of the line from forehead to chin in a head that looks straight ahead, measured on frontal portraits."
 
 NETWORK = "face_landmarker.task"
-"a detector and a landmarker, in one file"
+"A detector and a landmarker in one file."
 NETWORK_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
 SEARCH_REACH = 1.5
-"how much is cut out around the middle of a face before it is fitted, on each side, in sizes of its box"
+"The cut-out around a face reaches this far from its centre on each side, in sizes of the face's box."
 
 SEARCH_SIDE_PX = 384
-"a small face is cut out and enlarged to this before it is fitted"
+"A smaller cut-out is enlarged to this before the landmarks are fitted."
 
 PIECES_BESIDE = 2
-"""The detector misses faces below a tenth of a picture's side, so pieces of the picture are searched too. This is how
-many go along its longer side; they overlap by half."""
+"""The detector misses faces smaller than a tenth of the picture's side, so overlapping pieces of the picture are
+searched, too. A piece is the longer side divided by this; neighbours overlap by half."""
 PIECES_WITHOUT_A_FACE = (3, 5)
-"A photo in which no face was found is searched again in smaller pieces, until one shows up: down to 40 px in 1280."
+"A photo without a face is searched again in smaller pieces until one is found: down to 40 px in 1280."
 
 PICTURE_MS = 40
-"The landmarker wants a time with each picture of a clip. Only the order matters."
+"The landmarker needs a rising time with each picture of a clip. Only the order matters."
 
 Box = tuple[float, float, float, float]
 
@@ -68,15 +68,15 @@ class Face:
     landmarks: FloatArray
     "(478, 3) float32 FaceMesh points in pixels; z in the same scale, smaller is nearer"
     yaw_deg: float
-    "0 looks into the camera; positive turns to the right side of the picture"
+    "0 when looking into the camera; positive when turned to the right side of the picture"
     pitch_deg: float
-    "0 is level; positive looks down"
+    "0 when level; positive when looking down"
     roll_deg: float
-    "0 is upright; positive leans clockwise in the picture"
+    "0 when upright; positive when leaning clockwise in the picture"
 
     @classmethod
     def from_landmarks(cls, landmarks: FloatArray) -> Face:
-        """Head pose from the 3-D directions between the outer eye corners and from forehead to chin."""
+        """Compute the head pose from two 3-D directions: outer eye corner to outer eye corner, forehead to chin."""
         across = (landmarks[LEFT_EYE_OUTER] - landmarks[RIGHT_EYE_OUTER]).astype(np.float64)
         down = (landmarks[CHIN] - landmarks[FOREHEAD]).astype(np.float64)
         roll = np.degrees(np.arctan2(across[1], across[0]))
@@ -86,7 +86,7 @@ class Face:
 
     @property
     def box(self) -> Box:
-        """Bounds of the landmarks: x0, y0, x1, y1 in pixels."""
+        """Bounding box of the landmarks: x0, y0, x1, y1 in pixels."""
         low, high = self.landmarks[:, :2].min(0), self.landmarks[:, :2].max(0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
@@ -102,27 +102,27 @@ class Face:
 
 
 class FaceAnalyzer(Protocol):
-    """Finds the faces of a picture. Used by one thread at a time."""
+    """Finds the faces in a picture. Must be used by one thread at a time."""
 
     def analyse(self, rgb: ImageArray) -> list[Face]:
-        """uint8 RGB (h, w, 3) -> its faces, the largest first; none is an empty list."""
+        """Return the faces in uint8 RGB (h, w, 3), the largest first; an empty list if there are none."""
 
     def close(self) -> None:
-        """Free the networks. Twice is allowed."""
+        """Free the networks. May be called twice."""
 
 
 class MediaPipeFaceAnalyzer:
-    """MediaPipe's landmarker with irises. Faces that are too small for its detector are found in pieces of the picture.
+    """MediaPipe's landmarker with irises. Faces too small for its detector are searched for in pieces of the picture.
 
-    Raises FaceFinderMissing when mediapipe cannot be loaded, AvatarError when the file of its networks is damaged.
+    Raises FaceFinderMissing if mediapipe cannot be loaded, AvatarError if the file of its networks is damaged.
     """
 
     def __init__(self, *, tracking: bool, max_faces: int = 4, min_confidence: float = 0.4) -> None:
-        """`tracking` is for the pictures of a clip in their order: faster, and steadier from picture to picture."""
+        """tracking: for the pictures of a clip in their order; this is faster, and steadier between pictures."""
         self._max_faces = max_faces
         self._times_ms = itertools.count(0, PICTURE_MS)
         self._last: list[Face] = []
-        "the faces of the picture before, while tracking"
+        "the faces in the previous picture, while tracking"
         self._quiet = True
         networks = network_file(NETWORK, NETWORK_SHA256, "no face can be found")
         with _silent_stderr():
@@ -133,14 +133,14 @@ class MediaPipeFaceAnalyzer:
         """See FaceAnalyzer. Raises RuntimeError after close()."""
         if self._single is None:
             raise RuntimeError("This face analyzer is closed.")
-        # The networks warn on their first face, from C++ and straight to file descriptor 2.
+        # At their first face the networks print warnings from C++, directly to file descriptor 2.
         with _silent_stderr() if self._quiet else nullcontext():
             faces = self._in_clip(rgb) if self._clip else self._in_photo(rgb)
         self._quiet = self._quiet and not faces
         return sorted(faces, key=lambda face: face.size_px, reverse=True)[: self._max_faces]
 
     def close(self) -> None:
-        # MediaPipe's own clean-up fails when the interpreter exits, so its networks are closed here.
+        # MediaPipe's own clean-up fails at interpreter exit, so the networks are closed here.
         networks = [network for network in (self._single, self._clip) if network is not None]
         self._single = self._clip = None
         for network in networks:
@@ -161,8 +161,8 @@ class MediaPipeFaceAnalyzer:
         return faces
 
     def _in_clip(self, rgb: ImageArray) -> list[Face]:
-        """Faces too small for MediaPipe are looked for where they were in the picture before, and only then
-        everywhere.
+        """Return MediaPipe's tracked faces. If there are none, they may be too small for it: search first where faces
+        were in the previous picture, then everywhere.
         """
         assert self._clip is not None
         faces = _faces_of(self._clip.detect_for_video(_image(rgb), next(self._times_ms)), rgb)
@@ -175,8 +175,9 @@ class MediaPipeFaceAnalyzer:
         return _faces_of(self._single.detect(_image(rgb)), rgb)
 
     def _seen_in_pieces(self, rgb: ImageArray, pieces: int) -> Iterator[Face]:
-        """Faces of overlapping pieces of the picture, in which they look larger to the detector. The same face may come
-        several times, and one that was cut through is fitted badly.
+        """Give the faces of overlapping pieces, where a face looks larger to the detector.
+
+        A face may come several times, and one that a piece's edge cuts through has bad landmarks.
         """
         height, width = rgb.shape[:2]
         side = max(height, width) // pieces
@@ -187,8 +188,9 @@ class MediaPipeFaceAnalyzer:
                     yield Face.from_landmarks(face.landmarks + offset)
 
     def _fitted(self, rgb: ImageArray, places: Iterable[Face]) -> list[Face]:
-        """Each face once, fitted anew in an enlarged cut-out. The detector knows only roughly where a face is that is
-        small in its picture, and the landmarks suffer from that, most of all those of the lips.
+        """Return each face once, with landmarks fitted again in an enlarged cut-out.
+
+        For a small face the detector's place is only rough, and the landmarks suffer from that, those of the lips most.
         """
         faces: list[Face] = []
         for place in places:
@@ -201,7 +203,7 @@ class MediaPipeFaceAnalyzer:
         return faces
 
     def _fit_closeup(self, rgb: ImageArray, centre: tuple[float, float], reach: float) -> Face | None:
-        """The face nearest to `centre` within `reach` pixels of it."""
+        """Return the face nearest to `centre` within `reach` pixels; None if there is none."""
         height, width = rgb.shape[:2]
         x0, x1 = int(np.clip(centre[0] - reach, 0, width)), int(np.clip(centre[0] + reach, 0, width))
         y0, y1 = int(np.clip(centre[1] - reach, 0, height)), int(np.clip(centre[1] + reach, 0, height))
@@ -233,7 +235,7 @@ def _landmarker(networks: bytes, max_faces: int, min_confidence: float, tracking
                 min_tracking_confidence=min_confidence,
             )
         )
-    except (ImportError, OSError) as error:  # its shared library needs EGL and GLES, even where no GPU draws
+    except (ImportError, OSError) as error:  # MediaPipe's shared library needs EGL and GLES even without a GPU
         raise FaceFinderMissing(error) from error
 
 
@@ -245,7 +247,7 @@ def _image(rgb: ImageArray) -> Image:
 
 def _faces_of(found: FaceLandmarkerResult, rgb: ImageArray) -> list[Face]:
     height, width = rgb.shape[:2]
-    scale = np.array([width, height, width], np.float32)  # z comes in units of the picture's width
+    scale = np.array([width, height, width], np.float32)  # z is in units of the picture's width
     return [
         Face.from_landmarks(np.array([(p.x, p.y, p.z) for p in points], np.float32) * scale)
         for points in found.face_landmarks
@@ -262,7 +264,7 @@ def _inside(point: tuple[float, float], box: Box) -> bool:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: MediaPipe's C++ log has no other switch."""
+    """Redirect file descriptor 2 to the null device: MediaPipe's C++ log cannot be silenced otherwise."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,6 +1,6 @@
-"""A full disk, whoever meets it first (the system, numpy, safetensors, SQLite below SQLAlchemy), told as DiskFull.
+"""Turns errors of a full disk into DiskFull, whether they come from the system, numpy, safetensors or SQLite.
 
-Also small objects as files of JSON, whole or not at all.
+Also stores small objects as JSON files, whole or not at all.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ REMEDY = "Free some space on the disk of the data folder, then try again."
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an exception, or the one it was raised from, says that no space is left."""
+    """Whether an exception, or its direct cause, means that no space is left."""
     return any(_says_full(one) for one in (error, error.__cause__))
 
 
 @contextmanager
 def disk_full_explained(consequence: str = "") -> Iterator[None]:
-    """Raises DiskFull in place of whatever says that no space is left; `consequence` ends its message."""
+    """Raise DiskFull instead of any error that means that no space is left; `consequence` ends its message."""
     try:
         yield
     except Exception as error:  # SQLAlchemy's own errors cannot be named without importing it
@@ -41,10 +41,9 @@ def disk_full_explained(consequence: str = "") -> Iterator[None]:
 
 
 def require_room(folder: Path, free_bytes: int, consequence: str) -> None:
-    """Keep part of the disk free, so that what strangers hand in never fills it for the rest of the machine.
+    """Raise DiskFull if too little of the disk is free, so that uploads never fill it for the rest of the machine.
 
-    folder: where something is to be kept; free_bytes: what must be free there. Raises DiskFull; `consequence` ends its
-    message.
+    folder: where something is to be stored. free_bytes: what must be free there. consequence: ends the message.
     """
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if shutil.disk_usage(existing).free < free_bytes:
@@ -52,21 +51,21 @@ def require_room(folder: Path, free_bytes: int, consequence: str) -> None:
 
 
 def write_object(path: Path, told: Mapping[str, object]) -> None:
-    """Keep an object as a file of JSON, whole or not at all. Raises DiskFull, OSError: what was there before stays."""
+    """Store an object as a JSON file atomically. Raises DiskFull, OSError; the former file then stays."""
     staging = path.with_name(f".{path.stem}.{secrets.token_hex(4)}")
     try:
         with disk_full_explained():
             staging.write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
             staging.replace(path)
-    except BaseException:  # whatever it was: half a file is of no use
+    except BaseException:  # on any failure, cancellation too: half a file is of no use
         staging.unlink(missing_ok=True)
         raise
 
 
 def read_object(path: Path, most_bytes: int) -> dict[str, object]:
-    """What write_object() kept; of a longer file than that, which is none of ours, not all is read.
+    """Read what write_object() stored. At most `most_bytes` are read, because a longer file is not one of ours.
 
-    Raises FileNotFoundError, other OSError, ValueError (it is no object in JSON).
+    Raises FileNotFoundError, other OSError, ValueError if it is not a JSON object.
     """
     with path.open("rb") as file:
         content = file.read(most_bytes)
@@ -83,7 +82,7 @@ def _says_full(error: BaseException | None) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, OSError | SafetensorError):
-        # numpy counts what it could not write, safetensors speaks for the system: neither passes on the number.
+        # numpy only reports how much it could not write, and safetensors only the system's text: errno is lost.
         return "requested and" in str(error) or os.strerror(errno.ENOSPC) in str(error)
-    # The module raises some of its errors itself; those have no code.
+    # sqlite3 raises some of its errors itself; those have no code.
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL

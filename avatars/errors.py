@@ -1,17 +1,17 @@
 """Errors of making and keeping avatars.
 
 AvatarError            (a VivavoceError: models/errors.py)
-├── AvatarNotFound     no avatar of that id
-├── AvatarNotPrepared  the avatar lacks what a lip-sync backend needs of it (boxes, masks, latents)
+├── AvatarNotFound     there is no avatar with that id
+├── AvatarNotPrepared  the avatar lacks the parts that a lip-sync backend needs (boxes, masks, latents)
 ├── GestureNotFound    the avatar has no gesture of that name
 ├── VoiceSampleNotFound  the avatar has no voice sample
-├── NoRealMouths       the avatar is to speak with real mouths of its person, and has none
-├── NetworkMissing     a lip-sync backend has one network an avatar, and nobody has trained this one's
+├── NoRealMouths       the avatar was to speak with the person's own mouths, but has none
+├── NetworkMissing     a lip-sync backend needs one network per avatar, and this avatar has none
 ├── BundleError        a bundle on disk is damaged, foreign or of another version
 ├── StoreUnreachable   the store that several machines share cannot be used
-├── DiskFull           no room left for what is being made
-├── BadImport          a foreign avatar that is damaged, hostile or of no layout that we know
-├── BadParameters      parameters of boxes and masks that do not fit, or leave nothing of a face
+├── DiskFull           the disk has no room for what is being made
+├── BadImport          a foreign avatar is damaged, hostile or has an unknown layout
+├── BadParameters      parameters of boxes and masks do not fit, or leave nothing of a face
 ├── BadMedia           the upload is no picture or clip that we can read, or is over a limit
 ├── FaceFinderMissing  MediaPipe cannot be loaded, most often because the system lacks a library
 └── FaceNotFound       no usable face: none, too small, too far turned (the report: `avatars.prepare.report_strip`)

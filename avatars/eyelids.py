@@ -1,9 +1,9 @@
-"""Closing the eyes of a still.
+"""Closes the eyes of a still.
 
-A lid is moved in the eye's own axes: along the line between its corners, and across it. Each column of skin between
-the fold of the lid and its edge is stretched downwards, but the edge itself with its lashes only travels, unsmeared.
-With a twin picture whose eyes are closed the same is done backwards: its lid is squeezed up, and at full closure the
-eye is the twin's.
+A lid is moved in the eye's own axes: along the line between its corners, and across it. Each column of skin between the
+lid's fold and its edge is stretched downwards. The edge itself, with the lashes, moves without being stretched. If
+there is a second picture with closed eyes, the same is done backwards: its lid is squeezed upwards, and at full closure
+the eye is that of the second picture.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ __all__ = ["Eye", "Eyelids", "measured_eyes"]
 Ring = tuple[int, ...]
 
 UPPER, LOWER = slice(1, 8), slice(15, 8, -1)
-"places of the lids in a ring of 16, both from its first corner (place 0) to its second (place 8)"
+"The lids in a ring of 16 points, both from its first corner (index 0) to its second (index 8)."
 
-# FaceMesh points of the fold above the lid and of the lower edge of the brow.
+# FaceMesh points of the fold above the lid, and of the lower edge of the brow.
 LEFT_FOLD, RIGHT_FOLD = (247, 30, 29, 27, 28, 56, 190), (414, 286, 258, 257, 259, 260, 467)
 LEFT_BROW, RIGHT_BROW = (46, 53, 52, 65, 55), (285, 295, 282, 283, 276)
 
 ALREADY_SHUT = 0.09
-"opening of an eye, in its widths, below which it does not blink"
+"An eye whose opening, in eye widths, is below this does not blink."
 FOLD_TO_BROW = 0.7
-"skin is taken from this far above the fold"
+"Skin for the lid is taken from up to this far above the fold, as a fraction of the distance from fold to brow."
 LASH_BAND = 0.15
-"the edge of the lid that travels without being stretched, in eye widths: lashes and what is painted along them"
+"Height of the lid's edge that moves without being stretched, in eye widths: lashes, and make-up along them."
 LASHES_FLAT = 0.6
-"lashes that stand up from an open eye lie down as it closes, by this part of their height"
+"Lashes that stand up from an open eye lie down as it closes, and lose this fraction of their height."
 LASH_THICKNESS = 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Eye:
-    """One eye in its own axes, u along its corners and v across, px; curves are sampled at the pixels of its patch."""
+    """One eye in its own axes, in px: u from corner to corner, v across. Curves are sampled at its patch's pixels."""
 
     x0: int
     y0: int
     x: FloatArray
     y: FloatArray
-    "(h, w) pixel places in the picture"
+    "(h, w) coordinates of the patch's pixels in the picture"
     across: FloatArray
     "(2,) unit vector of v"
     v: FloatArray
@@ -55,10 +55,10 @@ class Eye:
     lower: FloatArray
     "(h, w) v of the fold, of the upper lid and of the lower lid at each pixel's u"
     sides: FloatArray
-    "(h, w) 1 between the corners, 0 beyond"
+    "(h, w) 1 between the corners, falling to 0 beyond them"
     width: float
     start: FloatArray
-    "(2,) px: its left corner in the picture"
+    "(2,) px, its left corner in the picture"
 
     @property
     def opening(self) -> float:
@@ -66,9 +66,9 @@ class Eye:
 
 
 class Eyelids:
-    """The eyes of one picture, at any closure.
+    """The eyes of one picture, at any degree of closure.
 
-    `closed` is the same picture with the eyes closed, if there is one.
+    closed: the same picture with the eyes closed, if there is one.
     """
 
     def __init__(self, picture: ImageArray, landmarks: FloatArray, closed: ImageArray | None = None) -> None:
@@ -78,7 +78,7 @@ class Eyelids:
         self._eyes = [(ring, eye) for ring, eye in eyes if eye is not None and eye.opening > ALREADY_SHUT]
 
     def at(self, closure: float) -> tuple[ImageArray, FloatArray]:
-        """Picture and landmarks with the lids closed so far: 0 is as they are, 1 is shut."""
+        """Return picture and landmarks with the lids closed this far: 0 leaves them unchanged, 1 is shut."""
         if closure <= 0 or not self._eyes:
             return self._picture, self._landmarks
         picture, landmarks = self._picture.copy(), self._landmarks.copy()
@@ -91,7 +91,7 @@ class Eyelids:
         return picture, landmarks
 
     def _close(self, picture: ImageArray, eye: Eye, closure: float) -> None:
-        """Draw one eye into the picture."""
+        """Draw one eye with its lid closed this far into the picture."""
         rows, columns = slice(eye.y0, eye.y0 + eye.v.shape[0]), slice(eye.x0, eye.x0 + eye.v.shape[1])
         lid = eye.upper + (eye.lower - eye.upper) * closure
         source, source_lid = self._picture, eye.upper
@@ -110,16 +110,17 @@ class Eyelids:
         on_lid = (1 - below) * _ramp(eye.v - eye.top, 0.1 * eye.width) * eye.sides
         within = below * _ramp(eye.lower - eye.v, 1.2) * eye.sides
         patch = picture[rows, columns].astype(np.float32)
-        if self._closed is not None:  # what is still open of the eye is not faded
+        if self._closed is not None:  # the part of the eye that is still open must not fade to the closed picture
             patch += (self._picture[rows, columns] - patch) * within[..., None] * (1 - closure**4)
         patch += (skin - patch) * on_lid[..., None]
         picture[rows, columns] = np.clip(np.round(patch), 0, 255).astype(np.uint8)
 
 
 def _lid_displacement(eye: Eye, lid: FloatArray, source_lid: FloatArray, flat: float) -> FloatArray:
-    """(h, w) px along v from a pixel to where its skin comes from, if the source's lid edge is to lie at `lid`.
+    """Return (h, w), in px along v, the distance from each pixel to its source, with the source's lid edge put at
+    `lid`.
 
-    `flat` is how much of their height the lashes lose.
+    flat: the fraction of their height that the lashes lose.
     """
     band = LASH_BAND * eye.width
     edge = np.maximum(lid - band * (1 - flat), eye.top + 1)
@@ -132,7 +133,7 @@ def _lid_displacement(eye: Eye, lid: FloatArray, source_lid: FloatArray, flat: f
 
 
 def measured_eyes(picture: ImageArray, landmarks: FloatArray) -> tuple[Eye | None, Eye | None]:
-    """The left and the right eye of a picture; None where one is too narrow or lies at the border of the picture."""
+    """Return the left and the right eye; None for one that is too narrow or at the picture's border."""
     return (
         _eye(picture, landmarks, LEFT_EYE, LEFT_FOLD, LEFT_BROW),
         _eye(picture, landmarks, RIGHT_EYE, RIGHT_FOLD, RIGHT_BROW),
@@ -177,6 +178,6 @@ def _eye(picture: ImageArray, landmarks: FloatArray, ring: Ring, fold: Ring, bro
 
 
 def _ramp(value: FloatArray, width: float) -> FloatArray:
-    """0 below zero, 1 above `width`."""
+    """Return 0 below zero, 1 above `width`, and a linear ramp between."""
     ramp: FloatArray = np.clip(value / width, 0, 1)
     return ramp

@@ -1,7 +1,7 @@
-"""What each lip-sync network needs of a face: how large it draws, where its box is, what its mask covers.
+"""The face formats: for each lip-sync network the size it draws, its box rule, and its mask rule.
 
-One table. Crops, masks, parts, importers, the API and the page read it. A network from outside brings a format of its
-own (see `models/outside.py`).
+This is the only such table; crops, masks, parts, importers, the API and the page read it. A network from outside brings
+its own format (see `models/outside.py`).
 """
 
 from __future__ import annotations
@@ -38,34 +38,34 @@ __all__ = [
 ]
 
 BoxRule = Callable[[Landmarks, tuple[int, int], CropParameters], IntArray]
-"landmarks (n, 478, 3), size (width, height) of the pictures, parameters -> boxes (n, 4) x0, y0, x1, y1"
+"Landmarks (n, 478, 3), size (width, height) of the pictures, parameters -> boxes (n, 4) x0, y0, x1, y1."
 MaskRule = Callable[[Landmarks, Box, CropParameters], Mask]
-"landmarks (478, 3), the box of the face in that frame, parameters -> uint8 mask (h, w) of the box"
+"Landmarks (478, 3), the face's box in that frame, parameters -> uint8 mask (h, w) of the box."
 
 
 @dataclass(frozen=True, slots=True)
 class FaceFormat:
-    """What one network needs of a face."""
+    """The face format of one network."""
 
     name: str
-    "of the lip-sync backend"
+    "name of the lip-sync backend"
     side_px: int
-    "of the square that it draws"
+    "side of the square that it draws"
     boxes: BoxRule
     mask: MaskRule
     parameters: tuple[str, ...] = ()
-    "fields of CropParameters that make a difference to these two rules"
+    "fields of CropParameters that these two rules use"
     defaults: CropParameters = field(default_factory=CropParameters)
     interpolation: int = cv2.INTER_LINEAR
-    "OpenCV's, of the original's resizing: a network is used to its sharpness"
+    "OpenCV's flag for the original's resizing: a network expects faces of that sharpness"
     rows: Literal["faces", "latents"] = "faces"
-    "what its parts keep of each frame: the face as RGB, or latents by the backend's own autoencoder"
+    "what its parts store for each frame: the face as RGB, or latents from the backend's own autoencoder"
     parsed: bool = False
-    "whether a face parser makes better masks than landmarks do"
+    "whether a face parser makes better masks than landmarks"
     own_network: bool = False
-    "whether each avatar has a network of its own, which lies beside its parts as NAME.pth"
+    "whether each avatar needs its own network, stored beside its parts as NAME.pth"
     whole_face: bool = True
-    "whether its box is about the whole face, so that boxes of face finders can be compared with it"
+    "whether its box covers the whole face, so that it can be compared with boxes of face detectors"
 
 
 _OF_MUSETALK = (
@@ -84,7 +84,7 @@ MUSETALK15 = FaceFormat(
     rows="latents",
     parsed=True,
 )
-# MuseTalk 1.0 knows neither the margin nor the modes of masks.
+# MuseTalk 1.0 has neither the margin nor the modes of masks.
 MUSETALK10 = replace(MUSETALK15, name="musetalk10", defaults=CropParameters(extra_margin=0, parsing_mode="raw"))
 WAV2LIP256 = FaceFormat(name="wav2lip256", side_px=256, boxes=wav2lip_boxes, mask=pasted_mask, parameters=_OF_WAV2LIP)
 WAV2LIP96 = FaceFormat(name="wav2lip96", side_px=96, boxes=wav2lip_boxes, mask=pasted_mask, parameters=_OF_WAV2LIP)
@@ -100,16 +100,16 @@ ULTRALIGHT = FaceFormat(
 FACE_FORMATS: Mapping[str, FaceFormat] = {
     one.name: one for one in (MUSETALK15, MUSETALK10, WAV2LIP256, WAV2LIP96, ULTRALIGHT)
 }
-"backend -> our own formats"
+"Backend -> format, for our own backends."
 
 
 @cache
 def face_formats() -> Mapping[str, FaceFormat]:
-    """Backend -> its format, of all backends that avatars are prepared for, ours first."""
+    """Return backend -> format for all backends that need parts of an avatar, ours first."""
     theirs: dict[str, FaceFormat] = {}
     for row in outside_rows():
         if row.face_format and row.name not in FACE_FORMATS:
-            with suppress(Exception):  # other people's code; the registry refuses the row, the doctor says so
+            with suppress(Exception):  # other people's code; the registry refuses the row, and the doctor reports it
                 found = imported(row.face_format)
                 if isinstance(found, FaceFormat) and found.name == row.name:
                     theirs.setdefault(row.name, found)
@@ -117,31 +117,31 @@ def face_formats() -> Mapping[str, FaceFormat]:
 
 
 def face_format(backend: str) -> FaceFormat:
-    """Raises KeyError for a backend without a face crop."""
+    """Return the format of a backend. Raises KeyError if it has no face crop."""
     return face_formats()[backend]
 
 
 def crop_parameters(backend: str, chosen: Mapping[str, object] | None = None) -> CropParameters:
-    """The backend's defaults with what was chosen by name; for one without a face crop, the usual ones.
+    """Return the backend's defaults with the chosen values; the general defaults for a backend without a face crop.
 
-    Raises ValueError (no such name or value).
+    Raises ValueError for an unknown name or a wrong value.
     """
     known = face_formats().get(backend)
     return (CropParameters() if known is None else known.defaults).changed(chosen or {})
 
 
 def parameters_of(backend: str) -> dict[str, object]:
-    """The parameters that make a difference to a backend, with its defaults, as JSON. Raises KeyError."""
+    """Return the parameters that a backend uses, with its defaults, as JSON. Raises KeyError without a face crop."""
     known = face_format(backend)
     defaults = known.defaults.to_json()
     return {name: defaults[name] for name in known.parameters}
 
 
 def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters) -> IntArray:
-    """Boxes (n, 4) int32 x0, y0, x1, y1, inside the picture of `size` (width, height), from landmarks (n, 478, 3).
+    """Return boxes (n, 4) int32 x0, y0, x1, y1 inside the picture of `size` (width, height). landmarks: (n, 478, 3).
 
-    Raises KeyError for a backend without a face crop, FaceNotFound if a face lies outside the picture, BadParameters if
-    only the parameters leave nothing of one.
+    Raises KeyError for a backend without a face crop, FaceNotFound if a face is outside the picture, BadParameters if
+    nothing of a face is left, but only because of the parameters.
     """
     known = face_format(backend)
     boxes = _boxes_inside(known, landmarks, size, parameters)
@@ -159,7 +159,7 @@ def face_boxes(backend: str, landmarks: Landmarks, size: tuple[int, int], parame
 
 
 def mask_from_landmarks(landmarks: Landmarks, box: Box, backend: str, parameters: CropParameters) -> Mask:
-    """uint8 (h, w) mask of a face box as the backend has it without a face parser, from landmarks (478, 3).
+    """Return the backend's mask of a face box without a face parser, uint8 (h, w). landmarks: (478, 3).
 
     Raises KeyError for a backend without a face crop.
     """
@@ -169,7 +169,7 @@ def mask_from_landmarks(landmarks: Landmarks, box: Box, backend: str, parameters
 def _boxes_inside(
     known: FaceFormat, landmarks: Landmarks, size: tuple[int, int], parameters: CropParameters
 ) -> IntArray:
-    """Boxes cut at the picture; one that is empty or turned has nothing in it."""
+    """Return boxes clipped to the picture; one outside of it becomes empty or inverted."""
     width, height = size
     boxes = known.boxes(landmarks, size, parameters)
     return np.clip(boxes, 0, np.array([width, height, width, height], np.int32)).astype(np.int32)

@@ -1,7 +1,8 @@
-"""How strongly a generated face replaces the filmed one, pixel by pixel: MuseTalk's mask, and a plain feathered one.
+"""Masks: how strongly a generated face replaces the filmed one in each pixel. MuseTalk's mask, and plain feathered
+ones.
 
-MuseTalk tells skin from the rest by a face parser and blurs what it finds. `face_classes` paints the same classes from
-FaceMesh points, which needs no network; a parser's own classes go through the very same steps.
+MuseTalk finds the skin with a face parser and blurs the result. `face_classes` draws the same classes from FaceMesh
+points, which needs no network. The classes of a real parser go through the same steps.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ __all__ = [
 
 
 PARSE_PX = 512
-"side of the picture that MuseTalk's face parser looks at; its sizes count in these pixels"
+"Side of the picture that MuseTalk's face parser gets. Sizes in its rules are in these pixels."
 
-# Classes of CelebAMask-HQ, as the face parser numbers them.
+# Classes of CelebAMask-HQ, with the numbers that the face parser gives them.
 _SKIN, _EYE, _NOSE, _MOUTH, _UPPER_LIP, _LOWER_LIP, _NECK = 1, 4, 10, 11, 12, 13, 14
 _WITHIN_LIPS = (_MOUTH, _UPPER_LIP, _LOWER_LIP)
 
@@ -59,24 +60,24 @@ _BLUR_OF_CROP = 0.1
 
 
 def parsed_mask(landmarks: Landmarks, box: Box, parameters: CropParameters) -> Mask:
-    """uint8 (h, w) mask of a face box as MuseTalk has it, with classes drawn from landmarks (478, 3)."""
+    """Return MuseTalk's mask of a face box, uint8 (h, w), with classes drawn from landmarks (478, 3)."""
     return musetalk_mask(face_classes(landmarks, crop_box(box)[0]), box, parameters)
 
 
 def pasted_mask(_landmarks: Landmarks, box: Box, parameters: CropParameters) -> Mask:
-    """uint8 (h, w) mask of a box that begins at the hair: of it the lower part is pasted."""
+    """Return the mask uint8 (h, w) of a box that begins at the hair: only its lower part is pasted."""
     x0, y0, x1, y1 = box
     return feathered_mask(x1 - x0, y1 - y0, parameters.upper_boundary_ratio)
 
 
 def pasted_whole_mask(_landmarks: Landmarks, box: Box, _parameters: CropParameters) -> Mask:
-    """uint8 (h, w) mask of a box that begins at the nose: it is pasted whole."""
+    """Return the mask uint8 (h, w) of a box that begins at the nose: all of it is pasted."""
     x0, y0, x1, y1 = box
     return feathered_mask(x1 - x0, y1 - y0)
 
 
 def musetalk_mask(classes: Mask, box: Box, parameters: CropParameters) -> Mask:
-    """uint8 (h, w) weight of the generated face in its box, from the classes (512, 512) of its crop."""
+    """Return the weight of the generated face in its box, uint8 (h, w), from the classes (512, 512) of its crop."""
     (left, top, right, bottom), _ = crop_box(box)
     parsed = cv2.resize(classes_to_mask(classes, parameters), (right - left, bottom - top))
     mask = blurred_mask(np.asarray(parsed, np.uint8), box, parameters.upper_boundary_ratio)
@@ -84,9 +85,10 @@ def musetalk_mask(classes: Mask, box: Box, parameters: CropParameters) -> Mask:
 
 
 def feathered_mask(width: int, height: int, upper_boundary_ratio: float = 0.0) -> Mask:
-    """uint8 (height, width) for networks whose originals paste whole rectangles: soft edges, round below like a jaw.
+    """Return a mask uint8 (height, width) for networks whose originals paste whole rectangles.
 
-    Nothing above the boundary: what the network was shown there is better taken from the picture itself.
+    Its edges are soft, and its lower corners are rounded like a jaw. Above the boundary it is 0, because there the
+    network only copies its input, and the filmed picture is better.
     """
     first = int(height * upper_boundary_ratio)
     mask = np.zeros((height, width), np.uint8)
@@ -95,17 +97,17 @@ def feathered_mask(width: int, height: int, upper_boundary_ratio: float = 0.0) -
 
 
 def mask_in_box(mask: Mask, box: Box) -> Mask:
-    """Cut the mask of a crop to the face box: around it both pictures of the blend are the same."""
+    """Cut the mask of a crop to the face box. Outside the box, both pictures of the blend are the same."""
     (left, top, _, _), _ = crop_box(box)
     x0, y0, x1, y1 = box
     return np.ascontiguousarray(mask[y0 - top : y1 - top, x0 - left : x1 - left])
 
 
 def blurred_mask(parsed: Mask, box: Box, upper_boundary_ratio: float = 0.5) -> Mask:
-    """uint8 (side, side) mask of the crop box from what was parsed there.
+    """Return the mask uint8 (side, side) of the crop box, from the parsed one.
 
-    As MuseTalk prepares it (`get_image_prepare_material`): cut to the face box, nothing above the boundary, which
-    counts on the crop, then a Gaussian blur of a tenth of the crop's width.
+    These are MuseTalk's steps (`get_image_prepare_material`): cut to the face box, clear everything above the boundary,
+    which is measured on the crop, then blur by a Gaussian with a tenth of the crop's width.
     """
     (left, top, _, _), _ = crop_box(box)
     x0, y0, x1, y1 = box
@@ -119,10 +121,10 @@ def blurred_mask(parsed: Mask, box: Box, upper_boundary_ratio: float = 0.5) -> M
 
 
 def classes_to_mask(classes: Mask, parameters: CropParameters) -> Mask:
-    """Classes (512, 512) of a crop -> 255 where the generated face may show, by MuseTalk's modes.
+    """Return 255 where the generated face may show, from the classes (512, 512) of a crop, by MuseTalk's modes.
 
-    raw: skin and mouth. neck: the neck as well. jaw: skin grown downwards, so that a dropping jaw finds room, but cut
-    back beside the middle strip between the cheek widths; no nose.
+    raw: skin and mouth. neck: the neck as well. jaw: skin grown downwards to leave room for a dropping jaw, but cut
+    back outside the middle strip between the cheek widths; without the nose.
     """
     within_lips = np.isin(classes, _WITHIN_LIPS)
     if parameters.parsing_mode != "jaw":
@@ -141,7 +143,7 @@ def classes_to_mask(classes: Mask, parameters: CropParameters) -> Mask:
 
 
 def face_classes(landmarks: Landmarks, crop: Box) -> Mask:
-    """Classes uint8 (512, 512) of the pixels of a crop, as a face parser would give them, from landmarks (478, 3)."""
+    """Draw the classes of a crop's pixels, uint8 (512, 512), as a face parser would give them. landmarks: (478, 3)."""
     left, top, right, bottom = crop
     points = (np.asarray(landmarks, np.float64)[:, :2] - (left, top)) * PARSE_PX / (right - left, bottom - top)
     classes = np.zeros((PARSE_PX, PARSE_PX), np.uint8)
@@ -170,7 +172,9 @@ def _fill(classes: Mask, outline: npt.NDArray[np.float64], kind: int) -> None:
 
 
 def _cone() -> Mask:
-    """MuseTalk's kernel (33, 33): a wedge that widens towards its middle, then a tail; it grows a shape up and down."""
+    """Return MuseTalk's kernel (33, 33), a wedge that widens towards its middle, then a tail. It grows shapes up and
+    down.
+    """
     size = _CONE_HEIGHT + _CONE_TAIL
     kernel = np.zeros((size, size), np.uint8)
     centre, first = size // 2, _CONE_HEIGHT // 2

@@ -1,6 +1,6 @@
-"""Which part of a face each pixel is, seen by BiSeNet instead of drawn from landmarks: for masks as MuseTalk has them.
+"""Finds which part of a face each pixel is, with BiSeNet instead of from landmarks, for masks like MuseTalk's.
 
-Its weights are a choice: without them, or without torch, the landmarks do.
+Its weights are optional: without them, or without torch, landmarks are used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["FaceParser", "cut_out", "find_face_parser"]
 
 
 def find_face_parser(weights: Path, device: str = "cpu") -> FaceParser | None:
-    """The face parser, if its weights and torch are there."""
+    """Return the face parser, or None if its weights or torch are missing."""
     folder = WeightsFolder(weights)
     (part,) = folder.parts("face-parse")
     path = folder.locate(part)
@@ -38,7 +38,7 @@ class FaceParser:
         self._network: BiSeNet | None = None
 
     def classes(self, crop: ImageArray) -> ImageArray:
-        """uint8 RGB (h, w, 3) -> classes uint8 (512, 512), numbered as in `avatars.face_masks`.
+        """Parse a crop, uint8 RGB (h, w, 3), into classes uint8 (512, 512), numbered as in `avatars.face_masks`.
 
         Raises WeightsDamaged, WrongArchitecture.
         """
@@ -50,7 +50,7 @@ class FaceParser:
 
 
 def cut_out(picture: ImageArray, crop: Box) -> ImageArray:
-    """uint8 (h, w, 3) of a crop that may reach out of the picture; black there."""
+    """Return the crop of a picture, uint8 (h, w, 3). It may reach out of the picture; it is black there."""
     left, top, right, bottom = crop
     height, width = picture.shape[:2]
     cut = np.zeros((bottom - top, right - left, 3), np.uint8)

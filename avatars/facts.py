@@ -1,4 +1,4 @@
-"""What an avatar has beside its bundle: parts for networks, gestures, a voice sample. A list shows that."""
+"""What an avatar has besides its bundle: parts for networks, gestures, a voice sample. Lists of avatars show this."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class AvatarFacts:
     networks: Sequence[str]
     "see avatars.parts.networks_of()"
     gestures: Sequence[str]
-    "their names"
+    "names of its gestures"
     voice_sample_s: float | None
-    "how long its voice sample is; None: it has none"
+    "length of its voice sample; None if it has none"
 
 
 def facts_of(folder: Path) -> AvatarFacts:
-    """Of the avatar in this folder. Cheap: names of files and headers only."""
+    """Return the facts of the avatar in this folder. Cheap: only file names and headers are read."""
     sample = read_voice_sample(folder)
     return AvatarFacts(
         prepared=prepared_for(folder),

@@ -1,4 +1,4 @@
-"""FFmpeg's filters, put in a row for frames of one form."""
+"""Chains of FFmpeg's filters, for frames of one format."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DEFAULT_TIME_BASE = Fraction(1, 25)
 
 
 def form_of(frame: VideoFrame) -> tuple[object, ...]:
-    """What must not change in a row of filters: a frame of another form needs a row of its own."""
+    """Return the properties that must stay the same in a chain: a frame with others needs a chain of its own."""
     tags = (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
     return frame.width, frame.height, frame.format.name, *(int(tag) for tag in tags)
 
 
 def filter_row(frame: VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:
-    """Filters (name, options) one behind the other, for frames of the form of `frame`. Raises av.FFmpegError."""
+    """Chain filters (name, options) for frames like `frame`. Raises av.FFmpegError."""
     graph = Graph()
     base = frame.time_base or DEFAULT_TIME_BASE
     last = graph.add(
@@ -40,7 +40,7 @@ def filter_row(frame: VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:
 
 
 def pulled(graph: Graph) -> Iterator[VideoFrame]:
-    """The frames that a row has ready."""
+    """Give the frames that a chain has ready."""
     while True:
         try:
             frame = graph.pull()

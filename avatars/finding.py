@@ -1,7 +1,7 @@
-"""Finding the face in an upload: the second stage of a preparation, without its files.
+"""Finds the face in an upload: the second stage of a preparation, without its files.
 
-A still is cut closer to a small face and its landmarks are fitted anew. A clip is followed as far as it shows one scene
-and one person.
+A photo with a small face is cropped, and the landmarks are fitted again. A clip is followed as long as it shows one
+scene and one person.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ __all__ = ["find_in_clip", "find_in_photo", "refuse_if_unusable"]
 
 
 SMALLEST_FACE = 0.18
-"height of the face in parts of the picture below which a photo is cut closer to it"
+"A photo is cropped if the face's height is less than this fraction of its shorter side."
 FACE_AFTER_CUT = 0.30
 FACE_FROM_TOP = 0.46
-"where the middle of the face comes in a photo that was cut"
+"Height at which the middle of the face lies in a cropped photo, as a fraction from the top."
 MAX_STILL_PIXELS = 1_250_000
-"a 4:3 photo keeps 1280 px; squarer ones a little less, for the sake of time"
+"A 4:3 photo keeps 1280 px; a squarer one gets a little smaller, to save time."
 MIN_PICTURE_PX = 512
-"longer side to which a small photo is enlarged"
+"A small photo is enlarged until its longer side has this length."
 MIN_CLIP_S = 1.0
 GAPING_IOD = 0.22
-"gap between the lips of a still from which no mouth at rest can be made"
+"With a larger gap between the lips of a still, no resting mouth can be made from it."
 
 
 def find_in_photo(source: Source, file: PhotoFile, analyzer: FaceAnalyzer) -> Found:
-    """The face of a photo, and the picture that is made of it."""
+    """Find the face in a photo, and make the picture to be used from it."""
     photo = file.read()
     seen = fit_within(photo, MAX_SIDE_PX)
     scale = photo.shape[1] / seen.shape[1]
@@ -60,7 +60,7 @@ def find_in_photo(source: Source, file: PhotoFile, analyzer: FaceAnalyzer) -> Fo
         concerns_of(track, photo.shape[1], photo.shape[0]),
         tuple(entry for entry, _ in strip),
     )
-    # The boxes of a foreign avatar are in pixels of the whole photo, and so is the track.
+    # Both the boxes of a foreign avatar and the track are in pixels of the whole photo.
     agreement = compare_with_foreign(source, track.landmarks, [status.usable for status in track.statuses])
     return Found(report.to_json(), tuple(jpeg for _, jpeg in strip), face, agreement)
 
@@ -77,7 +77,7 @@ def _still_face(file: PhotoFile, photo: ImageArray, face: Face, side_px: int, an
 
 
 def _closeup(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
-    """What of a photo is used, x0, y0, width, height: all of it, or a square about a face that is small in it."""
+    """Return the used part of a photo, x0, y0, width, height: all of it, or a square around a small face."""
     if face.size_px >= SMALLEST_FACE * min(width, height):
         return 0, 0, width, height
     side = min(round(face.size_px / FACE_AFTER_CUT), width, height)
@@ -102,7 +102,7 @@ def _resized(rgb: ImageArray, size: tuple[int, int]) -> ImageArray:
 def _landmarks_in(
     analyzer: FaceAnalyzer, picture: ImageArray, face: Face, corner: tuple[int, int], scale: float
 ) -> FloatArray:
-    """Landmarks (1, 478, 3) in the final picture: fitted anew, since it shows the face larger than the whole photo."""
+    """Fit landmarks (1, 478, 3) again in the final picture, where the face is larger than in the whole photo."""
     expected = (face.landmarks - np.array([*corner, 0], np.float32)) * np.float32(scale)
     moved = Face.from_landmarks(expected)
     again = follow([[moved], analyzer.analyse(picture)])
@@ -110,7 +110,7 @@ def _landmarks_in(
 
 
 def find_in_clip(source: Source, frames: FrameFile, analyzer: FaceAnalyzer, progress: Callable[[float], None]) -> Found:
-    """The face of a clip, picture by picture."""
+    """Find the face in each picture of a clip."""
 
     def picture(index: int) -> ImageArray:
         return decode_jpeg(next(frames.read(index, index + 1)))
@@ -132,7 +132,7 @@ def find_in_clip(source: Source, frames: FrameFile, analyzer: FaceAnalyzer, prog
 
 
 def _followed(jpegs: Iterable[bytes], analyzer: FaceAnalyzer) -> Track:
-    """The face of a clip, as far as the clip shows one scene and one person."""
+    """Follow the face through a clip; a stretch ends where another scene or another person begins."""
     faces: list[list[Face]] = []
     smalls: list[ImageArray] = []
     width = 0
@@ -148,7 +148,7 @@ def _followed(jpegs: Iterable[bytes], analyzer: FaceAnalyzer) -> Track:
 
 
 def _shown_pictures(track: Track) -> npt.NDArray[np.int64]:
-    """Which picture of the clip is shown in the place of each (n,): its own, or of a foreign one the last before."""
+    """Return (n,) the picture shown in each place: its own, or the last before it if it is a foreign one."""
     shown = np.arange(len(track.statuses))
     for index in sorted(track.foreign):
         shown[index] = shown[index - 1]
@@ -156,7 +156,7 @@ def _shown_pictures(track: Track) -> npt.NDArray[np.int64]:
 
 
 def refuse_if_unusable(report: FaceReportRecord) -> None:
-    """Raises FaceNotFound if nothing can be made of what was seen; its words name what was wrong."""
+    """Raise FaceNotFound if no avatar can be made of what was found; the message names the reason."""
     frames, (first, stop) = report["frames"], report["used"]
     if frames == 1 and report.get("rest_gap_iod", 0.0) > GAPING_IOD:
         raise FaceNotFound(

@@ -1,6 +1,6 @@
-"""Clips, by PyAV: which stream is the clip, its pictures upright, whole and at their times.
+"""Clips, read with PyAV: chooses the video stream, and gives its pictures upright, undamaged and at the right times.
 
-Clips are streamed: few pictures are in memory at a time. The container is always named, so that FFmpeg never guesses.
+Clips are streamed, so few pictures are in memory at a time. The container is always named: FFmpeg never guesses it.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ __all__ = ["footage_frames", "probe_footage"]
 T = TypeVar("T")
 
 WHOLE_CLIP: Final = 0.8
-"a clip that gives less than this part of the length in its header has lost its end"
+"A clip with less than this fraction of the length in its header has lost its end."
 STILL_STREAMS: Final = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 MOST_FPS: Final = 240
-"""Of the clips that phones and cameras make. Of more nothing is used, but all has to be decoded: a file of 8 MB held up
-the making of avatars for ten minutes."""
+"""Highest frame rate that phones and cameras record. Frames beyond it would all have to be decoded and then dropped: a
+file of 8 MB kept the making of avatars busy for ten minutes."""
 LAST_INTERLACED_HEIGHT: Final = 1088
-"px; there is no interlaced video above HD"
+"Height in px. There is no interlaced video above HD."
 
 
 def probe_footage(path: Path, container: str) -> MediaInfo:
-    """Look at the header only. Raises BadMedia."""
+    """Read the header only. Raises BadMedia."""
     try:
         with _open(path, container) as source:
             stream = _moving_stream(source)
             duration_s = _duration_s(stream)
             if duration_s is None and source.duration:
-                # Of what has no length of its own, the container's is counted from 0, wherever the clip begins.
+                # The stream has no length of its own. The container's counts from 0, even if the clip starts later.
                 duration_s = (source.duration - max(0, source.start_time or 0)) / av.time_base
             width, height = stream.width, stream.height
             fps = float(stream.average_rate) if stream.average_rate else None
@@ -71,7 +71,7 @@ def probe_footage(path: Path, container: str) -> MediaInfo:
 
 
 def footage_frames(path: Path, container: str, max_side: int, limit: int) -> Iterator[ImageArray]:
-    """At most `limit` pictures of a clip, see avatars.media.clip_frames. Raises BadMedia."""
+    """Give at most `limit` pictures of a clip; see avatars.media.clip_frames. Raises BadMedia."""
     probe_footage(path, container)
     count = 0
     try:
@@ -83,20 +83,23 @@ def footage_frames(path: Path, container: str, max_side: int, limit: int) -> Ite
             step_s = 1 / float(stream.average_rate or FPS)
             decoded = _decoded(source, stream, round(MOST_FPS * (limit / FPS + 1)))
             for frame in _at_25_fps(_timed(_deinterlaced(decoded), step_s)):
-                check_size(frame.width, frame.height, MAX_CLIP_PIXELS)  # not always what the header said
+                check_size(frame.width, frame.height, MAX_CLIP_PIXELS)  # frames may differ from the header
                 yield canvas.paint(frame)
                 count += 1
                 if count == limit:
                     return
     except (av.FFmpegError, ValueError) as error:
         raise _broken_off(count, _cause(error)) from error
-    share = matroska_share(path) if container == "matroska" else 1.0  # its streams have no lengths of their own
+    share = matroska_share(path) if container == "matroska" else 1.0  # its streams have no length of their own
     if count == 0 or count < WHOLE_CLIP * expected or share < WHOLE_CLIP:
         raise _broken_off(count, "the end is missing")
 
 
 def _at_25_fps(timed: Iterator[tuple[float, T]]) -> Iterator[T]:
-    """For every 40 ms the picture nearest in time; the last one is shown for as long as the one before it."""
+    """Give for every 40 ms the picture nearest in time.
+
+    The last one is shown as long as the one before it, up to 1 s.
+    """
     index = 0
     held: tuple[float, T] | None = None
     step = 1 / FPS
@@ -115,8 +118,10 @@ def _at_25_fps(timed: Iterator[tuple[float, T]]) -> Iterator[T]:
 
 
 class _Canvas:
-    """Pictures of the size of the first one, square pixels, upright. One of another shape comes between black bars:
-    it is not stretched, and whoever follows the face sees the cut.
+    """Makes all pictures as large as the first one, with square pixels, and upright.
+
+    A picture of another shape is put between black bars instead of being stretched, so that the face tracking notices
+    the cut.
     """
 
     def __init__(self, pixel_aspect: Fraction | None, max_side: int) -> None:
@@ -142,11 +147,11 @@ class _Canvas:
 
 
 def _upright(rgb: ImageArray, frame: VideoFrame) -> ImageArray:
-    """Turned and mirrored as the file's matrix says, by quarter turns."""
-    sides: Any = frame.side_data  # its types know some kinds only
+    """Turn the picture by quarter turns, and mirror it, as the file's display matrix says."""
+    sides: Any = frame.side_data  # PyAV's type hints miss this kind of side data
     if "DISPLAYMATRIX" not in sides:
         return np.ascontiguousarray(rgb)
-    # A point (x, y) is shown at (a x + c y, b x + d y).
+    # The matrix shows the point (x, y) at (a x + c y, b x + d y).
     a, b, _, c, d, *_ = np.frombuffer(bytes(sides["DISPLAYMATRIX"]), np.int32).tolist()
     across, down = a, d
     if abs(b) > abs(a):
@@ -155,7 +160,7 @@ def _upright(rgb: ImageArray, frame: VideoFrame) -> ImageArray:
 
 
 def _near(length: float, whole: int) -> int:
-    """An even length; the whole one where only rounding is between them."""
+    """Return `length` as an even number; `whole` if they differ by rounding only."""
     return whole if abs(length - whole) <= 2 else max(2, round(length / 2) * 2)
 
 
@@ -165,7 +170,9 @@ def _open(path: Path, container: str) -> InputContainer:
 
 
 def _moving_stream(source: InputContainer) -> VideoStream:
-    """The clip among the streams: no cover and no thumbnails; of several the one marked as default, then the larger.
+    """Return the clip's video stream, leaving out covers and thumbnails.
+
+    If there are several, one marked as default wins, then the largest; much shorter ones are only the last resort.
 
     Raises BadMedia.
     """
@@ -180,7 +187,7 @@ def _moving_stream(source: InputContainer) -> VideoStream:
     if not moving:
         raise BadMedia("The file has no moving picture, only sound.", READABLE, cause="no_picture")
     contexts: list[tuple[VideoStream, CodecContext | None]] = [(one, one.codec_context) for one in moving]
-    known = [stream for stream, context in contexts if context is not None]  # None: FFmpeg does not know the codec
+    known = [stream for stream, context in contexts if context is not None]  # None: FFmpeg lacks this codec
     if not known:
         raise BadMedia("The clip is in an unknown coding.", "Export it as MP4 (H.264).", cause="unknown_coding")
     longest = max(_duration_s(one) or 0.0 for one in known)
@@ -195,9 +202,9 @@ def _moving_stream(source: InputContainer) -> VideoStream:
 
 
 def _decoded(source: InputContainer, stream: VideoStream, most: int) -> Iterator[VideoFrame]:
-    """The pictures that can be decoded; damaged ones are left out, and the one before is shown for longer.
+    """Decode the pictures. Damaged ones are left out; the one before is then shown for longer.
 
-    Raises BadMedia: there are more than `most`.
+    Raises BadMedia if there are more than `most`.
     """
     for count, packet in enumerate(source.demux(stream)):
         if count > most:
@@ -208,15 +215,15 @@ def _decoded(source: InputContainer, stream: VideoStream, most: int) -> Iterator
             )
         try:
             frames = packet.decode()
-        except av.FFmpegError:  # each decoder has errors of its own for what is damaged
+        except av.FFmpegError:  # decoders raise different subclasses for damaged data
             continue
         yield from (frame for frame in frames if isinstance(frame, VideoFrame) and not frame.is_corrupt)
 
 
 def _deinterlaced(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """Pictures of two half-pictures made whole; others pass as they are.
+    """Turn interlaced pictures into whole ones; pass others through.
 
-    FFmpeg looks whether they are (idet), since the flag is often missing; where nothing moves, the flag decides.
+    FFmpeg's idet detects interlacing, since the flag is often missing. Where nothing moves, the flag decides.
     """
     row: Graph | None = None
     form: tuple[object, ...] = ()
@@ -237,7 +244,7 @@ def _deinterlaced(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
 
 
 def _deinterlacer(frame: VideoFrame) -> Graph | None:
-    """None: nothing of this form is interlaced."""
+    """Return a deinterlacing filter, or None if pictures like this one are never interlaced."""
     if (
         frame.height > LAST_INTERLACED_HEIGHT
         or not frame.format.name.startswith("yuv")
@@ -248,7 +255,7 @@ def _deinterlacer(frame: VideoFrame) -> Graph | None:
 
 
 def _timed(frames: Iterator[VideoFrame], step_s: float) -> Iterator[tuple[float, VideoFrame]]:
-    """Pictures with their times in seconds from the first one; missing or unordered times are made up."""
+    """Give pictures with their times in seconds from the first one. Missing or unordered times are replaced."""
     start: float | None = None
     last = -step_s
     for frame in frames:
@@ -268,7 +275,7 @@ def _duration_s(stream: VideoStream) -> float | None:
 
 
 def _cause(error: Exception) -> str:
-    """What FFmpeg says, without its number and the place of the file on our disk."""
+    """Return FFmpeg's message without its error number and the path on our disk."""
     strerror = error.strerror if isinstance(error, av.FFmpegError) else None
     return (strerror or str(error)).rstrip(".").lower()
 

@@ -1,7 +1,7 @@
-"""Where the eyes of a still look: irises moved by a few pixels between lids that stay.
+"""The gaze of a still: its irises are moved by a few pixels between lids that stay.
 
-An eye is moved in its own axes, along the line between its corners and across it. The iris moves as a whole, and the
-white beside it is stretched or pressed up to the corners. Nothing is ever taken from outside the lids.
+An eye is moved in its own axes: along the line between its corners, and across it. The iris moves as a whole, and the
+white beside it is stretched or compressed up to the corners. No pixel is ever taken from outside the lids.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ __all__ = ["Gaze"]
 
 
 _REACH_RIGHT, _REACH_DOWN = 0.045, 0.018
-"how far an iris moves for a gaze of 1, in widths of its eye: to the side 6 degrees, up or down 2"
+"How far an iris moves for a gaze of 1, in eye widths: 6 degrees to the side, 2 degrees up or down."
 _LEAST_WIDTH_PX = 18
-"in a narrower eye, a jump of the iris is less than a pixel"
+"In a narrower eye, a jump of the iris would be less than a pixel."
 _LEAST_OPENING = 0.16
-"opening of an eye, in its widths, below which lids cover so much of the iris that a move would show as a smear"
+"In an eye that is less open (in eye widths), the lids cover so much of the iris that moving it would show as a smear."
 _MIDDLE = (0.22, 0.78)
-"an iris outside these parts of its eye looks aside already, or was not found where it is"
+"An iris outside this part of its eye looks aside already, or was detected in a wrong place."
 _LIGHTER, _MOST_BLUE = 1.15, 0.18
-"""What is beside an iris is so much lighter than it, and its blue exceeds its red by less than this part: the white of
-an eye is grey, or warm like the light. If not, the iris was not found as it is. A robot's may be larger than what a
-face tracker sees of it."""
+"""The area beside an iris must be lighter than it by this factor, and its blue may exceed its red by at most this
+fraction: the white of an eye is grey, or warm like the light. Otherwise the iris was not detected correctly. A robot's
+iris, for instance, may be larger than what a face tracker finds."""
 _IRIS_MARGIN = 1.25
-"what moves as a whole, in radii of the iris: its dark rim belongs to it"
+"Radius of the area that moves as a whole, in radii of the iris. It includes the iris' dark rim."
 _RIM_PX = 1.5
-"at the lids, the moved eye goes over into the picture within so much"
+"Near the lids, the moved eye fades into the picture over this distance."
 
 
 class Gaze:
-    """The eyes of one picture, uint8 RGB (h, w, 3) with landmarks (478, 3), looking anywhere near."""
+    """Draws the eyes of one picture, uint8 RGB (h, w, 3) with landmarks (478, 3), with a different gaze."""
 
     def __init__(self, picture: ImageArray, landmarks: FloatArray) -> None:
         self._picture, self._landmarks = picture, landmarks
@@ -45,11 +45,11 @@ class Gaze:
 
     @property
     def moves(self) -> bool:
-        """Whether both eyes are large, open and in sight. If not, they always look as they do in the picture."""
+        """Whether both eyes are large, open and visible. Otherwise they always look as in the picture."""
         return bool(self._irises)
 
     def at(self, right: float, down: float) -> tuple[ImageArray, FloatArray]:
-        """Picture and landmarks with both eyes moved, each number from -1 to 1; 0, 0 is as they are."""
+        """Return picture and landmarks with both eyes moved. right, down: -1 to 1; 0, 0 changes nothing."""
         if not self._irises or (right == 0 and down == 0):
             return self._picture, self._landmarks
         picture, landmarks = self._picture.copy(), self._landmarks.copy()
@@ -77,10 +77,10 @@ class _Iris:
         whole = np.minimum(_IRIS_MARGIN * radius, 0.9 * to_corner)
         t = np.clip((np.abs(aside) - whole) / np.maximum(to_corner - whole, 1), 0, 1)
         self._share = (1 - t * t * (3 - 2 * t)).astype(np.float32)
-        "how much of the move each pixel of the eye's patch takes"
+        "how much of the shift each pixel of the eye's patch takes"
 
     def moves_well(self, picture: ImageArray) -> bool:
-        """Whether the eye is large and open, and its iris is seen in it."""
+        """Whether the eye is large and open, and its iris is visible."""
         eye, (first, last) = self._eye, _MIDDLE
         in_sight = eye.width >= _LEAST_WIDTH_PX and eye.opening > _LEAST_OPENING and first < self._place < last
         if not in_sight or not self._white.any() or not self._dark.any():
@@ -91,12 +91,12 @@ class _Iris:
         return bool(white.mean() > _LIGHTER * iris.mean() and blue < _MOST_BLUE)
 
     def shift(self, right: float, down: float) -> FloatArray:
-        """(2,) px in the picture."""
+        """Return the shift (2,) in px of the picture."""
         moved = self._along * (_REACH_RIGHT * right) + self._eye.across * (_REACH_DOWN * down)
         return np.asarray(moved * self._eye.width, np.float32)
 
     def draw(self, source: ImageArray, picture: ImageArray, right: float, down: float) -> None:
-        """Draw the eye of `source`, moved, into `picture`."""
+        """Draw the eye of `source`, with its gaze moved, into `picture`."""
         eye = self._eye
         rows, columns = slice(eye.y0, eye.y0 + eye.v.shape[0]), slice(eye.x0, eye.x0 + eye.v.shape[1])
         back = -self._share * (_REACH_RIGHT * right * eye.width)

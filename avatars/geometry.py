@@ -1,8 +1,8 @@
-"""Where things are in a face: named FaceMesh points, the head's own frame, and the box in which mouths are drawn.
+"""Face geometry: groups of FaceMesh points, the head's own coordinates, and the box in which mouths are drawn.
 
 Landmarks are FaceMesh points with refined lips and irises: float (478, 3), x and y in pixels of the picture, y down,
 z in the same scale, smaller towards the viewer. "Left" and "right" are the picture's, not the person's. Lengths that
-must not depend on the picture are counted in IOD, the distance of the outer eye corners.
+must not depend on the picture's size are given in IOD, the distance of the outer eye corners.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Points = npt.NDArray[np.floating]
 
 LANDMARK_COUNT = 478
 
-# Lip contours run from the left corner to the right one and share no point but the outer corners.
+# Lip contours run from the left corner to the right one. They share no points except the outer corners.
 UPPER_LIP_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 LOWER_LIP_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
 UPPER_LIP_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -59,12 +59,12 @@ CHIN = (200, 199, 175, 18, 201, 421, 208, 428, 32, 262, 211, 431, 194, 418)
 CHEEKS = (205, 425, 50, 280, 36, 266, 207, 427, 187, 411, 147, 376, 213, 433, 214, 434, 212, 432, 202, 422, 204, 424)
 NOSE_BASE = (1, 2, 98, 327, 94, 164)
 SKULL = (*NOSE_BASE, 33, 133, 362, 263, 6, 197, 234, 454, 93, 323, 116, 345, 101, 330, 127, 356, 54, 284, 10, 151, 9)
-"Points that no speech moves."
+"Points that speech does not move."
 BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
 LEFT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 RIGHT_EYE = (362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 380, 381, 382)
 LEFT_IRIS, RIGHT_IRIS = (468, 469, 470, 471, 472), (473, 474, 475, 476, 477)
-"Centre, then four points of its rim."
+"The centre, then four points of the rim."
 CHIN_TIP = 152
 FACE_TOP = 10
 NOSE_TIP = 1
@@ -72,36 +72,38 @@ NOSE_TIP = 1
 _OUTER_CORNERS = (33, 263)
 _EYE_CORNERS = (33, 263, 133, 362)
 _FACE_HEIGHT_IOD = 1.75
-"height from FACE_TOP to CHIN_TIP of an average face; 1.68 to 1.77 on our three test portraits"
+"Height from FACE_TOP to CHIN_TIP of an average face; 1.68 to 1.77 on our three test portraits."
 
-# The mouth box, in IOD of the head's own axes. Jaws drop by at most 0.15.
+# The mouth box, in IOD along the head's own axes. A jaw drops by at most 0.15.
 _BOX_HALF_WIDTH = 0.76
 _BOX_ABOVE_NOSE_TIP = 0.14
 _BOX_BELOW_CHIN = 0.32
 _MASK_FEATHER = 0.10
-"width of the soft edge as a part of the box's shorter side"
+"Width of the soft edge as a fraction of the box's shorter side."
 
 
 def interocular(landmarks: Points) -> float:
-    """Distance of the outer eye corners as seen in the picture, px."""
+    """Return the distance of the outer eye corners in the picture, in px."""
     left, right = landmarks[list(_OUTER_CORNERS), :2]
     return float(np.linalg.norm(right - left))
 
 
 def face_scale(landmarks: Points) -> float:
-    """One IOD in px, steady when the head turns: half from the eyes in depth, half from the height of the face."""
+    """Return one IOD in px. It stays steady when the head turns: half comes from the eyes in 3-D, half from the height
+    of the face.
+    """
     return float(_face_scales(landmarks))
 
 
 def _face_scales(landmarks: Points) -> npt.NDArray[np.float64]:
-    """The face_scale() of each of landmarks (..., 478, 3)."""
+    """Return face_scale() for each face in landmarks (..., 478, 3)."""
     eyes = np.linalg.norm(landmarks[..., _OUTER_CORNERS[1], :] - landmarks[..., _OUTER_CORNERS[0], :], axis=-1)
     height = np.linalg.norm(landmarks[..., CHIN_TIP, :] - landmarks[..., FACE_TOP, :], axis=-1)
     return np.asarray(0.5 * eyes + 0.5 * height / _FACE_HEIGHT_IOD)
 
 
 def face_axes(landmarks: Points) -> npt.NDArray[np.float64]:
-    """The head's axes (..., 3, 3) as rows: towards its right in the picture, down the face, away from the viewer.
+    """Return the head's axes (..., 3, 3) as rows: to the right in the picture, down the face, away from the viewer.
 
     landmarks: (..., 478, 3) px.
     """
@@ -113,12 +115,14 @@ def face_axes(landmarks: Points) -> npt.NDArray[np.float64]:
 
 
 def _normalized(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Vectors (..., 3) of length 1."""
+    """Scale vectors (..., 3) to length 1."""
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def canonical_points(landmarks: Points) -> npt.NDArray[np.float64]:
-    """Landmarks (..., 478, 3) in the head's own frame: origin between the eyes, unit IOD, turned to face the viewer."""
+    """Return landmarks (..., 478, 3) in the head's own coordinates: origin between the eyes, unit IOD, facing the
+    viewer.
+    """
     points = np.asarray(landmarks, np.float64)
     origin = points[..., list(_EYE_CORNERS), :].mean(axis=-2, keepdims=True)
     turned = (points - origin) @ np.swapaxes(face_axes(points), -1, -2)
@@ -128,14 +132,15 @@ def canonical_points(landmarks: Points) -> npt.NDArray[np.float64]:
 def fit_affine_camera(
     model: Points, picture: Points, weights: npt.NDArray[np.floating] | None = None
 ) -> npt.NDArray[np.float64]:
-    """The affine cameras (..., 2, 4) that map points (n, 3) of the head's frame onto points (..., n, 2) of pictures.
+    """Return the affine cameras (..., 2, 4) that map points (n, 3) of the head onto points (..., n, 2) of pictures.
 
-    Least squares over the points given; it needs no depth of the picture, so it follows turning heads and heads that
-    were moved by a smooth distortion of a photo alike. Project with `points @ camera[:, :3].T + camera[:, 3]`.
+    This is a least-squares fit, weighted by `weights` (n,) if given. It uses no depth from the pictures. So it follows
+    heads that turn as well as heads that were moved by a smooth distortion of a photo. Project points with
+    `points @ camera[:, :3].T + camera[:, 3]`.
     """
     design = np.column_stack([model, np.ones(len(model))])
     seen = np.asarray(picture, np.float64)
-    target = np.moveaxis(seen, -2, 0).reshape(len(model), -1)  # all pictures at once: each of their axes is a column
+    target = np.moveaxis(seen, -2, 0).reshape(len(model), -1)  # one column per picture and axis: one solve for all
     if weights is not None:
         root = np.sqrt(np.asarray(weights, np.float64))[:, None]
         design, target = design * root, target * root
@@ -144,14 +149,14 @@ def fit_affine_camera(
 
 
 def eye_rings(landmarks: Points) -> tuple[Points, Points]:
-    """The outlines (16, 2) of the left and the right eye, px."""
+    """Return the outlines (16, 2) of the left and the right eye, in px."""
     return landmarks[list(LEFT_EYE), :2], landmarks[list(RIGHT_EYE), :2]
 
 
 def mouth_box(landmarks: Points, width: int, height: int) -> tuple[int, int, int, int]:
-    """The box x0, y0, x1, y1 (px, x1 and y1 exclusive) in which every shape of this mouth fits, dropped jaw included.
+    """Return the box x0, y0, x1, y1 (px, end exclusive) that holds every shape of this mouth, with the jaw dropped.
 
-    It is cut at the borders of the picture; all four numbers are even.
+    The box is clipped to the picture; all four numbers are even.
     """
     centre, half = _box_centre_and_half(landmarks)
     x0, y0 = np.floor(np.maximum(centre - half, 0) / 2).astype(int) * 2
@@ -162,10 +167,10 @@ def mouth_box(landmarks: Points, width: int, height: int) -> tuple[int, int, int
 def mouth_boxes(
     landmarks: Points, width: int, height: int, size: tuple[int, int] | None = None
 ) -> npt.NDArray[np.int32]:
-    """Boxes (n, 4) int32 for the frames of one avatar, landmarks (n, 478, 3): all of one even size, inside the picture.
+    """Return boxes (n, 4) int32 for landmarks (n, 478, 3) of one avatar: all of one even size, inside the picture.
 
-    Each box is centred on its own mouth as far as the borders allow, at even places. size: width and height of the
-    boxes in pixels, where they are given by other frames of the avatar.
+    Each box is centred on its own mouth as far as the borders allow, at even coordinates. size: width and height of the
+    boxes in px, if other frames of the avatar determine it.
     """
     centres, halves = zip(*(_box_centre_and_half(points) for points in landmarks), strict=True)
     picture = np.array([width // 2 * 2, height // 2 * 2])
@@ -177,14 +182,14 @@ def mouth_boxes(
 
 
 def _box_centre_and_half(landmarks: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Centre and half size (2,) of the upright box around a box that is turned with the head."""
+    """Return centre and half size (2,) of the upright box around a box that is turned with the head."""
     points = np.asarray(landmarks, np.float64)
     scale = face_scale(points)
     across = points[_OUTER_CORNERS[1], :2] - points[_OUTER_CORNERS[0], :2]
     across /= np.linalg.norm(across)
     down = np.array([-across[1], across[0]])
     mouth = points[[61, 291], :2].mean(axis=0)
-    # A turned head shows its chin and its cheeks off to one side: the box goes half of the way with them.
+    # In a turned head, chin and cheeks are off to one side, so the box moves part of the way with them.
     jaw_middle = points[[58, 288], :2].mean(axis=0)
     middle = 0.7 * mouth + 0.3 * jaw_middle
     top = (points[NOSE_TIP, :2] - middle) @ down - _BOX_ABOVE_NOSE_TIP * scale
@@ -196,9 +201,9 @@ def _box_centre_and_half(landmarks: Points) -> tuple[npt.NDArray[np.float64], np
 
 
 def mouth_mask(width: int, height: int) -> npt.NDArray[np.uint8]:
-    """The feathered weight uint8 (height, width) of a patch in its box: 255 within, 0 on the outermost pixels.
+    """Return the feathered weight uint8 (height, width) of a patch in its box: 255 inside, 0 on the outermost pixels.
 
-    Its lower corners are rounded off like a jaw, so that collars and hair beside the chin stay as filmed.
+    The lower corners are rounded like a jaw, so that collar and hair beside the chin stay as filmed.
     """
     x = np.abs(np.linspace(-1, 1, width))
     y = np.linspace(-1, 1, height)
@@ -211,6 +216,6 @@ def mouth_mask(width: int, height: int) -> npt.NDArray[np.uint8]:
 
 
 def _ramp(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Smooth step from 0 at 0 to 1 at 1."""
+    """Return a smooth step that is 0 at 0 and 1 at 1."""
     t = np.clip(x, 0, 1)
     return t * t * (3 - 2 * t)

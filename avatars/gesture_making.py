@@ -1,6 +1,6 @@
-"""From an uploaded clip to a gesture of an avatar, by the stages of a preparation (`avatars.prepare`).
+"""Makes a gesture of an avatar from an uploaded clip, with the stages of a preparation (`avatars.prepare`).
 
-The clip's pictures are brought to the avatar's size, so that the face is where the avatar's is and as large.
+The clip's pictures are moved and scaled so that the face is where the avatar's is, and as large.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ Progress = Callable[[float], None]
 
 _EYE_CORNERS: Final = (33, 263)
 _FIRST_PICTURES: Final = 5
-"in which a gesture is held as the loop is: by these its face is brought to the place of the avatar's"
+"The first pictures, in which the pose is as in the loop. They align the face with the avatar's."
 _SAME: Final = 0.05
-"a face that is so much larger, or so many parts of the picture away, is left as it was filmed"
+"""A clip stays as it was filmed if its face differs by less than this: in scale, and in position as a fraction of the
+picture."""
 _BEYOND: Final = 0.02
-"parts of the picture that the clip may lack at its edges; they are filled with its last pixels"
+"The clip may lack this fraction of the picture at its edges; it is filled with the outermost pixels."
 
 
 def read_gesture(upload: Upload, work: Path, progress: Progress) -> None:
-    """As read_source() of `avatars.prepare`. Raises BadMedia also for what is no clip, and for one that is too long."""
+    """Read the clip like read_source() of `avatars.prepare`. Raises BadMedia also if it is no clip, or too long."""
     source = read_source(upload, work, progress)
     if source.kind != "clip":
         raise BadMedia("A gesture is a clip, and this is a photo.", "Upload a clip of the gesture.", cause="not_a_clip")
@@ -57,9 +58,9 @@ def read_gesture(upload: Upload, work: Path, progress: Progress) -> None:
 
 
 def write_gesture(work: Path, avatar: AvatarBundle, name: str, sound_of: Path | None, progress: Progress) -> None:
-    """Make a gesture of what read_gesture() and find_faces() have left in the working directory.
+    """Make a gesture from the results of read_gesture() and find_faces() in the working directory.
 
-    sound_of: the clip, if its sound is to be heard. Raises BadMedia, BundleError, DiskFull.
+    sound_of: the clip, if the gesture is to have its sound. Raises BadMedia, BundleError, DiskFull.
     """
     source, found = Source.load(work), Found.load(work)
     assert isinstance(source.pictures, FrameFile) and isinstance(found.face, ClipFace), "the stages before saw to that"
@@ -97,18 +98,18 @@ def write_gesture(work: Path, avatar: AvatarBundle, name: str, sound_of: Path | 
 
 @dataclass(frozen=True, slots=True)
 class _Placement:
-    """How the pictures of a clip become pictures of the avatar's size."""
+    """How the clip's pictures are turned into pictures of the avatar's size."""
 
     scale: float
     shift: tuple[float, float]
-    "px of the avatar's picture, after scaling"
+    "px of the avatar's picture, applied after scaling"
     size: tuple[int, int]
     "width and height of the avatar's picture, px"
     is_same: bool
-    "they are of its size already, and are left as they are"
+    "True if the pictures already fit and stay unchanged"
 
     def points(self, landmarks: FloatArray) -> FloatArray:
-        """(n, 478, 3) px of the clip -> px of the avatar's picture."""
+        """Map landmarks (n, 478, 3) from px of the clip to px of the avatar's picture."""
         if self.is_same:
             return landmarks
         return np.asarray(landmarks * np.float32(self.scale) + np.array([*self.shift, 0], np.float32), np.float32)
@@ -123,7 +124,10 @@ class _Placement:
 
 
 def _placement(landmarks: FloatArray, size: tuple[int, int], avatar: AvatarBundle) -> _Placement:
-    """landmarks: (n, 478, 3) of the clip, whose pictures are of `size`. Raises BadMedia: too little around the face."""
+    """Choose the placement. landmarks: (n, 478, 3) of the clip. size: its width and height, px.
+
+    Raises BadMedia if the clip shows too little around the face.
+    """
     wanted = (avatar.width, avatar.height)
     own_middle, own_width = _eyes(avatar.landmarks)
     middle, eye_width = _eyes(landmarks[:_FIRST_PICTURES])
@@ -147,14 +151,14 @@ def _placement(landmarks: FloatArray, size: tuple[int, int], avatar: AvatarBundl
 
 
 def _eyes(landmarks: FloatArray) -> tuple[npt.NDArray[np.float64], float]:
-    """Middle (2,) and distance of the outer corners of the eyes, px: the median over the pictures."""
+    """Return the middle (2,) between the outer eye corners and their distance, in px; medians over the pictures."""
     corners = landmarks[:, list(_EYE_CORNERS), :2].astype(np.float64)
     apart = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)
     return np.median(corners.mean(axis=1), axis=0), float(np.median(apart))
 
 
 def _track(clip: Path, first: int, stop: int) -> GestureTrack:
-    """The sound of the pictures [first, stop). Raises BadMedia: there is none, or nothing can be heard in it."""
+    """Return the sound of the pictures [first, stop). Raises BadMedia if there is none, or it is inaudible."""
     with Confined(speech_facts, READING, clip, LONGEST_GESTURE_S + 1) as looking:
         for _seconds in looking:
             pass

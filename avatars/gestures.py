@@ -1,8 +1,9 @@
-"""Gestures: named clips of an avatar beside its loop, such as a wave or a nod. Some it shows by itself while idle.
+"""Gestures: named clips of an avatar beside its loop, such as a wave or a nod. Idle clips are shown without being asked
+for.
 
-Each is a bundle of its own in the folder `gestures/` of the avatar's bundle, with pictures and boxes of the avatar's
-size, landmarks, and the sound of the clip where it is to be heard. The name of the folder is the gesture's, in
-percent-encoding. So an older Vivavoce opens such an avatar as before, and shows it without its gestures.
+Each gesture is a bundle of its own in the folder `gestures/` of the avatar's bundle. It has pictures and boxes of the
+avatar's size, landmarks, and the clip's sound if that is to be heard. Its folder is named after it, percent-encoded.
+An older Vivavoce ignores this folder, so it opens such an avatar and shows it without its gestures.
 """
 
 from __future__ import annotations
@@ -40,56 +41,57 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 MOST_GESTURES: Final = 12
-"of one avatar"
+"Limit for one avatar."
 LONGEST_GESTURE_S: Final = 10.0
 MOST_NAME_CHARACTERS: Final = 24
 MOST_FOLDER_CHARACTERS: Final = 240
-"What file systems take, with room for a suffix. Of rare scripts a letter becomes 12 characters."
+"Limit of file systems, with room for a suffix. A letter of a rare script becomes 12 characters."
 _NAME: Final = re.compile(r"[^\W_][\w -]*", re.UNICODE)
-"Brackets would end the tag that starts a gesture from a text."
+"Brackets are not allowed: they would end the tag in a text that starts a gesture."
 
 
 @dataclass(frozen=True, slots=True)
 class GestureSummary:
-    """What a list shows of a gesture."""
+    """The facts about a gesture that lists show."""
 
     name: str
     pictures: int
     has_sound: bool
     is_idle: bool
     modified_s: float
-    "when it was made, in seconds since the epoch"
+    "Unix time at which it was made"
 
 
 def gesture_name(text: str) -> str | None:
-    """What a gesture is called: letters and digits of any script, spaces, - and _; None where that is no name."""
+    """Normalise the name of a gesture: letters and digits of any script, spaces, - and _. None if it is invalid."""
     name = " ".join(in_one_way(text).lower().split())
     is_one = len(name) <= MOST_NAME_CHARACTERS and _NAME.fullmatch(name) and in_sight(name) == name
     return name if is_one and len(_folder_name(name)) <= MOST_FOLDER_CHARACTERS else None
 
 
 def gesture_names(avatar: Path) -> list[str]:
-    """The gestures of the avatar in this folder, in the order of their names."""
+    """Return the names of all gestures of the avatar in this folder, sorted."""
     return sorted(unquote(path.name) for path in _folder(avatar).glob("[!.]*") if path.is_dir())
 
 
 def gesture_file(avatar: Path, name: str, file: Literal["poster.jpg", "preview.mp4"]) -> Path | None:
-    """A picture or a small clip of a gesture of the avatar in this folder; None: there is no such gesture, or it has
-    none. Gestures of earlier versions have no clip.
+    """Return a picture or a small clip of a gesture of the avatar in this folder; None if it does not exist.
+
+    Gestures made by earlier versions have no clip.
     """
     path = _place(avatar, name) / file
     return path if name in gesture_names(avatar) and path.is_file() else None
 
 
 def gesture_summaries(avatar: Path) -> list[GestureSummary]:
-    """What the avatar in this folder has, in the order of the names. Damaged ones are left out and logged."""
+    """Return all gestures of the avatar in this folder, sorted by name. Damaged ones are left out and logged."""
     summaries = []
     for name in gesture_names(avatar):
         place = _place(avatar, name)
         try:
             clip = AvatarBundle.open(place)
             modified_s = (place / "manifest.json").stat().st_mtime
-        except (BundleError, OSError) as error:  # OSError: somebody deletes it just now
+        except (BundleError, OSError) as error:  # OSError: it is being deleted
             logger.warning("The gesture '%s' in %s is left out: %s", name, avatar, error)
             continue
         summaries.append(GestureSummary(name, clip.frame_count, clip.has_sound, clip.is_idle, modified_s))
@@ -97,13 +99,16 @@ def gesture_summaries(avatar: Path) -> list[GestureSummary]:
 
 
 def gestures_stamp(avatar: Path) -> Hashable:
-    """What changes when a gesture of the avatar in this folder is added, replaced or deleted."""
+    """Return a value that changes when a gesture of the avatar in this folder is added, replaced or deleted."""
     states = [(path.name, path.stat()) for path in sorted(_folder(avatar).glob("[!.]*/manifest.json"))]
     return tuple((name, state.st_ino, state.st_mtime_ns) for name, state in states)
 
 
 def open_with_gestures(bundle: AvatarBundle) -> AvatarBundle:
-    """The avatar with its gestures; the bundle itself where it has none. Damaged ones are left out and logged."""
+    """Return the avatar with its gestures, or the bundle itself if it has none.
+
+    Damaged ones are left out and logged.
+    """
     clips: dict[str, AvatarBundle] = {}
     for name in gesture_names(bundle.path)[:MOST_GESTURES]:
         try:
@@ -117,9 +122,9 @@ def open_with_gestures(bundle: AvatarBundle) -> AvatarBundle:
 
 
 def keep_gesture(avatar: Path, name: str, contents: BundleContents) -> None:
-    """Write a gesture of the avatar in this folder, in place of one of the same name.
+    """Write a gesture of the avatar in this folder, and replace one of the same name.
 
-    Raises BundleError, AvatarNotFound (it was deleted meanwhile), DiskFull: nothing is left behind.
+    Raises BundleError, AvatarNotFound if the avatar was deleted meanwhile, DiskFull. Nothing is left behind then.
     """
     try:
         with disk_full_explained():
@@ -131,12 +136,12 @@ def keep_gesture(avatar: Path, name: str, contents: BundleContents) -> None:
 
 
 def delete_gesture(avatar: Path, name: str) -> None:
-    """Remove a gesture. Sessions in which it is open go on showing it.
+    """Remove a gesture. Sessions that have it open keep showing it.
 
     Raises GestureNotFound.
     """
     missing = GestureNotFound(f"The avatar has no gesture {name[:80]!r}.", "Choose one of its gestures.")
-    if name not in gesture_names(avatar):  # so no name leads out of the folder
+    if name not in gesture_names(avatar):  # this check also keeps names from leading out of the folder
         raise missing
     retired = _folder(avatar) / f".deleted.{secrets.token_hex(4)}"
     try:

@@ -1,8 +1,8 @@
 """HEIF pictures coded with HEVC (HEIC), as phones save photos.
 
-The pieces of such a picture are HEVC, which FFmpeg decodes for clips anyway. What is read here is the file around them:
-which of its items is the picture, of which tiles it is put together, how it is turned, and in which colours. Boxes and
-their names are those of ISO/IEC 14496-12 and 23008-12. Thumbnails, depth and what else is in the file is left alone.
+Such a picture consists of HEVC pieces, which FFmpeg decodes for clips anyway. This module reads the file around them:
+which item is the main picture, which tiles it is made of, how it is turned, and which colours it has. Names of boxes
+are those of ISO/IEC 14496-12 and 23008-12. Thumbnails, depth maps and other items are ignored.
 """
 
 from __future__ import annotations
@@ -31,25 +31,26 @@ __all__ = ["probe_heif", "read_heif"]
 
 
 MAX_META_BYTES: Final = 8 * 2**20
-"of what describes the pictures in a file; it may hold a colour profile"
+"Limit for the box that describes the pictures; it may hold a colour profile."
 MAX_ITEMS: Final = 4096
 MAX_TILES: Final = 1024
-"64 megapixels in tiles of 256 px; phones use 512"
+"Enough for 64 megapixels in tiles of 256 px; phones use 512 px."
 DEFAULT_MATRIX: Final = 6
-"BT.601: what ISO/IEC 23000-22 (MIAF) takes a picture for that does not say it"
+"BT.601: the default of ISO/IEC 23000-22 (MIAF) for a picture that names no matrix."
 REMEDY: Final = "Save the photo as JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible)."
 
 
 @dataclass(slots=True)
 class _Item:
-    """One of the pictures or pieces in a file."""
+    """One item of a file: a picture or a tile."""
 
     kind: bytes = b""
     extents: list[tuple[bool, int, int]] = field(default_factory=list)
-    "whether it lies in `idat` instead of the file, where, and how many bytes (0: up to the end)"
+    "(is it in `idat` instead of the file, offset, number of bytes; 0 means up to the end) of each extent"
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
-    "in the order in which those that change the picture are to be done"
+    "(name, content); those that transform the picture are applied in this order"
     made_of: list[int] = field(default_factory=list)
+    "ids of its tiles, row by row"
 
     def property(self, name: bytes, start: bytes = b"") -> bytes | None:
         return next((body for one, body in self.properties if one == name and body.startswith(start)), None)
@@ -60,19 +61,19 @@ class _Picture:
     """The main picture of a file."""
 
     width: int
-    "px, before it is turned"
+    "px, before rotation"
     height: int
     columns: int
     tiles: list[_Item]
     item: _Item
 
     def property(self, name: bytes, start: bytes = b"") -> bytes | None:
-        """Of the picture, or of its tiles where it says nothing itself."""
+        """Return a property of the picture or, if it has none, of its first tile."""
         return self.item.property(name, start) or self.tiles[0].property(name, start)
 
 
 def probe_heif(path: Path) -> MediaInfo:
-    """Look at the description only. Raises BadMedia."""
+    """Read the description only. Raises BadMedia."""
     with path.open("rb") as file:
         picture = _Contents(file).picture()
     width, height = picture.width, picture.height
@@ -84,7 +85,7 @@ def probe_heif(path: Path) -> MediaInfo:
 
 
 def read_heif(path: Path, max_side: int | None) -> ImageArray:
-    """The main picture, see avatars.media.read_photo. Raises BadMedia."""
+    """Decode the main picture; see avatars.media.read_photo. Raises BadMedia."""
     probe_heif(path)
     with path.open("rb") as file:
         contents = _Contents(file)
@@ -101,20 +102,20 @@ def read_heif(path: Path, max_side: int | None) -> ImageArray:
 
 
 class _Contents:
-    """What is in a file, by its boxes. Raises BadMedia."""
+    """The items of a file, read from its boxes. Raises BadMedia."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._items: dict[int, _Item] = {}
         self._main = 0
         self._inner = b""
-        "data of items beside their description (idat)"
+        "content of the box `idat`, which holds the data of small items"
         meta = self._description()
         with _readable():
             self._read(meta)
 
     def picture(self) -> _Picture:
-        """The main picture. Raises BadMedia: it is coded otherwise than with HEVC, or put together otherwise."""
+        """Return the main picture. Raises BadMedia if it is not HEVC, or is composed in an unknown way."""
         item = self._items.get(self._main, _Item())
         with _readable():
             if item.kind == b"hvc1":
@@ -125,7 +126,7 @@ class _Contents:
         raise BadMedia("This HEIF picture is coded in a way that is not known here.", REMEDY, cause="unknown_heif")
 
     def data(self, item: _Item) -> bytes:
-        """What is stored of an item. Raises BadMedia: it is not there."""
+        """Return the stored bytes of an item. Raises BadMedia if they are missing."""
         pieces = []
         for within, offset, length in item.extents:
             if within:
@@ -150,7 +151,7 @@ class _Contents:
         return _Picture(width, height, columns, tiles, item)
 
     def _description(self) -> bytes:
-        """The content of the box `meta` at the top of the file."""
+        """Return the content of the top-level box `meta`."""
         end = self._file.seek(0, 2)
         at = 0
         while at + 8 <= end:
@@ -205,7 +206,7 @@ class _Contents:
                 offset = _number(box, at, offset_size)
                 length = _number(box, at + offset_size, length_size)
                 at += offset_size + length_size
-                if number in self._items and method in (0, 1):  # 2: in another item, which nobody writes
+                if number in self._items and method in (0, 1):  # method 2 (in another item) is not used in practice
                     self._items[number].extents.append((method == 1, base + offset, length))
 
     def _read_properties(self, box: bytes) -> None:
@@ -218,7 +219,7 @@ class _Contents:
                 item = self._items.get(_number(body, at, number_size), _Item())
                 count = body[at + number_size]
                 at += number_size + 1
-                number_bits = 0x7FFF if index_size == 2 else 0x7F  # the highest bit is the mark "essential"
+                number_bits = 0x7FFF if index_size == 2 else 0x7F  # the highest bit marks the property as essential
                 for marked in _numbers(body, at, index_size, count):
                     index = marked & number_bits
                     if 0 < index <= len(known):
@@ -235,7 +236,7 @@ class _Contents:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Raises BadMedia for what ends before it should."""
+    """Raise BadMedia if the block reads past the end of the data."""
     try:
         yield
     except (struct.error, IndexError) as error:
@@ -243,7 +244,7 @@ def _readable() -> Iterator[None]:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names and contents of the boxes that lie one behind the other; the first that does not fit ends them."""
+    """Give name and content of consecutive boxes; stop at the first that does not fit."""
     at = 0
     while at + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, at)
@@ -259,7 +260,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _number(data: bytes, at: int, size: int) -> int:
-    """Raises IndexError: the data end before it."""
+    """Read a big-endian number. Raises IndexError if the data end before it."""
     if at + size > len(data):
         raise IndexError(at)
     return int.from_bytes(data[at : at + size], "big")
@@ -270,7 +271,10 @@ def _numbers(data: bytes, at: int, size: int, count: int = 1) -> list[int]:
 
 
 def _decoded(contents: _Contents, picture: _Picture) -> ImageArray:
-    """uint8 RGB (h, w, 3) of all tiles, not turned yet, in the colours of the picture's profile where it has one."""
+    """Decode all tiles into one uint8 RGB (h, w, 3), not rotated yet.
+
+    If there is a profile, its colours still apply.
+    """
     canvas = np.zeros((picture.height, picture.width, 3), np.uint8)
     painter = FramePainter()
     decoder: VideoCodecContext | None = None
@@ -303,7 +307,7 @@ def _decoder(header: bytes) -> VideoCodecContext:
 
 
 def _only_frame(decoder: VideoCodecContext, data: bytes) -> VideoFrame:
-    """Raises BadMedia, av.FFmpegError."""
+    """Decode exactly one picture. Raises BadMedia, av.FFmpegError."""
     frames = [*decoder.decode(Packet(data)), *decoder.decode(None)]
     decoder.flush_buffers()
     if len(frames) != 1 or frames[0].is_corrupt:
@@ -312,7 +316,7 @@ def _only_frame(decoder: VideoCodecContext, data: bytes) -> VideoFrame:
 
 
 def _tag(frame: VideoFrame, picture: _Picture) -> None:
-    """Have a tile say its colours as the picture's description does, which goes before what is within the tile."""
+    """Give a tile the colour tags of the picture's description, which take precedence over those inside the tile."""
     described = picture.property(b"colr", b"nclx")
     if described is not None and len(described) >= 11:
         primaries, transfer, matrix = struct.unpack_from(">HHH", described, 4)
@@ -322,7 +326,7 @@ def _tag(frame: VideoFrame, picture: _Picture) -> None:
         matrix, full = UNSPECIFIED, int(frame.color_range) != LIMITED_RANGE
     if matrix == UNSPECIFIED:
         matrix = int(frame.colorspace) if int(frame.colorspace) != UNSPECIFIED else DEFAULT_MATRIX
-    if _profile(picture) is not None:  # it says what the numbers are in RGB, not how RGB is coded
+    if _profile(picture) is not None:  # a profile defines the RGB values, so these two tags must not change them
         primaries = transfer = UNSPECIFIED
     frame.color_primaries, frame.color_trc, frame.colorspace = primaries, transfer, matrix
     frame.color_range = FULL_RANGE if full else LIMITED_RANGE
@@ -337,7 +341,7 @@ def _profile(picture: _Picture) -> bytes | None:
 
 
 def _changed(rgb: ImageArray, properties: list[tuple[bytes, bytes]]) -> ImageArray:
-    """Cut, turned and mirrored as its description says. Its EXIF is not asked: that is about another coding of it."""
+    """Crop, rotate and mirror the picture as its properties say. EXIF orientation is ignored: they replace it."""
     for name, body in properties:
         if name == b"clap":
             rgb = _cut(rgb, body)
@@ -349,7 +353,7 @@ def _changed(rgb: ImageArray, properties: list[tuple[bytes, bytes]]) -> ImageArr
 
 
 def _cut(rgb: ImageArray, body: bytes) -> ImageArray:
-    """The part of a picture that `clap` says; all of it where that makes no sense."""
+    """Return the part of a picture that `clap` (clean aperture) gives; all of it if the box makes no sense."""
     if len(body) < 32:
         return rgb
     across, by_across, down, by_down, right, by_right, lower, by_lower = struct.unpack_from(">IIIIiIiI", body)

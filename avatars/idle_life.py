@@ -1,15 +1,15 @@
-"""How a still idles: where its head and its eyes go, when it breathes and blinks, and the order in which that is shown.
+"""How a still idles: the poses of head and eyes, breathing and blinks, and the order in which the frames are shown.
 
-A loop of a minute has too many pictures to keep them all, so few are kept and walked in an order that does not repeat.
-The head knows five rest poses: three with the breath out and two with the breath in. A way leads from each of the three
-to each of the two, so a head that walks along ways breathes all the time. Ways begin and end without speed and may be
-walked both ways, so any two that meet join without a jerk.
+A loop of a minute has too many pictures to store all of them. So few frames are stored, and they are shown in an order
+that does not repeat. The head has five rest poses: three breathed out, two breathed in. A way leads from each of the
+three to each of the two, so a head that moves along ways breathes all the time. Movement along a way starts and ends at
+zero speed, and a way can be walked in both directions. So any two ways that meet in a pose join smoothly.
 
-Blinks are frames of their own: at each rest pose, and on each way as it is walked forwards, breathing in.
+Blinks have frames of their own: at each rest pose, and on each way in its forward direction, breathing in.
 
-Eyes jump from one place to the next and stay there, as they do in people. Each rest pose has its place, and each way
-one of its own between two jumps. So the gaze costs no frames. On a way, a blink begins right before the first jump:
-people blink as their eyes jump.
+Eyes jump from one place to the next and stay there, as people's do. Each rest pose has its gaze, and each way has one
+between its two jumps. So gaze needs no extra frames. On a way, a blink begins right before the first jump: people blink
+when their eyes jump.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["BLINK", "LEAST_LOOP_S", "MOTIONS", "IdleLife", "idle_life"]
 
 
 MOTIONS = ("right", "down", "roll", "yaw", "pitch", "zoom", "breath")
-"""What a pose is made of, in this order: right, down, yaw, pitch (of a dome) and breath in head heights, roll in
-radians, zoom as a share."""
+"""The components of a pose, in this order. right, down, yaw and pitch (of a dome) and breath are in head heights, roll
+in radians; zoom is a fraction."""
 
 _BREATH = 0.0065
 _BREATHED_OUT = (
@@ -35,65 +35,65 @@ _BREATHED_OUT = (
     (-0.0060, 0.0030, -0.0130, -0.0360, 0.0100, 0.0, 0.0),
     (0.0050, 0.0040, 0.0170, 0.0230, 0.0190, 0.0020, 0.0),
 )
-"the first is the picture as it is, where every loop begins and ends"
+"The first is the unchanged picture, where every loop begins and ends."
 _BREATHED_IN = (
     (0.0040, -0.0030, 0.0080, 0.0330, -0.0120, 0.0020, _BREATH),
     (-0.0050, -0.0020, -0.0150, -0.0160, -0.0170, -0.0020, _BREATH),
 )
 _SIDEWAYS = (0, 2, 3)
-"motions that are mirrored in half of all avatars"
+"Indices of the motions that are mirrored in half of all avatars."
 _WAY_PICTURES = ((40, 46), (52, 36), (38, 48))
-"how long the way from each breathed-out to each breathed-in pose is"
+"Number of pictures on the way from each breathed-out pose (row) to each breathed-in pose (column)."
 _WHEN = ((0.05, 0.90), (0.10, 1.00), (0.15, 1.00), (0.0, 0.75), (0.05, 0.85), (0.0, 1.0), (0.0, 1.0))
-"the part of a way in which each motion happens: a turn leads, a tilt follows, breath takes all of it"
+"The part of a way during which each motion takes place: a turn leads, a tilt follows, and breath takes all of it."
 
 BLINK = (0.30, 0.78, 1.0, 0.94, 0.62, 0.30, 0.10)
-"how far the lids are closed, picture by picture: fast down, slower up"
+"How far the lids are closed, picture by picture: fast down, slower up."
 _BLINK_ON_WAY = 0.3
-"where on a way a blink begins: while the head turns, which is when people blink"
+"Part of a way at which a blink begins: while the head turns, because people blink then."
 _BETWEEN_BLINKS_S = (1.6, 4.6)
-"a blink comes at the first chance after a time between these, 0 to 1.5 s later"
+"Range of the time after which a blink is due. It comes at the first chance from then on, 0 to 1.5 s later."
 _DOUBLE_BLINKS = 0.2
-"share of those at rest that are two"
+"Share of double blinks among the blinks at rest."
 _JUMPS_ON_WAY = (_BLINK_ON_WAY, 0.72)
-"where on a way the eyes jump: to the way's own place, and from there to that of the pose at its end"
+"Parts of a way at which the eyes jump: to the way's own gaze, and then to that of the pose at its end."
 _GAZES_BREATHED_OUT = ((0.0, 0.0), (0.75, 0.2), (-0.8, 0.1))
-"where the eyes look in each rest pose: right and down, from -1 to 1. The first is the picture as it is"
+"Gaze in each rest pose: right and down, from -1 to 1. The first is the unchanged picture."
 _GAZES_BREATHED_IN = ((-0.45, -0.3), (0.4, 0.35))
 _GAZES_ON_WAYS = (((0.55, 0.0), (-0.6, 0.15)), ((-0.15, -0.1), (0.1, 0.1)), ((0.2, -0.1), (-0.2, -0.35)))
 _OPEN_BETWEEN = 3
-"pictures with open eyes within a double blink"
+"Number of pictures with open eyes within a double blink."
 
 LEAST_LOOP_S = 60
 _REST_PICTURES = ((2, 10), (0, 4))
-"least and most pictures for which a head rests, breathed out and in; a blink makes it longer"
+"Fewest and most pictures for which a head rests, breathed out and breathed in. A blink makes it longer."
 _TURN_BACK = 0.25
-"how likely a head goes back by the way it came, compared with any other way"
+"Weight of going back along the way by which the head came; any other way has the weight 1."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdleLife:
-    """What is to be drawn of a still, and when each picture is shown.
+    """The frames to draw from a still, and the order in which they are shown.
 
-    Frames that are next to each other have poses that are next to each other, so boxes may be smoothed over them.
+    Neighbouring frames have neighbouring poses, so boxes may be smoothed over them.
     """
 
     poses: FloatArray
-    "(n, len(MOTIONS)) of each frame"
+    "(n, len(MOTIONS)) pose in each frame"
     closures: FloatArray
-    "(n,) how far the lids are closed in it, 0 to 1"
+    "(n,) how far the lids are closed, 0 to 1"
     gazes: FloatArray
-    "(n, 2) where the eyes look in it, right and down: -1 to 1 of what they may be moved by"
+    "(n, 2) gaze to the right and down, -1 to 1 of the furthest that the eyes may move"
     order: IntArray
-    "(m,) frames in playing order; the last joins the first"
+    "(m,) frames in playing order; the last one leads to the first"
 
     def only(self, frames: slice | npt.NDArray[np.integer], order: IntArray) -> IdleLife:
-        """These frames alone; `order` counts among them."""
+        """Return these frames alone; `order` numbers them from 0."""
         return IdleLife(self.poses[frames], self.closures[frames], self.gazes[frames], order)
 
 
 def idle_life(seed: int) -> IdleLife:
-    """The idle life of an avatar; another seed walks the ways in another order, and may mirror them."""
+    """Return the idle life of an avatar. The seed decides the order of the ways, and whether they are mirrored."""
     random = np.random.default_rng(seed)
     frames = _Frames()
     _lay_out(frames, mirrored=bool(random.integers(2)))
@@ -105,7 +105,7 @@ def idle_life(seed: int) -> IdleLife:
 
 
 class _Frames:
-    """The frames of all rest poses and ways: numbers into `drawn`."""
+    """The frames of all rest poses and ways; a frame is an index into `drawn`."""
 
     def __init__(self) -> None:
         self.drawn: list[tuple[npt.NDArray[np.float64], float, _Gaze]] = []
@@ -113,9 +113,9 @@ class _Frames:
         self.rests: dict[_Rest, list[int]] = {}
         "rest pose -> its frame with open eyes, then those of its blink"
         self.ways: dict[_Way, list[int]] = {}
-        "(breathed out, breathed in) -> frames between both rest poses"
+        "(breathed-out pose, breathed-in pose) -> frames between the two"
         self.blinks: dict[_Way, list[int]] = {}
-        "way -> frames that take the place of those from blink_start() on"
+        "way -> the frames with a blink, which replace those from _blink_start() on"
 
     def draw(self, pose: npt.NDArray[np.float64], gaze: _Gaze, closure: float = 0.0) -> int:
         self.drawn.append((pose, closure, gaze))
@@ -124,7 +124,7 @@ class _Frames:
 
 _Gaze = tuple[float, float]
 _Rest = tuple[bool, int]
-"(whether breathed in, which of them)"
+"(whether breathed in, number of the pose)"
 _Way = tuple[int, int]
 
 
@@ -133,7 +133,7 @@ def _blink_start(pictures: int) -> int:
 
 
 def _lay_out(frames: _Frames, *, mirrored: bool) -> None:
-    """All frames, along one trail that takes every way once, each blink beside what it is a blink of."""
+    """Draw all frames, following a trail that takes every way once. Each blink comes next to its open-eyed frames."""
     sides = np.ones(len(MOTIONS))
     sides[list(_SIDEWAYS)] = -1 if mirrored else 1
     poses = {
@@ -193,14 +193,14 @@ def _lay_out_way(
 
 
 def _between(start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], part: float) -> npt.NDArray[np.float64]:
-    """The pose at `part` of a way: each motion begins and ends softly, in its own time."""
+    """Return the pose at `part` (0 to 1) of a way: each motion starts and ends smoothly, within its times in _WHEN."""
     first, last = np.array(_WHEN).T
     t = np.clip((part - first) / (last - first), 0, 1)
     return np.asarray(start + (end - start) * t**3 * (10 - 15 * t + 6 * t * t))
 
 
 class _Walk:
-    """A walk along the ways, as it is being taken."""
+    """A random walk along the ways, which collects the frames shown."""
 
     def __init__(self, frames: _Frames, random: np.random.Generator) -> None:
         self._frames, self._random = frames, random
@@ -210,7 +210,7 @@ class _Walk:
         self._expect_blink()
 
     def round_trip(self) -> list[int]:
-        """The frames shown, from the first rest pose until it is next after at least LEAST_LOOP_S."""
+        """Return the frames from the first rest pose until the walk can return to it, after at least LEAST_LOOP_S."""
         breathed_out = 0
         while True:
             self._rest((False, breathed_out))
@@ -225,7 +225,7 @@ class _Walk:
             breathed_out = back[0]
 
     def _choose(self, ways: list[_Way]) -> _Way:
-        """One of them, rarely the one by which the head has just come."""
+        """Choose one of the ways; the one by which the head has just come is less likely."""
         weights = np.array([_TURN_BACK if way == self._came_by else 1.0 for way in ways])
         self._came_by = ways[int(self._random.choice(len(ways), p=weights / weights.sum()))]
         return self._came_by
@@ -253,5 +253,5 @@ class _Walk:
         self._shown.append(open_eyed)
 
     def _expect_blink(self, ago: int = 0) -> None:
-        """Some time after the last one, which began `ago` pictures ago."""
+        """Choose when the next blink is due, counted from the last one, which began `ago` pictures ago."""
         self._blink_due = len(self._shown) - ago + round(FPS * self._random.uniform(*_BETWEEN_BLINKS_S))

@@ -1,4 +1,4 @@
-"""Faces to the latents that MuseTalk's UNet starts from. Needs torch, which is imported when it comes to that."""
+"""Encodes faces to the latents that MuseTalk's UNet starts from. Needs torch, which is imported at the first use."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["FaceEncoder"]
 
 ON_THE_CPU, ON_A_GPU = 2, 4
-"""Faces encoded at once. In float32 on the CPU two take a process of 1.2 GB at its peak (one 0.9 GB, four 2.0 GB, eight
-3.2 GB)."""
+"""Number of faces encoded at once. In float32 on the CPU, a process with two takes 1.2 GB at its peak (one: 0.9 GB,
+four: 2.0 GB, eight: 3.2 GB)."""
 
 Faces = npt.NDArray[np.uint8]
 Latents = npt.NDArray[np.float16]
@@ -31,7 +31,7 @@ class FaceEncoder:
     """MuseTalk's autoencoder, loaded at its first use."""
 
     def __init__(self, weights: Path, backend: str, device: str = "cpu") -> None:
-        """Raises WeightsMissing, and AvatarError if the packages of neural backends are not installed."""
+        """Raise WeightsMissing, or AvatarError if the packages of neural backends are not installed."""
         if find_spec("torch") is None or find_spec("diffusers") is None:
             raise AvatarError(
                 f"{backend} needs packages that are not installed: torch and diffusers.",
@@ -39,7 +39,7 @@ class FaceEncoder:
             )
         folder = WeightsFolder(weights)
         located = (folder.locate(part) for part in folder.parts(backend) if part.role == "vae")
-        # find() says in full what is missing
+        # find() raises a full account of what is missing
         self._folder = next(located) or folder.find(backend)["vae"]
         self._device = device
         self._at_once = ON_THE_CPU if device == "cpu" else ON_A_GPU
@@ -47,15 +47,15 @@ class FaceEncoder:
 
     @property
     def files(self) -> list[Path]:
-        """Its weights: with others, latents are others."""
+        """The files of its weights: other weights would make other latents."""
         return sorted(self._folder.iterdir())
 
     def encode(self, faces: Faces) -> Iterator[Latents]:
-        """uint8 RGB (n, 256, 256, 3) -> float16 (k, 8, 32, 32) of a few at a time, until all have come: latents of the
-        masked face, then of the whole one.
+        """Encode uint8 RGB (n, 256, 256, 3); give float16 (k, 8, 32, 32) for a few faces at a time, until all are done.
 
-        Fewer at a time from then on if memory is too short. Raises WeightsDamaged, WrongArchitecture, and MemoryError
-        or torch's RuntimeError if a single face does not fit.
+        The first four channels are latents of the masked face, the others those of the whole one. If memory is too
+        short, fewer faces are encoded at once from then on. Raises WeightsDamaged, WrongArchitecture, and MemoryError
+        or torch's RuntimeError if not even a single face fits.
         """
         while len(faces):
             few = faces[: self._at_once]

@@ -1,4 +1,4 @@
-"""A still taken apart: the person, who moves, in front of a background that does not."""
+"""Takes a still apart: the person, who moves, and the background, which does not."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["Layers", "spread"]
 
 
 _SOLVED = (0.1, 0.5)
-"""Between these parts of the person, a pixel's colour of the person goes from what is next to it to what the picture
-and the background say it must be. Less than that tells too little."""
+"""Range of the person's share in a pixel. At its lower end the person's colour is taken from nearby pixels, at its
+upper end it is computed from picture and background. With a smaller share, that computation would be too inexact."""
 _SMALLEST_PX = 4
-"colours are spread over a pyramid of pictures, down to this side"
+"Colours are spread over a pyramid of pictures, down to this side length."
 
 
 class Layers:
-    """The layers of one picture, uint8 RGB (h, w, 3), by the person's matte, float32 (h, w) of 0 to 1.
+    """The layers of one picture, uint8 RGB (h, w, 3), given the person's matte, float32 (h, w), 0 to 1.
 
-    Where the matte is 0, what together() gives is the picture, to the bit, wherever the person moves.
+    Where the matte is 0 and the person does not cover it, together() gives exactly the picture's pixels.
     """
 
     def __init__(self, picture: ImageArray, matte: FloatArray) -> None:
@@ -38,23 +38,24 @@ class Layers:
 
     @property
     def background(self) -> ImageArray:
-        """The picture without the person, uint8 RGB (h, w, 3). Where the person hides it, it is guessed."""
+        """The picture without the person, uint8 RGB (h, w, 3). The part behind the person is guessed."""
         return self._background
 
     def person(self, picture: ImageArray) -> ImageArray:
-        """The person in `picture`, which may differ from that of the layers within the person: RGB times the matte, and
-        the matte, uint8 (h, w, 4).
+        """Return the person in `picture`, uint8 (h, w, 4): RGB times the matte, and the matte.
+
+        `picture` may differ from that of the layers inside the person.
         """
         colours = self._edge.copy()
         colours[self._whole] = picture[self._whole]
         return np.dstack([colours, self._matte])
 
     def matte_of(self, person: ImageArray) -> ImageArray:
-        """How much of each pixel is the person(), moved: uint8 (h, w)."""
+        """Return the matte uint8 (h, w) of the result of person(), which may have been moved."""
         return np.asarray(cv2.extractChannel(person, 3), np.uint8)
 
     def together(self, person: ImageArray) -> ImageArray:
-        """The picture with a person(), moved, in front: uint8 RGB (h, w, 3)."""
+        """Put the result of person(), which may have been moved, in front of the background: uint8 RGB (h, w, 3)."""
         colours, matte = np.ascontiguousarray(person[..., :3]), self.matte_of(person)
         uncovered = cv2.cvtColor(cv2.bitwise_not(matte), cv2.COLOR_GRAY2RGB)
         seen = cv2.multiply(self._background, uncovered, scale=1 / 255)
@@ -62,7 +63,7 @@ class Layers:
 
 
 def spread(picture: ImageArray | FloatArray, known: FloatArray) -> FloatArray:
-    """A picture's colours (h, w, 3) where `known` (h, w) is 1; elsewhere those of the nearest such places, softened."""
+    """Return colours (h, w, 3) that are the picture's where `known` (h, w) is 1, and smoothly extended elsewhere."""
     height, width = known.shape
     total = picture * known[..., None]
     if min(height, width) > _SMALLEST_PX:

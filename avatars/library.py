@@ -1,4 +1,4 @@
-"""The avatars on disk, and our own characters from which the first of them are made."""
+"""The folder of avatars on disk, and our own characters, which are the first avatars in it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ STALE_S = 3600.0
 "Hidden directories of killed writers are removed once they have been untouched for this long."
 
 
-# Colours are those of the pictures: a mouth is darker and warmer where skin is, and a robot's is of felt and enamel.
+# These colours match the pictures: a mouth is darker and warmer with real skin; the robot's is felt and enamel.
 _AMARAS_MOUTH = MouthLook(enamel=(228, 216, 204), gum=(130, 66, 66), tongue=(166, 78, 78), cavity=(48, 16, 18))
 _WENS_MOUTH = MouthLook(enamel=(202, 189, 168), gum=(156, 88, 78), tongue=(166, 90, 82), cavity=(54, 24, 20))
 _PIPS_MOUTH = MouthLook(
@@ -61,7 +61,7 @@ _PIPS_MOUTH = MouthLook(
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Whose something is. owner: name of a person; "" for what is everybody's. shared: everybody may see and use it."""
+    """Who owns a thing. owner: a person's name, or "" if it is everybody's. shared: everybody may see and use it."""
 
     owner: str = ""
     shared: bool = False
@@ -69,7 +69,7 @@ class Ownership:
 
 @dataclass(frozen=True, slots=True)
 class AvatarSummary:
-    """What a gallery needs, read from the manifest alone."""
+    """What a gallery shows of an avatar, read from its manifest and the headers of its files."""
 
     id: str
     name: str
@@ -90,7 +90,7 @@ class AvatarSummary:
     modified_s: float
     "Unix time"
     face: tuple[float, float, float, float] | None
-    "x, y, width, height of the face in its first picture, in parts of the picture; None where nothing is known"
+    "x, y, width, height of the face in the first frame, as fractions of its size; None if unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,11 @@ class Preset:
     picture: Path
     closed_eyes: Path
     mouth_look: MouthLook | None
-    "the inside of its mouth; None judges it by the light in the picture"
+    "colours of the inside of its mouth; None: `viseme` chooses them by the light in the picture"
 
 
 def presets() -> list[Preset]:
-    """Our own characters; the first one is the default avatar."""
+    """Return our own characters; the first one is the default avatar."""
     place = Path(__file__).parent / "presets"
     return [
         Preset(avatar_id, names, place / f"{avatar_id}.{kind}", place / f"{avatar_id}_closed.{kind}", look)
@@ -122,18 +122,18 @@ def presets() -> list[Preset]:
 
 
 class AvatarLibrary:
-    """A directory of bundles; one object per process. Safe to use from several threads, and beside other processes with
-    the same directory.
+    """A folder of bundles; one object per process. Safe to use from several threads, and while other processes use
+    the same folder.
 
-    Building it has no effect: the directory need not be there yet. A process that serves it for long calls sweep() once
-    at its start.
+    Creating the object has no effect: the folder need not exist yet. A process that serves it for long calls sweep()
+    once at its start.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock, self._editing = threading.Lock(), threading.Lock()
         self._summaries: dict[Path, tuple[tuple[int, ...], AvatarSummary]] = {}
-        "of list(), each with the stamp of its bundle as it was read; those of avatars that are gone are left out"
+        "the results of the last list(), each with the stamp its bundle had then; deleted avatars are dropped"
         self._opened: weakref.WeakValueDictionary[tuple[str, int, int], AvatarBundle] = weakref.WeakValueDictionary()
 
     @property
@@ -141,7 +141,7 @@ class AvatarLibrary:
         return self._root
 
     def list(self) -> list[AvatarSummary]:
-        """All avatars, the oldest first. Damaged ones are left out and logged.
+        """Return all avatars, the oldest first. Damaged ones are left out and logged.
 
         Bundles that have not changed since the last time are not read again: reading one takes about a millisecond.
         """
@@ -159,14 +159,14 @@ class AvatarLibrary:
         return sorted((summary for _, summary in now.values()), key=lambda summary: (summary.modified_s, summary.id))
 
     def summary(self, avatar_id: str) -> AvatarSummary:
-        """Raises AvatarNotFound, also for a damaged one."""
+        """Return the summary of one avatar. Raises AvatarNotFound, also if its manifest is damaged."""
         summary = _summary(self.path_of(avatar_id))
         if summary is None:
             raise not_found(avatar_id)
         return summary
 
     def ownership(self, avatar_id: str) -> Ownership | None:
-        """Whose avatar that is; None where there is none of that id, or its manifest cannot be used."""
+        """Return who owns an avatar; None if there is no such avatar, or its manifest cannot be used."""
         try:
             path = self.path_of(avatar_id) / "manifest.json"
             return ownership_in(manifest_of_today(json.loads(path.read_text(encoding="utf-8")), avatar_id))
@@ -181,37 +181,42 @@ class AvatarLibrary:
         )
 
     def holds_now(self, avatar_id: str) -> bool:
-        """As `in`, but never by what was seen a moment ago."""
+        """Like `in`, but always looks at the current state: a shared library answers `in` from a short-lived cache."""
         return avatar_id in self
 
     def path_of(self, avatar_id: str) -> Path:
-        """Where the bundle of that id is or would be.
+        """Return the path that the bundle with this id has, or would have.
 
-        Raises AvatarNotFound for anything that is no id, such as a path.
+        Raises AvatarNotFound for a string that is not an id, such as a path.
         """
         if not VALID_ID.fullmatch(avatar_id):
             raise not_found(avatar_id)
         return self._root / avatar_id
 
     def folder(self, avatar_id: str) -> Path:
-        """The bundle's folder with everything in it, for those who read it without opening it. Raises AvatarNotFound
-        for anything that is no id; whether there is one is not looked at.
+        """Return the bundle's folder with all its files, for callers that read it without opening it.
+
+        Raises AvatarNotFound for a string that is not an id. It is not checked whether the folder exists.
         """
         return self.path_of(avatar_id)
 
     def file(self, avatar_id: str, path: str) -> Path | None:
-        """A file of the bundle, with slashes; None: it has none of that name. Raises AvatarNotFound: that is no id."""
+        """Return a file of the bundle; `path` has slashes. None if there is no such file.
+
+        Raises AvatarNotFound for a string that is not an id.
+        """
         found = self.path_of(avatar_id) / path
         return found if found.is_file() else None
 
     def facts(self, avatar_id: str) -> AvatarFacts:
-        """What it has beside its bundle. Raises AvatarNotFound."""
+        """Return what the avatar has besides its bundle. Raises AvatarNotFound for a string that is not an id."""
         return facts_of(self.path_of(avatar_id))
 
     @contextmanager
     def changing(self, avatar_id: str) -> Iterator[Path]:
-        """The folder in which something of an avatar is changed: all of that is done within this. Raises
-        AvatarNotFound.
+        """Give the avatar's folder for a change; the whole change must happen inside the block.
+
+        Raises AvatarNotFound.
         """
         if avatar_id not in self:
             raise not_found(avatar_id)
@@ -219,11 +224,14 @@ class AvatarLibrary:
 
     @contextmanager
     def making(self, avatar_id: str) -> Iterator[Path]:
-        """Where a new bundle of that id is to be written, within this. Raises AvatarNotFound: that is no id."""
+        """Give the path for a new bundle, which must be written inside the block.
+
+        Raises AvatarNotFound for a string that is not an id.
+        """
         yield self.path_of(avatar_id)
 
     def open(self, avatar_id: str) -> AvatarBundle:
-        """The bundle. All who have it open at the same time get the same object.
+        """Return the bundle. All callers that have it open at the same time share one object.
 
         Raises AvatarNotFound, BundleError.
         """
@@ -232,7 +240,7 @@ class AvatarLibrary:
             state = (path / "manifest.json").stat()
         except OSError as error:
             raise not_found(avatar_id) from error
-        key = (avatar_id, state.st_ino, state.st_mtime_ns)  # an avatar that was made again is another bundle
+        key = (avatar_id, state.st_ino, state.st_mtime_ns)  # an avatar that was made again is a different bundle
         with self._lock:
             bundle = self._opened.get(key)
             if bundle is None:
@@ -240,25 +248,25 @@ class AvatarLibrary:
             return bundle
 
     def rename(self, avatar_id: str, name: str) -> None:
-        """Give an avatar another name. Its place in the list stays; bundles that are open keep the old name.
+        """Give an avatar another name. It keeps its place in the list; bundles that are already open keep the old name.
 
         Raises AvatarNotFound, BundleError, DiskFull.
         """
         self._change(avatar_id, lambda manifest: {**manifest, "name": name})
 
     def draw_mouth(self, avatar_id: str, drawn: str) -> None:
-        """Let `viseme` draw its mouth `personal` or `painted`. Bundles that are open stay as they are.
+        """Choose whether `viseme` draws the mouth as `personal` or `painted`. Bundles already open are not changed.
 
         Raises NoRealMouths (for personal), AvatarNotFound, BundleError, DiskFull.
         """
         self._change(avatar_id, lambda manifest: with_mouth(manifest, drawn))
 
     def share(self, avatar_id: str, *, shared: bool) -> None:
-        """Let everybody use it, or its owner alone again. Raises AvatarNotFound, BundleError, DiskFull."""
+        """Let everybody use the avatar, or only its owner. Raises AvatarNotFound, BundleError, DiskFull."""
         self._change(avatar_id, lambda manifest: {**manifest, "shared": shared})
 
     def _change(self, avatar_id: str, change: Callable[[Mapping[str, object]], dict[str, object]]) -> None:
-        """Put another manifest in place of an avatar's, in one step."""
+        """Replace the manifest of an avatar atomically."""
         with self._editing, self.changing(avatar_id) as folder:
             path = folder / "manifest.json"
             staging = path.with_name(f".manifest.{secrets.token_hex(4)}")
@@ -272,16 +280,16 @@ class AvatarLibrary:
             try:
                 with disk_full_explained():
                     staging.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
-                    os.utime(staging, ns=(state.st_atime_ns, state.st_mtime_ns))  # the gallery sorts by it
+                    os.utime(staging, ns=(state.st_atime_ns, state.st_mtime_ns))  # the gallery sorts by this time
                     staging.replace(path)
             except FileNotFoundError as error:  # it was deleted since its manifest was read
                 raise not_found(avatar_id) from error
-            except BaseException:  # whatever it was: what was begun must not lie beside the manifest
+            except BaseException:  # on any failure, cancellation too: leave no half-written file beside the manifest
                 staging.unlink(missing_ok=True)
                 raise
 
     def delete(self, avatar_id: str) -> None:
-        """Remove an avatar. Bundles of it that are open stay usable.
+        """Remove an avatar. Bundles of it that are already open stay usable.
 
         Raises AvatarNotFound.
         """
@@ -294,7 +302,7 @@ class AvatarLibrary:
         shutil.rmtree(retired, ignore_errors=True)
 
     def new_id(self, name: str) -> str:
-        """A fresh id for an avatar of that name: readable where the name has Latin letters, and never used before."""
+        """Return an unused id for an avatar of that name; readable as far as the name has Latin letters."""
         plain = in_one_way(name, "NFKD").encode("ascii", "ignore").decode().lower()
         slug = re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_SLUG].strip("-") or "avatar"
         while (avatar_id := f"{slug}-{secrets.token_hex(3)}") in self:
@@ -302,7 +310,7 @@ class AvatarLibrary:
         return avatar_id
 
     def sweep(self) -> None:
-        """Remove what killed writers left behind, and put an avatar back whose writer was killed while replacing it."""
+        """Remove what killed writers left behind. If one was killed while replacing an avatar, restore the old."""
         now = time.time()
         for path in self._root.glob(".*"):
             try:
@@ -318,7 +326,7 @@ class AvatarLibrary:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when a file of the bundle is added, removed or replaced; empty where one is missing."""
+    """Return numbers that change when a file of the bundle is added, removed or replaced; empty if one is missing."""
     try:
         states = [one.stat() for one in (path, path / "manifest.json", path / "tensors.safetensors")]
     except OSError:
@@ -347,7 +355,10 @@ def summary_of(
     modified_s: float,
     face: tuple[float, float, float, float] | None,
 ) -> AvatarSummary:
-    """there: files that it has. Raises ValueError, KeyError, TypeError, AttributeError: its manifest is damaged."""
+    """Build a summary. there: names of the files that exist.
+
+    Raises ValueError, KeyError, TypeError, AttributeError if the manifest is damaged.
+    """
     if manifest["width"] < 1 or manifest["height"] < 1:
         raise ValueError("a picture without pixels")
     poster, preview, mattes = (path / name if name in there else None for name in PICTURES)
@@ -375,12 +386,15 @@ def ownership_in(manifest: Manifest) -> Ownership:
 
 
 def face_in(path: Path, width: int, height: int) -> tuple[float, float, float, float] | None:
-    """Of the first picture, from its landmarks alone: nothing else of the file is read."""
+    """Return x, y, width, height of the face in the first frame, as fractions of its size; None if unknown.
+
+    Only the landmarks of that frame are read from the file.
+    """
     try:
         with safe_open(path / "tensors.safetensors", framework="np") as tensors:
             points = tensors.get_slice("landmarks")[:1][0, :, :2] / (width, height)
     except (OSError, SafetensorError, IndexError, ZeroDivisionError):
-        return None  # opening the avatar will say what is wrong with it
+        return None  # opening the avatar will report what is wrong with it
     (x0, y0), (x1, y1) = np.clip(points.min(axis=0), 0, 1), np.clip(points.max(axis=0), 0, 1)
     box = (float(x0), float(y0), float(x1 - x0), float(y1 - y0))
     return box if box[2] > 0 and box[3] > 0 else None

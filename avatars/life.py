@@ -1,8 +1,7 @@
-"""A still comes alive: blinks, a gaze and small motion of the head, drawn into the frames of its loop.
+"""Animates a still: blinks, gaze and small motion of the head are drawn into the frames of its loop.
 
-All motion of the head is one smooth displacement field, zero at the borders of the picture; landmarks are moved by the
-very same field. It moves the person only, in front of a background that stays. `idle_life` says which poses there are
-and when each is shown.
+All motion of the head is one smooth displacement field that is zero at the picture's borders. The landmarks are moved
+by the same field. Only the person moves, in front of a fixed background. `idle_life` chooses the poses and their order.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["HeadMotion", "enlarged", "enliven"]
 
 SUPERSAMPLING = 2
 GRID = 48
-"nodes of the displacement field on each axis; the picture is much finer, the motion is not"
+"Nodes of the displacement field on each axis. The motion is smooth, so the grid is much coarser than the picture."
 
 
 def enliven(
@@ -35,10 +34,11 @@ def enliven(
     layers: Layers | None = None,
     closed: ImageArray | None = None,
 ) -> Iterator[tuple[ImageArray, FloatArray, ImageArray]]:
-    """The frames of a still: uint8 RGB (h, w, 3), its landmarks (478, 3), and its matte, uint8 (h, w).
+    """Draw the frames of a still. Gives uint8 RGB (h, w, 3), landmarks (478, 3), and the matte uint8 (h, w).
 
-    `layers` of the picture: what is behind the person does not move. None: what is near moves along, and is all person.
-    `closed` is the same picture with closed eyes, where there is one (painted characters); else lids are warped.
+    layers: the picture taken apart, so that the background stays fixed. None: the surroundings of the head move along,
+    and the matte is all person. closed: the same picture with closed eyes, if there is one (for painted characters);
+    otherwise the lids are warped.
     """
     height, width = picture.shape[:2]
     motion = HeadMotion(landmarks, width, height)
@@ -46,7 +46,7 @@ def enliven(
     layers = layers or Layers(picture, np.ones((height, width), np.float32))
     looking: tuple[float, float] | None = None
     for pose, closure, gaze in zip(life.poses, life.closures, life.gazes, strict=True):
-        if looking != (looking := (float(gaze[0]), float(gaze[1]))):  # eyes stay where they are for many frames
+        if looking != (looking := (float(gaze[0]), float(gaze[1]))):  # redraw only on a change: gaze stays for long
             lids = Eyelids(*eyes.at(*looking), closed)
             awake = enlarged(layers.person(lids.at(0)[0]))
         base, points = lids.at(closure)
@@ -56,10 +56,10 @@ def enliven(
 
 
 def enlarged(picture: ImageArray) -> ImageArray:
-    """The picture as HeadMotion.warp() takes it.
+    """Return the picture enlarged for HeadMotion.warp().
 
-    Linear interpolation in an enlarged picture is as steady in sharpness as cubic interpolation in the picture itself,
-    at half of the cost; in the picture itself it would flicker between sharp and soft as the head moves.
+    Linear interpolation in an enlarged picture is as even in sharpness as cubic interpolation in the original, at half
+    the cost. Linear interpolation in the original would flicker between sharp and soft as the head moves.
     """
     return np.asarray(
         cv2.resize(picture, None, fx=SUPERSAMPLING, fy=SUPERSAMPLING, interpolation=cv2.INTER_CUBIC), np.uint8
@@ -77,20 +77,20 @@ class HeadMotion:
         self._places = np.stack([x, y], axis=-1) * SUPERSAMPLING + (SUPERSAMPLING - 1) / 2
 
     def field(self, pose: FloatArray) -> FloatArray:
-        """Displacement (GRID, GRID, 2) px of the pose (7,), see idle_life.MOTIONS."""
+        """Return the displacement (GRID, GRID, 2) in px for a pose (7,); see idle_life.MOTIONS."""
         return np.tensordot(pose, self._bases, 1).astype(np.float32)
 
     def warp(self, large: ImageArray, field: FloatArray) -> ImageArray:
-        """The picture moved by the field; it is given enlarged()."""
+        """Return the picture moved by the field. large: the picture after enlarged()."""
         size = (self._width, self._height)
         moved = cv2.resize(field * SUPERSAMPLING, size, interpolation=cv2.INTER_LINEAR)
         places = cv2.subtract(self._places, moved, dst=moved)
-        nothing: Any = None  # cv2's stub knows only remap() with a second map
+        nothing: Any = None  # the type stub of cv2.remap() demands a second map
         shown = cv2.remap(large, places, nothing, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(shown, np.uint8)
 
     def move(self, landmarks: FloatArray, field: FloatArray) -> FloatArray:
-        """Landmarks (n, 3) moved by the field: where warp() shows them. Solved by fixed-point iteration."""
+        """Move landmarks (n, 3) to where warp() shows them. Solved by fixed-point iteration."""
         start = landmarks[:, :2]
         points = start.copy()
         for _ in range(4):
@@ -102,10 +102,10 @@ class HeadMotion:
 
 
 def _bases(landmarks: FloatArray, width: int, height: int) -> FloatArray:
-    """(7, GRID, GRID, 2) px for a unit of each of MOTIONS.
+    """Return displacements (7, GRID, GRID, 2) in px for one unit of each of MOTIONS.
 
-    Within the head full motion, falling to nothing around it. Yaw and pitch shift a dome: its middle moves one way,
-    its rim slightly the other. The breath lifts what is below the chin.
+    Motion is full within the head and falls to nothing around it. Yaw and pitch shift a dome: its middle moves one way,
+    its rim slightly the other. Breath lifts the part below the chin.
     """
     top, chin = landmarks[FACE_TOP, :2], landmarks[CHIN_TIP, :2]
     unit = float(np.linalg.norm(chin - top))
@@ -134,7 +134,7 @@ def _bases(landmarks: FloatArray, width: int, height: int) -> FloatArray:
 
 
 def _rise(value: FloatArray, low: float, high: float) -> FloatArray:
-    """Smooth step from 0 at `low` to 1 at `high`."""
+    """Return a smooth step from 0 at `low` to 1 at `high`."""
     t: FloatArray = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 

@@ -1,9 +1,9 @@
-"""RGB of wide primaries, other curves and HDR -> sRGB, by the formulas of the standards (ITU-R BT.2100, H.273).
+"""Converts RGB with wide primaries, other curves or HDR to sRGB, by the standards' formulas (ITU-R BT.2100, H.273).
 
-In floating point and by tables: FFmpeg's scaler takes 4 s of processor time before the first picture, for a table of
-its own that is wrong by some levels for strong greens.
-HDR is brought down to a usual screen: what is up to 203 nits (the white of ITU-R BT.2408) looks as meant, faces among
-it; what is brighter than nine tenths of white is drawn together, so that lights keep their shape.
+It works in floating point and with tables. FFmpeg's scaler would take 4 s of processor time before the first picture to
+build a table of its own, which is off by several levels for strong greens. HDR is mapped to an ordinary screen: light
+up to 203 nits (the white of ITU-R BT.2408), which includes faces, looks as intended. Light above nine tenths of white
+is compressed, so that bright areas keep their structure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Curve = Callable[[Floats], Floats]
 WHITE_NITS: Final = 203.0
 HLG_PEAK_NITS: Final = 1000.0
 KNEE: Final = 0.9
-"of white, as sRGB counts: what is brighter is drawn together. Level 239 becomes 236, 1,000 nits 253"
+"Fraction of white, as an sRGB value. Above it light is compressed: level 239 becomes 236, 1,000 nits become 253."
 BT709, BT2020 = 1, 9
 PQ, HLG = 16, 18
 HDR_CURVES: Final = (PQ, HLG)
@@ -45,14 +45,14 @@ PRIMARIES: Final[dict[int, tuple[float, ...]]] = {
     12: (*D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
     22: (*D65, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),
 }
-"x and y of white, red, green and blue by their number in H.273"
+"Number in H.273 -> x and y of white, red, green and blue."
 
 BRADFORD: Final = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 D50: Final = np.array([0.9642, 1.0, 0.8249])
 
 
 def xyz_d50(chromaticities: tuple[float, ...]) -> Floats:
-    """The matrix (3, 3) from linear RGB of these primaries to XYZ under D50, which ICC profiles are about."""
+    """Return the matrix (3, 3) from linear RGB with these primaries to XYZ under D50, as used by ICC profiles."""
     xy = zip(chromaticities[::2], chromaticities[1::2], strict=True)
     white, red, green, blue = (np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in xy)
     primaries = np.stack([red, green, blue], axis=1)
@@ -76,7 +76,7 @@ def _pq_light(value: Floats) -> Floats:
 
 
 def _hlg_scene(value: Floats) -> Floats:
-    """Light of the scene, 0..1; how a screen shows it depends on the colour, see LightMap."""
+    """Return the light of the scene, 0 to 1. Its brightness on a screen depends on the colour; see LightMap."""
     return np.where(value <= 0.5, value**2 / 3, (np.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12)
 
 
@@ -88,17 +88,17 @@ CURVES: Final[dict[int, Curve]] = {
     PQ: _pq_light,
     HLG: _hlg_scene,
 }
-"from values to light, by their number in H.273; viewers show every other one as if it was sRGB's"
+"Number in H.273 -> function from values to light. Players treat all other curves as sRGB's."
 
 
 @lru_cache(maxsize=8)
 def light_map(primaries: int, transfer: int, white: int) -> LightMap:
-    """The same one again for the same colours: its tables are large."""
+    """Return a cached map for these colours: building its large tables is slow."""
     return LightMap(primaries, transfer, white)
 
 
 class LightMap:
-    """RGB in which `white` is the largest value, in these primaries and with this curve -> sRGB of 8 bits."""
+    """Maps RGB with these primaries and this curve, and `white` as largest value, to 8-bit sRGB."""
 
     def __init__(self, primaries: int, transfer: int, white: int) -> None:
         curve = CURVES.get(transfer, _srgb_light)
@@ -109,7 +109,7 @@ class LightMap:
         self._coded = np.round(255 * _srgb_value(np.linspace(0, 1, 65536))).astype(np.uint8)
 
     def apply(self, rgb: npt.NDArray[np.unsignedinteger]) -> ImageArray:
-        """Unsigned integers (h, w, 3) of as many bits as `white` has -> uint8 sRGB (h, w, 3)."""
+        """Map unsigned integers (h, w, 3) up to `white` to uint8 sRGB (h, w, 3)."""
         light: npt.NDArray[np.float32] = self._light[rgb]
         if self._transfer == HLG:
             luminance = cv2.transform(light, np.array([[0.2627, 0.6780, 0.0593]], np.float32))
@@ -122,7 +122,7 @@ class LightMap:
 
 
 def _draw_together(light: npt.NDArray[np.float32]) -> None:
-    """Bring what is brighter than the knee below white, in its own hue."""
+    """Compress light above the knee to below white, in place; hues are kept."""
     brightest = light.max(axis=2)
     bright = brightest > _srgb_light(np.array(KNEE))
     if bright.any():

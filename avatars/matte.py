@@ -1,4 +1,4 @@
-"""Which part of a picture is the person."""
+"""Finds the part of a picture that is the person."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SIDE_PX = 320
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 _NOTHING, _ALL = 0.03, 0.97
-"what the network is almost sure of is taken as sure, so that a background has no trace of the person"
+"Values beyond these count as certain, so that the background keeps no trace of the person."
 _LEAST_FACE = 0.9
-"a matte that leaves out more of the face is one of something else"
+"A matte that covers less than this fraction of the face shows something else."
 _LEAST_BACKGROUND = 0.01
 
 
 class PersonFinder:
-    """The network that tells a person from what is behind, loaded once.
+    """U²-Net, the network that separates a person from the background; loaded once.
 
     Raises AvatarError if the network's file is damaged.
     """
@@ -37,10 +37,10 @@ class PersonFinder:
         self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
     def matte(self, picture: ImageArray, landmarks: FloatArray) -> FloatArray | None:
-        """How much of each pixel of a picture, uint8 RGB (h, w, 3), is the person: float32 (h, w), 0 to 1.
+        """Return how much of each pixel of a picture, uint8 RGB (h, w, 3), is the person: float32 (h, w), 0 to 1.
 
-        `landmarks` (478, 3) px say which person. None if the network sees another thing than that face, or no
-        background. Takes half a second of CPU.
+        landmarks: (478, 3) px, which tell which person. Returns None if the network finds something other than that
+        face, or no background. Takes half a second of CPU.
         """
         height, width = picture.shape[:2]
         seen = cv2.resize(self._seen(picture), (width, height), interpolation=cv2.INTER_CUBIC)
@@ -50,7 +50,7 @@ class PersonFinder:
         return matte if _is_of(face, matte) else None
 
     def _seen(self, picture: ImageArray) -> FloatArray:
-        """What the network says: float32 (320, 320), 0 to 1."""
+        """Return the network's result, float32 (320, 320), 0 to 1."""
         small = cv2.resize(picture, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
         normal = (small / max(float(small.max()), 1.0) - _MEAN) / _DEVIATION
         given = {self._session.get_inputs()[0].name: normal.transpose(2, 0, 1)[None]}
@@ -59,14 +59,14 @@ class PersonFinder:
 
 
 def person_matte(picture: ImageArray, landmarks: FloatArray) -> FloatArray | None:
-    """As PersonFinder.matte(), for one picture. Raises AvatarError if the network's file is damaged."""
+    """Return PersonFinder.matte() for a single picture. Raises AvatarError if the network's file is damaged."""
     return PersonFinder().matte(picture, landmarks)
 
 
 def matte_by_alpha(alpha: ImageArray, landmarks: FloatArray) -> FloatArray | None:
-    """The matte of a picture that has transparent parts, uint8 (h, w), as person_matte() gives it.
+    """Return a matte like person_matte() from the alpha, uint8 (h, w), of a picture with transparent parts.
 
-    None if the face is no more opaque than the rest, or everything is.
+    Returns None if the face is mostly transparent, or nothing is.
     """
     height, width = alpha.shape
     matte = np.asarray(alpha / np.float32(255), np.float32)
@@ -74,7 +74,7 @@ def matte_by_alpha(alpha: ImageArray, landmarks: FloatArray) -> FloatArray | Non
 
 
 def _face(landmarks: FloatArray, width: int, height: int) -> ImageArray:
-    """1 within the face: uint8 (h, w)."""
+    """Return a mask uint8 (h, w) that is 1 within the face."""
     face = np.zeros((height, width), np.uint8)
     hull = cv2.convexHull(landmarks[:468, :2].astype(np.float32))
     cv2.fillConvexPoly(face, hull.round().astype(np.int32), 1)
@@ -82,12 +82,12 @@ def _face(landmarks: FloatArray, width: int, height: int) -> ImageArray:
 
 
 def _is_of(face: ImageArray, matte: FloatArray) -> bool:
-    """Whether a matte keeps the face and leaves out something."""
+    """Whether a matte covers the face and leaves out some background."""
     return bool(face.any() and matte[face > 0].mean() >= _LEAST_FACE and (matte == 0).mean() >= _LEAST_BACKGROUND)
 
 
 def _connected(matte: FloatArray, face: ImageArray) -> FloatArray:
-    """The matte without what does not hang together with the face."""
+    """Remove the parts of the matte that are not connected with the face."""
     _count, parts = cv2.connectedComponents((matte > 0).astype(np.uint8))
     here = np.unique(parts[(face > 0) & (matte > 0)])
     return np.asarray(matte * np.isin(parts, here[here > 0]), np.float32)

@@ -1,15 +1,15 @@
-"""The mattes of an avatar: how much of each pixel of each of its frames is the person, and what is behind them.
-And the still of the person alone, which is made by them once.
+"""The mattes of an avatar: how much of each pixel of each frame is the person, and the background behind them. Also
+makes the still of the person alone.
 
-They are one file of the bundle, `mattes.bin`, which a page fetches as it is:
+The mattes are one file of the bundle, `mattes.bin`, which the page downloads as it is:
 
     4 bytes      length of the facts, little endian
     facts        JSON: version, `width` and `height` of the mattes in px, `places` (loop place -> matte), `frames`
                  (frame -> matte), `lengths` of the mattes in bytes, `background` in bytes
-    the mattes   grey JPEGs, one after another; 0 is background, 255 the person
+    mattes       grey JPEGs, one after another; 0 is background, 255 the person
     background   a JPEG of the avatar's size
 
-Frames whose mattes look alike share one. The mattes are smaller than the frames: their edges are soft.
+Frames with nearly equal mattes share one. The mattes are smaller than the frames, because their edges are soft.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ __all__ = ["Mattes", "MattesMaker", "cut_out", "keep_cutout", "matte_size"]
 _VERSION = 1
 _LENGTH = struct.Struct("<I")
 _SIDE_PX = 384
-"longer side of a matte at most: the network that makes most of them sees 320 px"
+"Longest side of a matte: the network that makes most of them sees 320 px."
 _QUALITY = 75
 _ALIKE = 20
-"mattes are alike if no pixel differs by more, of 255: they are a third of a pixel apart at a sharp edge"
+"Two mattes are shared if no pixel differs by more than this, of 255. At a sharp edge that is a third of a pixel."
 _NOTHING, _ALL = 4, 250
-"what a JPEG makes of 0 and 255 nearby is taken as such"
+"JPEG turns 0 and 255 into values nearby; values up to _NOTHING count as 0, those from _ALL on as 255."
 
 
 @dataclass(frozen=True, eq=False)
 class Mattes:
-    """What mattes.bin holds."""
+    """The contents of mattes.bin."""
 
     jpegs: tuple[bytes, ...]
     of_frame: tuple[int, ...]
-    "frame -> matte"
+    "frame -> index of its matte"
     background_jpeg: bytes
 
     @classmethod
     def open(cls, file: Path) -> Mattes | None:
-        """None where there is no such file. Raises BundleError: damaged."""
+        """Read the file; None if it does not exist. Raises BundleError if it is damaged."""
         try:
             data = file.read_bytes()
             (length,) = _LENGTH.unpack_from(data)
@@ -74,7 +74,7 @@ class Mattes:
             ) from error
 
     def to_bytes(self, loop: IntArray) -> bytes:
-        """The file, for an avatar whose frames are played in the order of `loop` (m,)."""
+        """Return the file's bytes, for an avatar whose frames are played in the order of `loop` (m,)."""
         height, width = _grey(self.jpegs[0]).shape
         facts = {
             "version": _VERSION,
@@ -90,11 +90,11 @@ class Mattes:
 
     @cached_property
     def background(self) -> ImageArray:
-        """uint8 RGB (height, width, 3)."""
+        """The background, uint8 RGB (height, width, 3)."""
         return decode_jpeg(self.background_jpeg)
 
     def matte(self, frame_index: int) -> ImageArray:
-        """uint8 (height, width) of a frame, as large as the frame."""
+        """Return the matte of a frame, uint8 (height, width), in the frame's size."""
         height, width = self.background.shape[:2]
         small = _grey(self.jpegs[self.of_frame[frame_index]]).astype(np.float32)
         sure = np.clip((small - _NOTHING) * (255 / (_ALL - _NOTHING)), 0, 255)
@@ -102,14 +102,14 @@ class Mattes:
         return np.asarray(np.round(large), np.uint8)
 
     def person_throughout(self) -> ImageArray:
-        """uint8 (h, w), of the mattes' own size: the person's share of each pixel in whatever frame is shown."""
+        """Return the smallest share of the person in each pixel over all frames, uint8 (h, w), in the mattes' size."""
         least = _grey(self.jpegs[0])
         for jpeg in self.jpegs[1:]:
             cv2.min(least, _grey(jpeg), dst=least)
         return least
 
     def still(self, first_frame: ImageArray) -> bytes:
-        """The person of the first frame, uint8 RGB (height, width, 3), as a WebP with alpha."""
+        """Return the person of the first frame, uint8 RGB (height, width, 3), as a WebP with alpha."""
         rgba = cut_out(first_frame, self.matte(0), self.background)
         done, data = cv2.imencode(".webp", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA), [cv2.IMWRITE_WEBP_QUALITY, 90])
         if not done:
@@ -118,15 +118,15 @@ class Mattes:
 
 
 def matte_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height in px of the mattes of pictures of that size."""
+    """Return width and height in px of the mattes for pictures of that size."""
     scale = min(1.0, _SIDE_PX / max(height, width))
     return round(width * scale), round(height * scale)
 
 
 def keep_cutout(bundle: AvatarBundle) -> None:
-    """Make cutout.webp of an avatar whose mattes are known, and keep it in its bundle.
+    """Make cutout.webp and keep it in the bundle, if the avatar has mattes.
 
-    Raises BundleError (damaged), DiskFull.
+    Raises BundleError if the mattes are damaged, DiskFull.
     """
     mattes = Mattes.open(bundle.mattes_path)
     if mattes is None:
@@ -135,11 +135,11 @@ def keep_cutout(bundle: AvatarBundle) -> None:
     with disk_full_explained(), tempfile.TemporaryDirectory(prefix=".cutout.", dir=bundle.path) as place:
         made = Path(place) / bundle.cutout_path.name
         made.write_bytes(still)
-        made.replace(bundle.cutout_path)  # whole, or not there
+        made.replace(bundle.cutout_path)  # atomic: nobody sees half a file
 
 
 class MattesMaker:
-    """Collects the mattes of frames, in their order."""
+    """Collects the mattes of an avatar's frames, in order."""
 
     def __init__(self) -> None:
         self._jpegs: list[bytes] = []
@@ -147,7 +147,7 @@ class MattesMaker:
         self._kept: ImageArray | None = None
 
     def add(self, matte: ImageArray) -> None:
-        """uint8 (h, w) of the next frame."""
+        """Add the matte of the next frame, uint8 (h, w)."""
         height, width = matte.shape
         small = np.asarray(cv2.resize(matte, matte_size(width, height), interpolation=cv2.INTER_AREA), np.uint8)
         if self._kept is None or cv2.absdiff(small, self._kept).max() > _ALIKE:
@@ -159,14 +159,14 @@ class MattesMaker:
         self._of_frame.append(len(self._jpegs) - 1)
 
     def made(self, background: ImageArray) -> Mattes:
-        """With what is behind the person, uint8 RGB (height, width, 3) of the frames' size."""
+        """Return the mattes. background: uint8 RGB (height, width, 3) of the frames' size."""
         return Mattes(tuple(self._jpegs), tuple(self._of_frame), encode_jpeg(background))
 
 
 def cut_out(picture: ImageArray, matte: ImageArray, background: ImageArray) -> ImageArray:
-    """The person of a picture, uint8 RGB (h, w, 3): uint8 RGBA (h, w, 4).
+    """Cut the person out of a picture, uint8 RGB (h, w, 3); return uint8 RGBA (h, w, 4).
 
-    A pixel of a soft edge gets the person's own colour: what shines through of the background is taken out.
+    A pixel of a soft edge gets the person's own colour: the background's part of it is subtracted.
     """
     share = matte[..., None].astype(np.float32) / 255
     person = np.clip(picture - (1 - share) * background, 0, 255 * share)

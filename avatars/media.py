@@ -1,7 +1,7 @@
-"""Reading uploads. Untrusted input: limits are checked before pixels are decoded.
+"""Reads uploads, which are untrusted: limits are checked before pixels are decoded.
 
-A file is what its first bytes say (`signatures`), never its name. Pillow reads `photos`, PyAV reads `footage` and the
-pieces of a `heif`.
+The type of a file is determined by its first bytes (`signatures`), never by its name. Pillow reads `photos`; PyAV reads
+`footage` and the tiles of a `heif`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["clip_frames", "probe", "read_alpha", "read_photo"]
 
 
 def probe(path: Path) -> MediaInfo:
-    """Look at the header only.
+    """Read the header only.
 
-    Raises BadMedia: empty, of a type that is not taken, damaged, without a picture, or over a limit.
+    Raises BadMedia if it is empty, not an accepted type, damaged, without a picture, or over a limit.
     """
     head = first_bytes(path)
     if not head:
@@ -41,9 +41,9 @@ def probe(path: Path) -> MediaInfo:
 
 
 def read_photo(path: Path, max_side: int | None = MAX_SIDE_PX) -> ImageArray:
-    """A photo as uint8 sRGB (h, w, 3), upright, alpha laid on white, sides even, scaled down to `max_side` px.
+    """Decode a photo to uint8 sRGB (h, w, 3): upright, transparent parts on white, even sides, at most `max_side` px.
 
-    Raises BadMedia as probe() does, and for data that end too early.
+    Raises BadMedia as probe() does, and if the data end too early.
     """
     head = first_bytes(path)
     if is_heif(head):
@@ -53,7 +53,7 @@ def read_photo(path: Path, max_side: int | None = MAX_SIDE_PX) -> ImageArray:
 
 
 def read_alpha(path: Path, max_side: int | None = MAX_SIDE_PX) -> ImageArray | None:
-    """How opaque each pixel of read_photo() is, uint8 (h, w); None where all are, and for a HEIC.
+    """Return the opacity of each pixel of read_photo(), uint8 (h, w); None if all are opaque, and for HEIC.
 
     Raises BadMedia as read_photo() does.
     """
@@ -61,12 +61,12 @@ def read_alpha(path: Path, max_side: int | None = MAX_SIDE_PX) -> ImageArray | N
 
 
 def clip_frames(path: Path, max_side: int = MAX_SIDE_PX, limit_s: float = USED_CLIP_S) -> Iterator[ImageArray]:
-    """The pictures of a clip or a moving picture (GIF, animated PNG, WebP, AVIF) at 25 a second.
+    """Give the pictures of a clip or an animation (GIF, animated PNG, WebP, AVIF) at 25 a second.
 
-    Each is uint8 sRGB (h, w, 3), upright, whole (not interlaced), with square pixels, of one even size within
-    `max_side`. For each 40 ms the picture with the nearest timestamp is taken, so other and varying rates drop or
-    repeat pictures, and one that is damaged is replaced by its neighbour. Stops after `limit_s`.
-    Raises BadMedia as probe() does, and in mid-course where the clip breaks off.
+    Each is uint8 sRGB (h, w, 3), upright, deinterlaced, with square pixels, all of one even size within `max_side`. For
+    each 40 ms the picture with the nearest timestamp is used. So pictures are dropped or repeated if the clip has
+    another or a varying rate, and a damaged one is replaced by its neighbour. Stops after `limit_s`.
+    Raises BadMedia as probe() does, and midway if the clip breaks off.
     """
     limit = round(limit_s * FPS)
     info = probe(path)

@@ -1,4 +1,4 @@
-"""What is known of an upload, how large it may be, and the sizes that pictures are brought to."""
+"""Facts about an upload, limits for its size, and the sizes that pictures are scaled to."""
 
 from __future__ import annotations
 
@@ -29,40 +29,40 @@ __all__ = [
 
 FPS: Final = 25
 MAX_SIDE_PX: Final = 1280
-"longer side of an avatar; larger uploads are scaled down"
+"Limit for the longer side of an avatar; larger uploads are scaled down."
 MIN_SIDE_PX: Final = 64
 MAX_PHOTO_PIXELS: Final = 64_000_000
 MAX_CLIP_PIXELS: Final = 4096 * 2304
 MAX_CLIP_S: Final = 300.0
-"longer clips are refused"
+"Longer clips are refused."
 USED_CLIP_S: Final = 30.0
-"of a longer clip only this much, from its start, becomes the avatar"
+"Only this much from the start of a longer clip becomes the avatar."
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What the header of an upload says."""
+    """Facts from the header of an upload."""
 
     kind: str
     "photo or clip"
     format: str
     "such as JPEG, mp4, matroska"
     width: int
-    "px; a photo as shown (after its EXIF orientation), a clip as stored"
+    "px; for a photo as shown (after its EXIF orientation), for a clip as stored"
     height: int
     duration_s: float | None = None
-    "None: a photo, or a clip whose header does not say"
+    "None for a photo, or if the clip's header does not give it"
     fps: float | None = None
 
 
 def even_size(width: float, height: float, max_side: float) -> tuple[int, int]:
-    """Width and height scaled down to fit `max_side`, both even and at least 2."""
+    """Return width and height scaled down to fit `max_side`, both even and at least 2."""
     scale = min(1.0, max_side / max(width, height))
     return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
 
 
 def fit_within(rgb: ImageArray, max_side: int) -> ImageArray:
-    """Scale down to `max_side`, and to even sides (an odd last row or column is cut off)."""
+    """Scale a picture down to `max_side`, with even sides (an odd last row or column is cut off)."""
     height, width = rgb.shape[:2]
     if max(height, width) <= max_side:
         return np.ascontiguousarray(rgb[: height // 2 * 2, : width // 2 * 2])
@@ -70,7 +70,7 @@ def fit_within(rgb: ImageArray, max_side: int) -> ImageArray:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raises BadMedia: over the limit, or too small."""
+    """Raise BadMedia if a picture is over the limit, or too small."""
     if width * height > max_pixels:
         raise too_large(max_pixels, width, height)
     if min(width, height) < MIN_SIDE_PX:

@@ -1,8 +1,8 @@
-"""The mouth region of a filmed person, flat and held still: the chart in which real mouths are compared and moved.
+"""The mouth chart: flat, stabilised coordinates of a filmed mouth, in which real mouths are compared and moved.
 
-The chart is the face at rest in its average pose, unit IOD, origin at the middle of the mouth, x to the right and y
-down. Each frame has an affine map of its own from the chart to its pixels. The maps are fitted to points that speech
-does not move, so what is left of the landmarks in the chart is speech.
+The chart shows the face at rest in its average pose, in IOD, with the origin at the middle of the mouth, x to the right
+and y down. Each frame has its own affine map from the chart to its pixels. The maps are fitted to points that speech
+does not move, so the remaining movement of the landmarks in the chart is speech.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ Array = npt.NDArray[np.float64]
 
 _LOOSE_JAW = (152, 148, 377, 176, 400, 150, 379, 172, 397, 58, 288, 200, 18, 175)
 LOOSE_POINTS = (*_LOOSE_JAW, 205, 425, 207, 427, 212, 432, 202, 422, 214, 434)
-"chin, jaw and cheeks: they follow the mouth"
+"Points of chin, jaw and cheeks, which follow the mouth."
 POINTS = (*LIPS, *LOOSE_POINTS)
-"the landmarks that the chart keeps of each frame, in this order"
+"The landmarks of each frame that the chart keeps, in this order."
 PINS = (132, 361, 50, 280, 36, 266, *NOSE_BASE)
-"landmarks round the mouth that stay where they are"
+"Landmarks around the mouth that do not move with it."
 
 _ANCHORS = (*SKULL, *PINS)
 _CAMERA_SIGMA = 1.2
-"pictures; heads do not tremble, trackers do"
+"In pictures. The smoothing removes jitter, which comes from the tracker: heads do not tremble."
 _MIDDLE = slice(3, 8)
-"of the eleven points of an inner lip: those that say how far a mouth is open"
+"Of the eleven points of an inner lip, those that tell how far a mouth is open."
 
 
 def places(landmarks: tuple[int, ...]) -> list[int]:
-    """Where these landmarks are in POINTS."""
+    """Return the indices of these landmarks in POINTS."""
     return [POINTS.index(landmark) for landmark in landmarks]
 
 
@@ -53,19 +53,19 @@ _UPPER, _LOWER, _CORNERS = places(UPPER_LIP_INNER), places(LOWER_LIP_INNER), pla
 
 
 def opening_of(points: Array) -> Array:
-    """How far mouths (..., m, 2) of POINTS are open, in their own unit: the mean over the middle of the lips."""
+    """Return how far mouths are open: the mean gap in the middle of the lips of POINTS (..., m, 2), in their unit."""
     gaps = points[..., _LOWER, 1] - points[..., _UPPER, 1]
     return np.asarray(gaps[..., _MIDDLE].mean(axis=-1))
 
 
 def width_of(points: Array) -> Array:
-    """Distance of the corners of mouths (..., m, 2) of POINTS, in their own unit."""
+    """Return the distance of the mouth's corners, given POINTS (..., m, 2), in their unit."""
     left, right = (points[..., corner, :] for corner in _CORNERS)
     return np.asarray(np.linalg.norm(right - left, axis=-1))
 
 
 def affine(matrix: Array, points: Array) -> Array:
-    """Points (..., 2) mapped by an affine map (2, 3)."""
+    """Map points (..., 2) by an affine map (2, 3)."""
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
 
 
@@ -74,25 +74,25 @@ class MouthChart:
     """The chart of one clip of n frames."""
 
     rest: Array
-    "(478, 3) the face at rest in the head's own frame: the median of the third with the most closed lips"
+    "(478, 3) the face at rest in the head's own coordinates: the median of the third of frames with most closed lips"
     origin: Array
-    "(3,) the middle of the mouth in the head's own frame"
+    "(3,) the middle of the mouth in the head's own coordinates"
     flat: Array
-    "(2, 3) takes the head's own frame to the chart, from `origin`"
+    "(2, 3) maps the head's own coordinates, relative to `origin`, to the chart"
     to_px: Array
-    "(n, 2, 3) chart -> pixels of each frame"
+    "(n, 2, 3) maps the chart to the pixels of each frame"
     points: Array
     "(n, m, 2) POINTS of each frame in the chart"
     pins: Array
     "(p, 2) PINS in the chart, the same for all frames"
     pose: Array
-    "(n, 2) degrees: how far the head is turned to the side and bent down"
+    "(n, 2) degrees that the head is turned to the side and bent down"
     px_per_iod: float
     "median over the frames"
 
     @classmethod
     def of(cls, landmarks: Landmarks) -> MouthChart:
-        """landmarks: (n, 478, 3) px of consecutive frames."""
+        """Build the chart from landmarks (n, 478, 3) px of consecutive frames."""
         found = np.asarray(landmarks, np.float64)
         canonical = canonical_points(found)
         gaps = (canonical[:, LOWER_LIP_INNER, 1] - canonical[:, UPPER_LIP_INNER, 1]).max(axis=1)
@@ -131,6 +131,6 @@ def _steady(cameras: Array) -> Array:
 
 
 def _pose_deg(points: Array) -> Array:
-    """(n, 478, 3) -> (n, 2)."""
+    """Return the pose (n, 2) in degrees from landmarks (n, 478, 3)."""
     axes = np.stack([points[:, 263] - points[:, 33], points[:, 152] - points[:, 10]], axis=1)
     return np.asarray(np.rad2deg(np.arctan2(axes[..., 2], np.hypot(axes[..., 0], axes[..., 1]))))

@@ -1,4 +1,4 @@
-"""The inside of a drawn character's mouth: colours that its artist chose, instead of those the light suggests."""
+"""The inside of a drawn character's mouth: colours chosen by its artist, instead of those derived from the light."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class MouthLook:
-    """What shows between the lips of a drawn character."""
+    """The colours between the lips of a drawn character."""
 
     enamel: Colour
     gum: Colour
@@ -26,15 +26,15 @@ class MouthLook:
     "False: a row of teeth is one smooth band, as in cartoons"
 
     def to_json(self) -> MouthLookRecord:
-        """What the manifest keeps as `mouth_look`."""
+        """Return the manifest's entry `mouth_look`."""
         colours = {name: list(value) for name, value in asdict(self).items() if name != "single_teeth"}
-        record: Any = {**colours, "single_teeth": self.single_teeth}  # the names are those of the record
+        record: Any = {**colours, "single_teeth": self.single_teeth}  # has exactly the record's fields
         checked: MouthLookRecord = record
         return checked
 
 
 def look_of(manifest: Mapping[str, object]) -> MouthLook | None:
-    """The look that an avatar's manifest asks for. None: it asks for none, or for one that cannot be read."""
+    """Return the look in an avatar's manifest; None if it has none, or one that cannot be read."""
     known = manifest.get("mouth_look")
     if not isinstance(known, dict):
         return None

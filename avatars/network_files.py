@@ -1,4 +1,4 @@
-"""The networks that come with the project, in files beside this one."""
+"""Loads the networks that come with the project, which are files in this folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FOLDER = Path(__file__).parent
 
 
 def network_file(name: str, sha256: str, without_it: str) -> bytes:
-    """The content of the file. `without_it` goes on with "so ...": what cannot be done without this network.
+    """Return the content of a network's file. without_it: ends the message "..., so ..." if it is missing.
 
-    Raises AvatarError unless it is the file that we know.
+    Raises AvatarError unless the file has this SHA-256.
     """
     path = FOLDER / name
     try:

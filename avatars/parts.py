@@ -1,7 +1,8 @@
-"""What one lip-sync backend needs of one avatar: boxes, masks, and rows of its own such as latents or cut-out faces.
+"""The parts of an avatar for one lip-sync backend: boxes, masks, and rows of its own such as latents or face crops.
 
-It lies in the bundle's folder as `parts/<backend>.safetensors`, so it goes when the avatar goes. The file is mapped and
-read row by row: a session that shows ten pictures touches ten rows. Nothing in it is ever unpickled or executed.
+They are in the bundle's folder, as `parts/<backend>.safetensors`, so they are deleted with the avatar. The file is
+memory-mapped and read row by row: a session that shows ten pictures touches ten rows. Nothing in it is ever unpickled
+or executed.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = [
 
 PARTS_VERSION = "1"
 STALE_S = 3600.0
-"hidden files of writers that were killed are removed once nobody has touched them for so long"
+"Hidden files of killed writers are removed after this many seconds without a change."
 
 
 class _Slice(Protocol):
@@ -54,7 +55,7 @@ class _Slice(Protocol):
 
 
 class _PartsFile(Protocol):
-    """What safetensors opens, which has no types of its own."""
+    """The object that safetensors opens; its package has no type hints for it."""
 
     def keys(self) -> list[str]: ...
     def metadata(self) -> dict[str, str] | None: ...
@@ -64,22 +65,22 @@ class _PartsFile(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class BackendParts:
-    """Opened parts; safe to share between threads (read only)."""
+    """Opened parts. They are read-only, so threads can share them."""
 
     boxes: IntArray
     "(n, 4) int32 x0, y0, x1, y1 of the face in each frame of the bundle, inside the picture"
     parameters: Mapping[str, object]
-    "what it was prepared with"
+    "the parameters it was prepared with"
     _mask_offsets: npt.NDArray[np.int64]
     _rows: Mapping[str, _Slice]
     "name -> slice of the mapped file"
 
     @classmethod
     def open(cls, bundle: AvatarBundle, backend: str) -> BackendParts:
-        """Map what `backend` needs of an avatar.
+        """Map the parts of an avatar for `backend`.
 
-        Raises AvatarNotPrepared (there is none, or of another version or of an older avatar of that id), BundleError
-        (damaged).
+        Raises AvatarNotPrepared if there are none, or if they are of another version or belong to an older avatar with
+        the same id. Raises BundleError if they are damaged.
         """
         path = parts_path(bundle, backend)
         if not path.is_file():
@@ -107,16 +108,16 @@ class BackendParts:
         return parts
 
     def mask(self, frame_index: int) -> Mask:
-        """uint8 (h, w) weight of the generated face in the box of that frame, 255 where it replaces the picture."""
+        """Return the weight of the generated face in that frame's box, uint8 (h, w); 255 replaces the picture."""
         x0, y0, x1, y1 = self.boxes[frame_index]
         start, stop = self._mask_offsets[frame_index : frame_index + 2]
         flat = self._rows["masks"][int(start) : int(stop)]
         return np.asarray(flat, np.uint8).reshape(y1 - y0, x1 - x0)
 
     def row(self, name: str, frame_index: int) -> AnyArray:
-        """The frame's row of a further tensor, such as `latents` float16 (8, 32, 32) or `faces` uint8 (s, s, 3) RGB.
+        """Return the frame's row of another tensor: `latents` float16 (8, 32, 32), `faces` uint8 (s, s, 3) RGB, ...
 
-        Raises KeyError for a tensor that this backend has not.
+        Raises KeyError for a tensor that this backend does not have.
         """
         (row,) = self._rows[name][frame_index : frame_index + 1]
         return np.asarray(row)
@@ -152,11 +153,11 @@ def write_parts(
     rows: Mapping[str, AnyArray],
     parameters: Mapping[str, object],
 ) -> BackendParts:
-    """Store what `backend` needs of an avatar, whole or not at all; replaces what was there.
+    """Store the parts of an avatar for `backend`, whole or not at all; replaces older ones.
 
-    `boxes` (n, 4) x0, y0, x1, y1 and a mask uint8 of each box's size; `rows`: name -> (n, ...); `parameters` as JSON.
-    object number of writers may be at it; the last one's counts. Raises BundleError (they do not fit the avatar or each
-    other), AvatarNotFound (it was deleted meanwhile), DiskFull.
+    boxes: (n, 4) x0, y0, x1, y1. masks: one uint8 mask per box, of the box's size. rows: name -> (n, ...). parameters:
+    a JSON object. Several writers may run at once; the last to finish wins. Raises BundleError if the arrays do not
+    fit the avatar or each other, AvatarNotFound if the avatar was deleted meanwhile, DiskFull.
     """
     try:
         flat, offsets = _laid_out(boxes, masks)
@@ -178,12 +179,12 @@ def write_parts(
         save_file(tensors, staging, metadata)
         _sync(staging)
         BackendParts._read(staging, bundle, backend)
-        staging.chmod(0o644)  # safetensors lets nobody else read what it writes
+        staging.chmod(0o644)  # safetensors makes its files readable by the owner only
     return BackendParts.open(bundle, backend)
 
 
 def _laid_out(boxes: IntArray, masks: Iterable[Mask]) -> tuple[Mask, npt.NDArray[np.int64]]:
-    """The masks one after another, and where each begins and ends. Raises ValueError if they are not of the boxes."""
+    """Return all masks flattened into one array, and their offsets in it. Raises ValueError if a size is wrong."""
     sizes = (boxes[:, 2:] - boxes[:, :2]).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(sizes.prod(axis=1))])
     flat = np.empty(offsets[-1], np.uint8)
@@ -196,7 +197,10 @@ def _laid_out(boxes: IntArray, masks: Iterable[Mask]) -> tuple[Mask, npt.NDArray
 
 @contextmanager
 def _staged(path: Path) -> Iterator[Path]:
-    """A name of its own for each writer; the file is put in its place at the end, or removed. Raises DiskFull."""
+    """Give each writer a file name of its own. On success the file replaces `path`, otherwise it is removed.
+
+    Raises DiskFull.
+    """
     staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with disk_full_explained():
@@ -209,16 +213,16 @@ def _staged(path: Path) -> Iterator[Path]:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what writers of this file have left that were killed."""
+    """Remove old hidden files that killed writers of this file have left."""
     for left in path.parent.glob(f".{path.name}*"):
-        with suppress(FileNotFoundError):  # another writer's, just now put in its place
+        with suppress(FileNotFoundError):  # another writer has just renamed or removed it
             if time.time() - left.stat().st_mtime > STALE_S:
                 left.unlink()
 
 
 @contextmanager
 def _deletion_told(bundle: AvatarBundle) -> Iterator[None]:
-    """Raises AvatarNotFound in place of what comes of writing into the folder of an avatar that is gone."""
+    """Raise AvatarNotFound instead of the error that writing into a deleted avatar's folder causes."""
     try:
         yield
     except (OSError, SafetensorError, BundleError) as error:
@@ -228,15 +232,15 @@ def _deletion_told(bundle: AvatarBundle) -> Iterator[None]:
 
 
 def parts_path(bundle: AvatarBundle, backend: str) -> Path:
-    """Where the parts of a backend are or would be."""
+    """Path of the parts for a backend; there may be no such file."""
     return _parts_file(bundle.path, backend)
 
 
 def prepared_for(folder: Path) -> dict[str, dict[str, object]]:
-    """Backend -> the parameters with which the avatar in `folder` was prepared for it. Cheap: headers of files only.
+    """Return backend -> parameters for all parts of the avatar in `folder`. Cheap: only file headers are read.
 
-    Left out are damaged parts, those of another version, and those without the network that belongs to them. Whether
-    they fit the avatar is told when they are opened.
+    Damaged parts are left out, also those of another version and those whose own network is missing. Whether parts fit
+    the avatar is checked only when they are opened.
     """
     networks = networks_of(folder)
     usable = (known.name for known in face_formats().values() if not known.own_network or known.name in networks)
@@ -245,18 +249,18 @@ def prepared_for(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def network_path(folder: Path, backend: str) -> Path:
-    """Where the network of its own, that the avatar in `folder` has for a backend, is or would be."""
+    """Path of the avatar's own network for a backend; there may be no such file."""
     return _parts_file(folder, backend).with_suffix(".pth")
 
 
 def networks_of(folder: Path) -> list[str]:
-    """Backends for which the avatar in `folder` has a network of its own."""
+    """Return the backends for which the avatar in `folder` has a network of its own."""
     own = sorted(known.name for known in face_formats().values() if known.own_network)
     return [backend for backend in own if network_path(folder, backend).is_file()]
 
 
 def bundle_fingerprint(bundle: AvatarBundle) -> str:
-    """Tells an avatar from another that was made under the same id: parts of the one are wrong for the other."""
+    """Return a string that differs for another avatar made under the same id: old parts do not fit the new avatar."""
     checksum = zlib.crc32(np.ascontiguousarray(bundle.landmarks).tobytes())
     return f"{bundle.frame_count}-{bundle.width}x{bundle.height}-{checksum:08x}"
 
@@ -266,7 +270,7 @@ def _parts_file(folder: Path, backend: str) -> Path:
 
 
 def _kept_parameters(path: Path) -> dict[str, object] | None:
-    """None if these are no parts that this version could use."""
+    """Return the parameters in the file's header; None if this version cannot use the file."""
     try:
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
@@ -285,7 +289,7 @@ def _sync(path: Path) -> None:
 
 
 def damaged(bundle: AvatarBundle, backend: str, reason: str) -> BundleError:
-    """The error that tells of parts that cannot be used, to be raised."""
+    """Return the error for parts that cannot be used."""
     return BundleError(
         f"What {backend} needs of the avatar '{bundle.id}' is damaged: {reason}.",
         f"Prepare the avatar for {backend} again.",

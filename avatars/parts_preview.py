@@ -1,4 +1,4 @@
-"""What parameters of boxes and masks would do, drawn onto the first frame: seconds before minutes of preparation."""
+"""Draws the effect of parameters of boxes and masks onto the first frame: seconds, before minutes of preparation."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MASK_STRENGTH = 0.5
 
 
 def draw_preview(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> ImageArray:
-    """uint8 RGB (h, w, 3): the first frame of the loop, the box in green, what is generated in red.
+    """Return the first frame of the loop, uint8 RGB (h, w, 3), with the box in green and the generated part in red.
 
-    Masks are those of the landmarks. Raises KeyError (a backend without a face crop), FaceNotFound, BadParameters,
+    Masks are drawn from landmarks. Raises KeyError for a backend without a face crop, FaceNotFound, BadParameters,
     BundleError.
     """
     frame = bundle.frame_index(0)

@@ -1,4 +1,4 @@
-"""Who an avatar is when it talks: a small file beside its bundle, which most avatars do not have."""
+"""The persona of an avatar: who it is when it talks. A small file in its folder, which most avatars do not have."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ MOST_FILE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """None: not said here, so somebody else's wish counts."""
+    """The persona. A field is None if the file does not set it; then another source may."""
 
     prompt: str | None = None
-    "instructions to the language model: who the avatar is"
+    "instructions to the language model about who the avatar is"
     greeting: str | None = None
     "spoken at the start of a session; empty for none"
     voice: str | None = None
 
     def over(self, other: Persona) -> Persona:
-        """A persona that says what this one says, and what the other says where this one is silent."""
+        """Return a persona with this one's fields, and the other's where this one has None."""
         own, others = asdict(self), asdict(other)
         return Persona(**{name: others[name] if own[name] is None else own[name] for name in own})
 
 
 def read_persona(folder: Path) -> Persona:
-    """The persona of the avatar in this folder. A file that cannot be read counts as none, and the log says so."""
+    """Read the persona of the avatar in this folder. A file that cannot be read counts as none, and is logged."""
     try:
         told = read_object(folder / FILE, MOST_FILE_BYTES)
     except FileNotFoundError:
@@ -47,6 +47,6 @@ def read_persona(folder: Path) -> Persona:
 
 
 def write_persona(folder: Path, persona: Persona) -> None:
-    """Keep it for the avatar in this folder, whole or not at all. Raises DiskFull, OSError."""
+    """Store the persona in the avatar's folder atomically. Raises DiskFull, OSError."""
     said = {name: text for name, text in asdict(persona).items() if text is not None}
     write_object(folder / FILE, said)

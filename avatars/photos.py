@@ -1,4 +1,4 @@
-"""Photos and moving pictures of picture formats, by Pillow. Limits are checked before pixels are decoded."""
+"""Reads photos and animations with Pillow. Limits are checked before pixels are decoded."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["animation_frames", "picture_alpha", "probe_picture", "read_picture"]
 
 PHOTO_FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF")
 MOVING_FORMATS: Final = ("GIF", "PNG", "WEBP", "AVIF")
-"a JPEG may have several pictures, too, but those are not of one movement"
+"A JPEG may also hold several pictures, but they are not an animation."
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 SHORTEST_MS, HURRIED_MS = 20, 100
-"browsers show a picture whose time is shorter than the first for the second"
+"In ms. Browsers show a picture with a time below the first value for the second one."
 START_OF_SCAN: Final = b"\xff\xda"
-"never in the data of a JPEG, only before it"
+"This marker never occurs inside the coded data of a JPEG, only before it."
 MOST_SCANS: Final = 100
-"progressive pictures have about ten, and previews in their headers a few more"
+"Progressive pictures have about ten scans, and the previews in their headers a few more."
 DAMAGE: Final = (
     OSError,
     ValueError,
@@ -41,18 +41,18 @@ DAMAGE: Final = (
     TypeError,
     struct.error,
 )
-"what Pillow raises over damaged files"
+"Exceptions that Pillow raises for damaged files."
 
 
 def probe_picture(path: Path) -> MediaInfo:
-    """Look at the header only. Raises BadMedia."""
-    Image.init()  # by itself Pillow knows only its five commonest formats at first
+    """Read the header only. Raises BadMedia."""
+    Image.init()  # without this, Pillow knows only its five commonest formats at first
     try:
         with _opened(path) as image:
             width, height = image.size
             kind = image.format or "?"
             moving = _is_moving(image)
-            # PNG's own getexif() would decode all pixels to look behind them, and has not been measured yet.
+            # Not image.getexif(): PNG's version would decode all pixels, and the size has not been checked yet.
             if Image.Image.getexif(image).get(ORIENTATION, 1) in ON_ITS_SIDE:
                 width, height = height, width
     except Image.DecompressionBombError as error:
@@ -70,7 +70,7 @@ def probe_picture(path: Path) -> MediaInfo:
 
 
 def _has_too_many_scans(path: Path) -> bool:
-    """Whether it is a JPEG that is drawn over and over: each pass costs as much as an ordinary picture's only one."""
+    """Whether it is a JPEG with too many passes: each one costs as much to decode as an ordinary picture."""
     scans, last = 0, b""
     with path.open("rb") as file:
         while piece := file.read(2**20):
@@ -80,13 +80,13 @@ def _has_too_many_scans(path: Path) -> bool:
 
 
 def read_picture(path: Path, max_side: int | None) -> ImageArray:
-    """The first picture, see avatars.media.read_photo. Raises BadMedia."""
+    """Decode the first picture; see avatars.media.read_photo. Raises BadMedia."""
     probe_picture(path)
     try:
         with _opened(path) as image:
             colours = colours_of(image, first_bytes(path, CODE_POINTS_WITHIN))
             if max_side is not None:
-                image.draft("RGB", (max_side, max_side))  # JPEG: decoded at a fraction of its size
+                image.draft("RGB", (max_side, max_side))  # a JPEG is then decoded at a fraction of its size
             rgb = _flattened(ImageOps.exif_transpose(image), colours)
     except DAMAGE as error:
         raise _damaged() from error
@@ -94,7 +94,7 @@ def read_picture(path: Path, max_side: int | None) -> ImageArray:
 
 
 def picture_alpha(path: Path, max_side: int | None) -> ImageArray | None:
-    """How opaque each pixel of read_picture() is, see avatars.media.read_alpha. Raises BadMedia."""
+    """Return the opacity of each pixel of read_picture(); see avatars.media.read_alpha. Raises BadMedia."""
     try:
         with _opened(path) as image:
             if not image.has_transparency_data:
@@ -106,9 +106,9 @@ def picture_alpha(path: Path, max_side: int | None) -> ImageArray | None:
 
 
 def animation_frames(path: Path, max_side: int) -> Iterator[ImageArray]:
-    """The pictures of an animation at 25 a second, each for as long as it is to be shown.
+    """Give the pictures of an animation at 25 a second, each repeated for as long as it is shown.
 
-    Raises BadMedia. What is behind a damaged place is given up.
+    Raises BadMedia if no picture can be decoded. After a damaged picture, the rest is dropped.
     """
     end_s = 0.0
     count = 0
@@ -116,7 +116,7 @@ def animation_frames(path: Path, max_side: int) -> Iterator[ImageArray]:
         with _opened(path) as image:
             colours = colours_of(image, first_bytes(path, CODE_POINTS_WITHIN))
             for picture in ImageSequence.Iterator(image):
-                picture.load()  # WebP and AVIF tell the time of a picture when it is decoded
+                picture.load()  # for WebP and AVIF, Pillow knows the duration only after decoding
                 shown_ms = float(picture.info.get("duration") or 0)
                 end_s += (shown_ms if shown_ms >= SHORTEST_MS else HURRIED_MS) / 1000
                 rgb = fit_within(_flattened(picture, colours), max_side)
@@ -153,7 +153,7 @@ def _is_moving(image: Image.Image) -> bool:
 
 
 def _flattened(image: Image.Image, colours: PhotoColours) -> ImageArray:
-    """Any picture as sRGB of 8 bits, what is transparent laid on white."""
+    """Convert any picture to 8-bit sRGB; transparent parts are laid on white."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         deep = np.asarray(image, np.float32)
         image = Image.fromarray(np.clip(deep / (257.0 if deep.max() > 255 else 1.0), 0, 255).astype(np.uint8))

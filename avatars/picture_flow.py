@@ -1,4 +1,4 @@
-"""Where each point of a picture is in another picture of the same clip."""
+"""Optical flow: finds each point of a picture in another picture of the same clip."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["PictureFlow"]
 
 
 _SIDE_PX = 256
-"longer side of what is compared: a person's edge is followed well enough, in 5 ms"
+"Longer side of the compared pictures: enough to follow a person's edge, in 5 ms."
 
 
 class PictureFlow:
-    """Carries what is known of one picture over to another. For pictures of one clip, by one thread at a time."""
+    """Carries values known for one picture over to another picture of the same clip. Must be used by one thread."""
 
     def __init__(self, width: int, height: int) -> None:
-        """width, height: of what is carried, px."""
+        """width, height: size in px of the arrays that are carried over."""
         self._size = (width, height)
         self._x = np.arange(width, dtype=np.float32)
         self._y = np.arange(height, dtype=np.float32)[:, None]
@@ -26,16 +26,16 @@ class PictureFlow:
 
     @staticmethod
     def small(rgb: ImageArray) -> ImageArray:
-        """What of a picture, uint8 RGB (h, w, 3), is compared: grey, uint8."""
+        """Return a picture, uint8 RGB (h, w, 3), as it is compared: small and grey, uint8."""
         height, width = rgb.shape[:2]
         scale = min(1.0, _SIDE_PX / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         return np.asarray(cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY))
 
     def carried(self, known: FloatArray, source: ImageArray, target: ImageArray) -> FloatArray:
-        """float32 (height, width, channels), known of the picture `source`: the same for the picture `target`.
+        """Carry `known`, float32 (height, width, channels), over from the picture `source` to the picture `target`.
 
-        Both pictures as small() gives them.
+        Both pictures are results of small().
         """
         width, height = self._size
         flow = self._flow.calc(target, source, np.zeros((*target.shape, 2), np.float32))

@@ -1,7 +1,8 @@
-"""Files of countless tiny pieces: found by counting, before a decoder looks at every one of them.
+"""Refuses files that consist of countless tiny pieces, by counting them before a decoder reads every one.
 
-Each family of containers has a walker, which reads lengths and skips contents. For each piece it yields whether that
-holds pictures or sound. Of those there may be many, of all others few. It runs where it is safe: in avatars.confined.
+Each family of containers has a walker, which reads the lengths of pieces and skips their contents. For each piece it
+yields whether the piece holds pictures or sound: many of these are allowed, but few others. It runs in
+avatars.confined.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from avatars.signatures import HEAD_BYTES, MP4_BOXES, first_bytes
 __all__ = ["MOST_OTHERS", "MOST_PIECES", "check_pieces", "family_of"]
 
 MOST_PIECES: Final = 200_000
-"that hold pictures or sound: a clip of five minutes in fragments of one picture or 20 ms of sound has some 150,000"
+"""Limit for pieces with pictures or sound. A clip of five minutes with 20 ms of sound or one picture in each has
+150,000."""
 MOST_OTHERS: Final = 2000
-"texts, marks and the like; ordinary files have some twenty, pictures of a phone in tiles a hundred"
+"Limit for other pieces (texts, marks and so on). Ordinary files have about 20, a phone's tiled picture 100."
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 PNG_PICTURES: Final = frozenset({b"IDAT", b"fdAT", b"fcTL"})
@@ -28,7 +30,7 @@ JPEG_SCAN: Final = 0xDA
 GIF_EXTENSION: Final = b"!"
 GIF_PICTURE: Final = b","
 GIF_WHOLE_BLOCK: Final = 254
-"bytes: encoders fill the blocks of a picture, and only what is shorter is a crumb"
+"Bytes in a full block. Encoders fill the blocks of a picture, so only a shorter one counts as a tiny piece."
 BOXES_WITHIN: Final = {
     **dict.fromkeys((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts", b"udta", b"mvex", b"tref"), 0),
     **dict.fromkeys((b"moof", b"traf", b"ilst", b"iprp", b"ipco", b"wave"), 0),
@@ -36,7 +38,7 @@ BOXES_WITHIN: Final = {
     **dict.fromkeys((b"keys", b"stsd", b"dref"), 8),
     b"iinf": 6,
 }
-"boxes of MP4, MOV, HEIF and AVIF that hold other boxes, and the bytes before the first of these"
+"Boxes of MP4, MOV, HEIF and AVIF that contain boxes -> number of bytes before the first of these."
 BOXES_OF_STREAMS: Final = frozenset(
     {b"mdat", b"moof", b"traf", b"tfhd", b"tfdt", b"trun", b"mfhd", b"styp", b"sidx", b"prft"}
 )
@@ -46,7 +48,7 @@ RIFF_ID3: Final = b"id3 "
 FLAC_COMMENTS: Final = 4
 OGG_COMMENTS: Final = (b"OpusTags", b"\x03vorbis")
 OGG_HEAD_BYTES: Final = 65_536
-"within which the comments of an Ogg file begin"
+"The comments of an Ogg file begin within this many bytes."
 EBML_MASTERS: Final = frozenset(
     (
         *(b"\x18\x53\x80\x67", b"\x11\x4d\x9b\x74", b"\x16\x54\xae\x6b", b"\xae"),  # Segment, SeekHead, Tracks, one
@@ -55,20 +57,20 @@ EBML_MASTERS: Final = frozenset(
         *(b"\x19\x41\xa4\x69", b"\x61\xa7", b"\x1c\x53\xbb\x6b"),  # Attachments, one, Cues
     )
 )
-"elements of Matroska and WebM that hold others"
+"Elements of Matroska and WebM that contain other elements."
 EBML_OTHERS: Final = frozenset(
     (b"\x73\x73", b"\x67\xc8", b"\x45\xb9", b"\xb6", b"\x80", b"\x61\xa7", b"\xae", b"\x4d\xbb", b"\xec", b"\xbf")
 )
-"those that a reader keeps one by one, entries of the SeekHead, and fillers"
+"Elements that count as others: those that a reader stores one by one, entries of the SeekHead, and padding."
 EBML_CLUSTER: Final = b"\x1f\x43\xb6\x75"
 APE_TAIL: Final = b"APETAGEX"
 APE_TAIL_BYTES: Final = 32
 ID3V1_BYTES: Final = 128
-"of the tag that may follow a tail"
+"Length of the ID3v1 tag that may follow an APE tag."
 
 
 def family_of(path: Path) -> str:
-    """Which walker counts the pieces of a file, by its first bytes; "" where there is none."""
+    """Return the name of the walker for a file, by its first bytes; "" if there is none."""
     return _family_of(first_bytes(path))
 
 
@@ -79,7 +81,7 @@ def _family_of(head: bytes) -> str:
 
 
 def check_pieces(path: Path) -> None:
-    """Raises BadMedia for a file that would keep its reader busy for minutes."""
+    """Raise BadMedia if a file has so many pieces that decoding it would take minutes."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -110,7 +112,7 @@ def _walk(file: BinaryIO, size: int) -> Iterator[bool]:
 
 
 def _jpeg(file: BinaryIO, _size: int) -> Iterator[bool]:
-    """Segments before the first scan, and every byte that only fills the place between two of them."""
+    """Yield for segments before the first scan, and for every padding byte between them."""
     file.seek(2)
     while start := file.read(1):
         marker = file.read(1)
@@ -132,7 +134,7 @@ def _png(file: BinaryIO, _size: int) -> Iterator[bool]:
 
 
 def _gif(file: BinaryIO, _size: int) -> Iterator[bool]:
-    """Up to the second picture: whoever only asks whether it moves reads no further."""
+    """Walk up to the second picture: a reader that only asks whether the GIF moves reads no further."""
     head = file.read(13)
     if len(head) == 13 and head[10] & 0x80:
         file.seek(3 * (2 << (head[10] & 7)), os.SEEK_CUR)
@@ -157,7 +159,7 @@ def _gif(file: BinaryIO, _size: int) -> Iterator[bool]:
 
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[bool]:
-    """Boxes in boxes, in the order in which they lie: one that holds others is entered, any other is skipped."""
+    """Walk the boxes in file order. A box that contains boxes is entered, any other is skipped."""
     place = 0
     while place + 8 <= size:
         file.seek(place)
@@ -170,17 +172,17 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[bool]:
         if name in BOXES_WITHIN:
             # QuickTime's `meta` has no version before its first box.
             skipped = 0 if name == b"meta" and header[12:16] == b"hdlr" else BOXES_WITHIN[name]
-            if name == b"iinf" and header[8:9] != b"\0":  # its later versions count in 4 bytes, not 2
+            if name == b"iinf" and header[8:9] != b"\0":  # later versions have a count of 4 bytes instead of 2
                 skipped += 2
             place += begin + skipped
-        elif length < begin:  # to the end of the file, or nonsense
+        elif length < begin:  # 0 means up to the end of the file; anything else is invalid
             return
         else:
             place += length
 
 
 def _riff(file: BinaryIO, _size: int) -> Iterator[bool]:
-    """WAV, AVI and WebP: chunks, also those in lists, but not the pictures and sound of a clip one by one."""
+    """Walk the chunks of WAV, AVI and WebP, also inside lists, but not the single frames of a clip (`movi`)."""
     file.seek(12)
     while len(header := file.read(8)) == 8:
         name, length = header[:4], int.from_bytes(header[4:], "little")
@@ -211,7 +213,7 @@ def _flac(file: BinaryIO, _size: int) -> Iterator[bool]:
 
 
 def _ogg(file: BinaryIO, _size: int) -> Iterator[bool]:
-    """Comments only: pages are cheap."""
+    """Count the comments only: pages are cheap to read."""
     head = file.read(OGG_HEAD_BYTES)
     for name in OGG_COMMENTS:
         if (place := head.find(name)) >= 0:
@@ -220,7 +222,7 @@ def _ogg(file: BinaryIO, _size: int) -> Iterator[bool]:
 
 
 def _matroska(file: BinaryIO, size: int) -> Iterator[bool]:
-    """Elements in the order in which they lie. A cluster is skipped if its length is known: its blocks are cheap."""
+    """Walk the elements in file order. A cluster of known length is skipped, because its blocks are cheap to read."""
     place = 0
     while place < size:
         file.seek(place)
@@ -228,7 +230,7 @@ def _matroska(file: BinaryIO, size: int) -> Iterator[bool]:
         id_bytes = _ebml_bytes(header[:1])
         name, length_bytes = header[:id_bytes], _ebml_bytes(header[id_bytes : id_bytes + 1])
         field = header[id_bytes : id_bytes + length_bytes]
-        if id_bytes > 4 or not 0 < len(field) == length_bytes:  # nonsense, or cut off
+        if id_bytes > 4 or not 0 < len(field) == length_bytes:  # invalid, or cut off
             return
         begin = place + id_bytes + length_bytes
         unknown = (1 << 7 * length_bytes) - 1
@@ -239,17 +241,17 @@ def _matroska(file: BinaryIO, size: int) -> Iterator[bool]:
 
 
 def _ebml_bytes(first: bytes) -> int:
-    """Of an id or a length, told by the first bit that is set; 9 for none."""
+    """Return the length in bytes of an id or a length field, by its first set bit; 9 if no bit is set."""
     return 9 - first[0].bit_length() if first else 9
 
 
 def _nothing(_file: BinaryIO, _size: int) -> Iterator[bool]:
-    """MP3 and AAC without a container: there is only sound."""
+    """Yield nothing: MP3 and AAC without a container hold only sound."""
     yield from ()
 
 
 def _ape_tail(file: BinaryIO, size: int) -> Iterator[bool]:
-    """As many fields as are said to be in a tag behind the sound: WavPack, True Audio and Monkey's Audio have them."""
+    """Yield once per field that an APE tag at the end claims; WavPack, True Audio and Monkey's Audio have such tags."""
     for behind in (0, ID3V1_BYTES):
         file.seek(max(0, size - behind - APE_TAIL_BYTES))
         tail = file.read(APE_TAIL_BYTES)
@@ -259,7 +261,7 @@ def _ape_tail(file: BinaryIO, size: int) -> Iterator[bool]:
 
 
 def _comments(file: BinaryIO) -> Iterator[bool]:
-    """As many as are said to be there: a decoder believes it, too."""
+    """Yield once per comment that the file claims to have: a decoder trusts this number, too."""
     vendor_bytes = int.from_bytes(file.read(4), "little")
     file.seek(vendor_bytes, os.SEEK_CUR)
     for _ in range(min(int.from_bytes(file.read(4), "little"), MOST_OTHERS + 1)):
@@ -267,7 +269,7 @@ def _comments(file: BinaryIO) -> Iterator[bool]:
 
 
 def _id3(file: BinaryIO) -> Iterator[bool]:
-    """The tags before the sound, and the frames in each of them. The file is behind them then."""
+    """Walk the ID3 tags and the frames in each. Leaves the file positioned after them."""
     while (header := file.read(10)).startswith(b"ID3") and len(header) == 10:
         yield False
         version = header[3]
@@ -275,7 +277,7 @@ def _id3(file: BinaryIO) -> Iterator[bool]:
         name_bytes, length_bytes, frame_bytes = (3, 3, 6) if version == 2 else (4, 4, 10)
         while file.tell() + frame_bytes <= end:
             frame = file.read(frame_bytes)
-            if len(frame) < frame_bytes or not frame[0]:  # what follows is padding
+            if len(frame) < frame_bytes or not frame[0]:  # the rest is padding
                 break
             yield False
             field = frame[name_bytes : name_bytes + length_bytes]
@@ -311,4 +313,4 @@ STARTS: Final = (
     (b"ID3", "id3"),
     *((bytes((0xFF, second)), "frames") for second in (0xFB, 0xFA, 0xF3, 0xF2, 0xF1, 0xF9)),
 )
-"first bytes, and the family; what follows tags (ID3) is looked up again"
+"First bytes of a file -> its family. After ID3 tags, the family is looked up again from what follows."

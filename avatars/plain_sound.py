@@ -1,7 +1,7 @@
-"""Plain recordings by libsndfile: WAV, FLAC and MP3 are read as long as they are whole, and WAV is written.
+"""Reads undamaged WAV, FLAC and MP3 recordings with libsndfile, and writes WAV.
 
-Whatever is damaged, cut off, or in another form is FFmpeg's (`sound`), which goes on after damage and counts what is
-lost. Ogg is not read here: libsndfile fills damaged pages with sound of its own, and says nothing of it.
+Damaged or cut-off files, and all other formats, are read with FFmpeg (`sound`), which continues after damage and counts
+what is lost. Ogg is not read here, because libsndfile silently fills damaged pages with sound of its own.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = ["NotPlain", "plain_pieces", "wav_of"]
 
 HEADS: Final = (b"RIFF", b"fLaC", b"ID3", b"\xff\xe3", b"\xff\xf2", b"\xff\xf3", b"\xff\xfa", b"\xff\xfb")
 CODINGS: Final = ("PCM_", "FLOAT", "DOUBLE")
-"how its names of codings begin in which the header of a WAV tells the length of the sound"
+"Beginnings of libsndfile's names for codings with which a WAV header gives the length of the sound."
 
 
 class NotPlain(Exception):
-    """It is no plain recording, or none that is whole. Of what was read of it, nothing counts."""
+    """The file is not a plain recording, or it is damaged. Pieces that were read before must be discarded."""
 
 
 def plain_pieces(path: Path, piece_s: float, highest_hz: int) -> Iterator[tuple[int, FloatArray]]:
-    """The rate of a recording, and its sound in pieces float32 (channels, n) of so many seconds; the last one is less.
+    """Give the sample rate of a recording, and its sound as float32 (channels, n), `piece_s` seconds at a time.
 
-    highest_hz: NotPlain is raised where the rate is higher, as for all else that has to be converted.
+    The last piece is shorter. highest_hz: a recording with a higher rate is not plain, because it must be converted.
 
-    Raises NotPlain, also after pieces that were given: that a recording is not whole shows at its end.
+    Raises NotPlain. This may happen after some pieces: damage may show only at the end.
     """
     if not first_bytes(path).startswith(HEADS):
         raise NotPlain
@@ -54,7 +54,7 @@ def plain_pieces(path: Path, piece_s: float, highest_hz: int) -> Iterator[tuple[
 
 
 def _is_read(path: Path, file: soundfile.SoundFile) -> bool:
-    """Whether its form is one that is read here, and whether its header tells how long it is when it is whole."""
+    """Whether the format is read here, and its header gives the length, so that a cut-off file is noticed."""
     match file.format:
         case "FLAC":
             return True
@@ -67,7 +67,7 @@ def _is_read(path: Path, file: soundfile.SoundFile) -> bool:
 
 
 def wav_of(samples: FloatArray, rate_hz: int) -> bytes:
-    """A WAV file of 16-bit samples, from (n,) of one channel; what is beyond [-1, 1] is cut off."""
+    """Return a WAV file of 16-bit mono from samples (n,); values beyond [-1, 1] are clipped."""
     file = io.BytesIO()
     soundfile.write(file, (np.clip(samples, -1, 1) * 32767).astype(np.int16), rate_hz, format="WAV", subtype="PCM_16")
     return file.getvalue()

@@ -1,14 +1,14 @@
-"""From an upload to an avatar, in stages that can be killed at any moment and run again.
+"""From an upload to an avatar, in stages that may be killed at any moment and run again.
 
     read_source   decode the upload: a photo as pixels, a clip or a foreign avatar as JPEGs at 25 a second   -> Source
-    find_faces    follow the face, choose what is used, make the face report and its strip of pictures      -> Found
-    make_loop     a still comes alive, a clip becomes ping-pong; boxes, real mouths, poster, preview        -> Loop
-    cut_out       if asked for, where the person is in each picture of a clip; make_loop knows of stills -> mattes
-    write         the bundle, into the library
+    find_faces    follow the face, choose the part to use, make the face report and its strip of pictures   -> Found
+    make_loop     animate a still, play a clip there and back; boxes, real mouths, poster, preview          -> Loop
+    cut_out       if the upload asks for it, find the person in each picture of a clip (stills: make_loop) -> mattes
+    write         write the bundle into the library
 
-`stages` says what they hand to each other and how it is kept: a stage whose result is in the working directory loads
-it and does nothing else. `progress` is called with 0 to 1 within the stage. What it raises ends the stage cleanly: that
-is how a preparation is cancelled.
+`stages` says what they hand to each other and how it is stored. A stage whose result is in the working directory loads
+it and does nothing else. `progress` is called with 0 to 1 within the stage. If it raises, the stage ends cleanly with
+that exception: this is how a preparation is cancelled.
 """
 
 from __future__ import annotations
@@ -84,17 +84,17 @@ __all__ = [
 
 Progress = Callable[[float], None]
 AnalyzerFactory = Callable[[bool], FaceAnalyzer]
-"called with True for the pictures of a clip in their order, False for a photo"
+"Called with True for a clip's pictures in their order, with False for a photo."
 
 PRESET_SIDE_PX = 512
-"the drawn portraits look best at this size, and it is what a bare CPU serves to several viewers"
+"The drawn portraits look best at this size, and a computer without a GPU can serve it to several viewers."
 BOX_SIGMA = 2.0
 UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)
-"middles of the lids: the poster is the picture with the widest eyes"
+"Landmarks in the middle of the lids: the poster is the picture with the widest eyes."
 
 
 def read_source(upload: Upload, work: Path, progress: Progress) -> Source:
-    """Decode the upload into the working directory, in a process of its own.
+    """Decode the upload into the working directory, in a confined process.
 
     Raises BadMedia, BadImport, DiskFull.
     """
@@ -109,7 +109,7 @@ def read_source(upload: Upload, work: Path, progress: Progress) -> Source:
 def find_faces(work: Path, progress: Progress, analyzers: AnalyzerFactory | None = None) -> Found:
     """Find and follow the face.
 
-    Raises FaceNotFound if there is none that can be used; what was seen is kept all the same (report_strip).
+    Raises FaceNotFound if no face can be used. The report and its pictures are kept even then (report_strip).
     """
     there = (work / FIND_FACES).exists()
     if not there:
@@ -145,9 +145,9 @@ def make_loop(work: Path, progress: Progress) -> Loop:
 
 
 def cut_out(work: Path, progress: Progress) -> None:
-    """Find the person in each picture of a clip's loop, where that was asked for. A still's are known already.
+    """Find the person in each picture of a clip's loop, if the upload asked for it. For a still, make_loop does this.
 
-    Raises AvatarError: the network's file is damaged.
+    Raises AvatarError if the network's file is damaged.
     """
     source, found = Source.load(work), Found.load(work)
     if source.kind == "clip" and source.cutout and not (work / CUT_OUT).exists():
@@ -163,7 +163,7 @@ def cut_out(work: Path, progress: Progress) -> None:
 
 
 def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
-    """Put the bundle into the library; returns its id.
+    """Write the bundle into the library; return its id.
 
     Raises DiskFull, BundleError.
     """
@@ -201,10 +201,10 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
 
 
 def prepare_avatar(upload: Upload, library: AvatarLibrary, progress: Callable[[str, float], None]) -> AvatarBundle:
-    """All stages; `progress` gets the stage's name and 0 to 1 within it. For the command line and for tools.
+    """Run all stages; `progress` gets the stage's name and 0 to 1 within it. For the command line and for tools.
 
-    The working directory is temporary. So, unlike a job, this starts from the beginning after a kill: it takes less
-    than a minute, and files that an abandoned command left behind would never be removed.
+    The working directory is temporary, so unlike a job this starts from the beginning after a kill. It takes less than
+    a minute, and nothing would ever remove the files of an abandoned command.
 
     Raises BadMedia, BadImport, FaceNotFound, DiskFull.
     """
@@ -238,8 +238,9 @@ def prepare_preset(preset: Preset, library: AvatarLibrary) -> AvatarBundle:
 
 
 def report_strip(work: Path) -> tuple[dict[str, object], dict[str, bytes]]:
-    """The face report of a preparation (see FaceReport.to_json) and its pictures, file name -> JPEG, once find_faces
-    has run, also if it has refused. Empty before.
+    """Return the face report of a preparation (see FaceReport.to_json) and its pictures, file name -> JPEG.
+
+    Both are empty until find_faces has run; they are also there if it found no usable face.
     """
     if not (work / FIND_FACES).exists():
         return {}, {}
@@ -253,7 +254,7 @@ def _mediapipe(tracking: bool) -> FaceAnalyzer:
 
 
 def _source_of(upload: Upload, decoded: DecodedRecord, output: Path) -> Source:
-    """decoded: what decode_source() returned."""
+    """Combine the upload with `decoded`, the result of decode_source()."""
     is_still = decoded["kind"] == "still"
     prepared = datetime.now(UTC).isoformat(timespec="seconds")
     return Source(
@@ -281,7 +282,7 @@ def _loop_of(source: Source, found: Found, output: Path, progress: Progress) -> 
 def _loop_of_still(
     avatar_id: str, face: StillFace, frames: FrameFile, progress: Progress
 ) -> tuple[Loop, Mattes | None]:
-    """The frames are drawn into `frames`. Two avatars do not idle alike."""
+    """Draw the frames into `frames`. The seed is the avatar's id, so no two avatars idle alike."""
     life = idle_life(zlib.crc32(avatar_id.encode()))
     matte = None if face.alpha is None else matte_by_alpha(face.alpha, face.landmarks)
     if matte is None:
@@ -304,7 +305,7 @@ def _loop_of_still(
 
 
 def _loop_of_clip(face: ClipFace, frames: FrameFile) -> Loop:
-    """A part of the clip's frames, there and back."""
+    """Use a part of the clip's frames, played forwards and backwards."""
     landmarks = smooth(face.landmarks[face.first : face.stop])
     turn_first, turn_stop, order = ping_pong(landmarks)
     first = face.first + turn_first
@@ -326,7 +327,7 @@ def _boxes(landmarks: FloatArray, width: int, height: int) -> npt.NDArray[np.int
 
 
 def _most_awake(loop: Loop) -> bytes:
-    """The frame with the widest eyes."""
+    """Return the frame with the widest eyes, as JPEG."""
     lids = loop.landmarks[:, list(LOWER_LIDS), 1] - loop.landmarks[:, list(UPPER_LIDS), 1]
     awake = int(np.argmax(lids.mean(axis=1)))
     return next(loop.jpegs(awake, awake + 1))

@@ -1,4 +1,4 @@
-"""What galleries show of an avatar: a poster, and a small moving preview."""
+"""The pictures of an avatar for galleries: a poster, and a small moving preview."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ __all__ = ["encode_gesture_preview", "encode_preview", "make_poster"]
 POSTER_SIDE_PX = 512
 PREVIEW_SIDE_PX = 320
 PREVIEW_FRAMES = 33
-"shown forward and back again: 2.6 s that can be repeated without a jump"
+"Shown forwards and then backwards: 2.6 s that can be repeated without a jump."
 
 
 def make_poster(rgb: ImageArray) -> bytes:
-    """JPEG of at most 512 px on the long side."""
+    """Make a JPEG of at most 512 px on the long side."""
     return encode_jpeg(_small(rgb, POSTER_SIDE_PX), 88)
 
 
 def encode_preview(frames: Iterable[ImageArray], path: Path) -> None:
-    """Write a small H.264 MP4 that begins to play before it is loaded whole. Reads only the first frames.
+    """Write a small H.264 MP4 that starts to play before it is fully loaded. Reads only the first frames.
 
-    Raises OSError (disk full).
+    Raises OSError if the disk is full.
     """
     forth = [_small(rgb, PREVIEW_SIDE_PX) for rgb in islice(frames, PREVIEW_FRAMES)]
     _encode((*forth, *forth[-2:0:-1]), path, None)
 
 
 def encode_gesture_preview(frames: Iterable[ImageArray], path: Path, track: GestureTrack | None) -> None:
-    """As encode_preview(), but all frames once, with the sound of `track`."""
+    """Write a clip like encode_preview(), but with all frames once, and with the sound of `track`."""
     _encode((_small(rgb, PREVIEW_SIDE_PX) for rgb in frames), path, track)
 
 
@@ -62,7 +62,7 @@ def _encode(frames: Iterable[ImageArray], path: Path, track: GestureTrack | None
 
 
 def _sound_frames(track: GestureTrack) -> Iterator[av.AudioFrame]:
-    """The sound in pieces of a second."""
+    """Give the sound in pieces of a second."""
     for start in range(0, len(track.samples), track.rate_hz):
         piece = track.samples[start : start + track.rate_hz]
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece[None]), format="s16", layout="mono")

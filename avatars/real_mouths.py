@@ -1,11 +1,11 @@
-"""Which mouths of a clip are good enough to draw speech with: the exemplars of a personal mouth.
+"""Chooses the mouths of a clip that are good enough to draw speech with: the exemplars of a personal mouth.
 
-An exemplar is a frame of the avatar's loop, so the bundle keeps no second picture of it: only its number, and how the
-skin round the mouth is lit in each frame, so that a mouth of one frame can be pasted into another.
+An exemplar is a frame of the avatar's loop. The bundle keeps no second picture of it, only its number, and for each
+frame how the skin around the mouth is lit, so that the mouth of one frame can be pasted into another.
 
-The choice: frames are sorted into as many groups as exemplars are wanted, by lip shape, what the mouth looks like and
-head pose. Of each group the sharpest of those near its middle is taken. So rare mouths would be missing, and they are
-what speech is told by: the most closed mouth is always among them, and an open, a narrow, a wide and a round one.
+Frames are clustered by lip shape, appearance of the mouth and head pose, into as many groups as exemplars are wanted.
+From each group the sharpest of the frames near its centre is taken. This alone would miss rare mouths, which matter
+most for understanding speech. So the most closed mouth is always added, and an open, a narrow, a wide and a round one.
 """
 
 from __future__ import annotations
@@ -52,70 +52,76 @@ Field = npt.NDArray[np.float32]
 REAL_MOUTHS_VERSION: Final = 1
 EXEMPLARS: Final = "viseme/exemplars"
 SKIN: Final = "viseme/skin"
-"names of the bundle's tensors"
+"Names of the bundle's tensors."
 
 PERSONAL: Final = ""
-"The reasons for which an avatar has no personal mouth; this is none."
+"Value of `why_not` for an avatar with a personal mouth. The names below are reasons why an avatar has none."
 STILL: Final = "still"
 SMALL: Final = "small"
 FEW_OPEN: Final = "few_open"
 FEW_CLOSED: Final = "few_closed"
 NOT_LOOKED_AT: Final = "not_looked_at"
-"prepared by a version that did not know personal mouths, or by one whose choice this one does not understand"
+"The avatar was prepared by a version without personal mouths, or with a choice in a format unknown to this version."
 CHOSEN: Final = "chosen"
-"it has real mouths, and somebody wants it to be painted all the same"
+"It has real mouths, but somebody chose the painted one."
 
 CHART_IOD: Final = (-0.62, -0.42, 0.62, 0.94)
-"left, top, right, bottom of what is looked at, in the chart"
+"Left, top, right, bottom of the examined region, in the chart."
 SKIN_COLUMNS, SKIN_ROWS = 16, 14
 
 _COUNT = 40
+"Number of groups, and so of most exemplars."
 _FEWEST = 3
+"Fewest exemplars with which `viseme` draws speech."
 _FEWEST_FRAMES = 25
 _OPEN_IOD, _OPEN_FRAMES, _OPEN_P95_IOD = 0.06, 15, 0.09
+"Open means a gap over 0.06 IOD. Needed are 15 open frames, and a 95th percentile of the gap of at least 0.09 IOD."
 _CLOSED_IOD, _CLOSED_FRAMES = 0.02, 3
+"Closed means a gap below 0.02 IOD; 3 such frames are needed."
 _SMALLEST_IOD_PX = 36.0
 _POSE_DEG = 12.0
+"Scale of the head pose among the features of the clustering."
 _APPEARANCE_WEIGHT = 2.0
 _LOOK_PX = 90
-"width at which a mouth is looked at; larger ones are not sharper to the choice"
+"Width at which a mouth is examined; a larger one would not change the choice."
 _THUMBNAIL = (24, 18)
 _STRANGE_LEVELS, _STRANGE_DEVIATIONS = 14.0, 4.0
-"skin that differs from the usual by more than both: a hand or hair lies before the mouth"
+"Skin that differs from the median by more than both limits means that a hand or hair covers the mouth."
 _SKIN_SIGMA = 2.2
-"of the blur over the skin map, in its cells"
+"Sigma of the blur over the skin map, in cells of the map."
 _RARE_PERCENT = 2.0
-"of the mouths, those that are narrower than all others, for instance"
+"A rare mouth is within this many percent at one end, such as the narrowest."
 _SEED = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealMouths:
-    """What was found in a clip of n frames, or why there is nothing."""
+    """The personal mouth found in a clip of n frames, or the reason why there is none."""
 
     why_not: str
-    "PERSONAL, or the reason why speech is painted"
+    "PERSONAL, or why speech is painted instead"
     exemplars: IntArray
-    "(k,) frames; empty where speech is painted"
+    "(k,) frame numbers; empty if speech is painted"
     skin: npt.NDArray[np.float16]
-    "(n, SKIN_ROWS, SKIN_COLUMNS, 3) RGB levels of the skin round the mouth over CHART_IOD, smooth; empty likewise"
+    """(n, SKIN_ROWS, SKIN_COLUMNS, 3) RGB levels of the skin around the mouth over CHART_IOD, smoothed; empty if speech
+    is painted"""
 
     @classmethod
     def none(cls, why_not: str) -> RealMouths:
         return cls(why_not, np.zeros(0, np.int32), np.zeros((0, SKIN_ROWS, SKIN_COLUMNS, 3), np.float16))
 
     def tensors(self) -> dict[str, AnyArray]:
-        """What the bundle keeps."""
+        """Return the tensors for the bundle."""
         return {EXEMPLARS: self.exemplars, SKIN: self.skin} if len(self.exemplars) else {}
 
     def to_json(self) -> MouthRecord:
-        """What the manifest keeps as `mouth`."""
+        """Return the manifest's entry `mouth`."""
         drawn = "painted" if self.why_not else "personal"
         return {"version": REAL_MOUTHS_VERSION, "drawn": drawn, "why_not": self.why_not}
 
 
 def mouth_of(manifest: Mapping[str, object]) -> tuple[str, str]:
-    """From an avatar's manifest: how `viseme` draws its mouth, personal or painted, and why it is not personal."""
+    """Read from a manifest how `viseme` draws the mouth: ("personal", "") or ("painted", the reason)."""
     known = manifest.get("mouth")
     if not isinstance(known, dict) or known.get("version") != REAL_MOUTHS_VERSION:
         return "painted", STILL if manifest.get("kind") == "still" else NOT_LOOKED_AT
@@ -125,9 +131,9 @@ def mouth_of(manifest: Mapping[str, object]) -> tuple[str, str]:
 
 
 def with_mouth(manifest: Mapping[str, object], drawn: str) -> dict[str, object]:
-    """The manifest of an avatar with real mouths as it is when they are used (`personal`) or not (`painted`).
+    """Return the manifest with its real mouths switched on (`personal`) or off (`painted`).
 
-    Raises NoRealMouths: it has none.
+    Raises NoRealMouths if it has none to switch on.
     """
     known = manifest.get("mouth")
     if not isinstance(known, dict) or mouth_of(manifest)[1] not in (PERSONAL, CHOSEN):
@@ -141,7 +147,7 @@ def with_mouth(manifest: Mapping[str, object], drawn: str) -> dict[str, object]:
 
 
 def has_real_mouths(bundle: AvatarBundle) -> bool:
-    """Whether an avatar has exemplars that this version can draw with; if not, it speaks as it did before."""
+    """Whether an avatar has exemplars that this version can draw with; otherwise its speech is painted."""
     exemplars, skin = (bundle.backend_tensors.get(name) for name in (EXEMPLARS, SKIN))
     if mouth_of(bundle.manifest)[0] != "personal" or exemplars is None or skin is None:
         return False
@@ -151,10 +157,11 @@ def has_real_mouths(bundle: AvatarBundle) -> bool:
 
 
 def find_real_mouths(landmarks: npt.NDArray[np.float32], pictures: Iterable[Image]) -> RealMouths:
-    """Choose among the frames of a clip: landmarks (n, 478, 3) px and n pictures uint8 RGB (h, w, 3), in their order.
+    """Choose exemplars among the frames of a clip: landmarks (n, 478, 3) px, and n pictures uint8 RGB (h, w, 3) in
+    order.
 
-    Each picture is looked at once and forgotten; about 2 ms of CPU and 2 kB are spent for each. Pictures are not asked
-    for where the landmarks alone say that there is nothing to choose.
+    Each picture is examined once and dropped; it takes about 2 ms of CPU and leaves 2 kB. If the landmarks alone show
+    that there is nothing to choose from, `pictures` is not read.
     """
     if len(landmarks) < _FEWEST_FRAMES:
         return RealMouths.none(FEW_OPEN)
@@ -176,7 +183,7 @@ def find_real_mouths(landmarks: npt.NDArray[np.float32], pictures: Iterable[Imag
 
 
 def _lacking(opening: Array) -> str:
-    """The reason why mouths that are open by so much (n,) IOD are no material; empty if they are."""
+    """Return why mouths with these openings (n,) in IOD are not sufficient; empty if they are."""
     wide = (opening > _OPEN_IOD).sum() >= _OPEN_FRAMES and np.percentile(opening, 95) >= _OPEN_P95_IOD
     if not wide:
         return FEW_OPEN
@@ -213,9 +220,10 @@ def _around(lips: Array, size: tuple[int, int]) -> tuple[slice, slice]:
 
 
 def skin_map(cut: Image, lips: Array, px_per_iod: float) -> Field:
-    """Colour of the skin round the mouth, float32 (SKIN_ROWS, SKIN_COLUMNS, 3) RGB levels, without lips and interior.
+    """Return the colour of the skin around the mouth, without the lips and the inside: float32 RGB levels
+    (SKIN_ROWS, SKIN_COLUMNS, 3).
 
-    cut: the picture over CHART_IOD, uint8 RGB; lips (n, 2) px of it.
+    cut: uint8 RGB picture of the region CHART_IOD. lips: (n, 2) px in it.
     """
     covered = np.zeros(cut.shape[:2], np.uint8)
     cv2.fillConvexPoly(covered, cv2.convexHull(lips.astype(np.float32)).round().astype(np.int32), 255)
@@ -229,7 +237,7 @@ def skin_map(cut: Image, lips: Array, px_per_iod: float) -> Field:
 
 
 def _usual(skin: Field) -> npt.NDArray[np.bool_]:
-    """(n,) whether the skin of each frame is that of the others: nothing lies before the mouth."""
+    """Return (n,) bool: whether the skin in each frame is like that in most, so nothing covers the mouth."""
     apart = np.abs(skin - np.median(skin, axis=0)).mean(axis=(1, 2, 3))
     spread = np.median(np.abs(apart - np.median(apart)))
     return np.asarray(apart < max(_STRANGE_LEVELS, float(np.median(apart) + _STRANGE_DEVIATIONS * 1.5 * spread)))
@@ -238,7 +246,7 @@ def _usual(skin: Field) -> npt.NDArray[np.bool_]:
 def _chosen(
     chart: MouthChart, appearance: Field, sharpness: Array, opening: Array, fit: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.intp]:
-    """The exemplars among the frames `fit`, rising."""
+    """Return the exemplars among the frames `fit`, in rising order."""
     width = width_of(chart.points)
     shape = np.column_stack([opening, width])[fit]
     looks = _principal(appearance[fit], 12)
@@ -263,7 +271,7 @@ def _sharpest_of_groups(features: Field, sharpness: Array) -> Iterator[int]:
     cv2.setRNGSeed(_SEED)
     ends = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 1e-3)
     count = min(_COUNT, len(features))
-    unset: Any = None  # OpenCV's stubs do not know that it makes the labels itself
+    unset: Any = None  # OpenCV allocates the labels itself, but its type stubs do not allow None
     _, labels, middles = cv2.kmeans(features, count, unset, ends, 2, cv2.KMEANS_PP_CENTERS)
     for group, middle in enumerate(middles):
         members = np.flatnonzero(labels.ravel() == group)
@@ -274,7 +282,7 @@ def _sharpest_of_groups(features: Field, sharpness: Array) -> Iterator[int]:
 
 
 def _principal(rows: Field, count: int) -> Field:
-    """The first `count` principal components of rows (n, d)."""
+    """Return the first `count` principal components of rows (n, d)."""
     centred = rows - rows.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     return np.asarray(centred @ axes[:count].T, np.float32)

@@ -1,4 +1,4 @@
-"""What is kept of an avatar as JSON, in its manifest and in the working directory of its preparation."""
+"""The JSON records of an avatar, in its manifest and in the working directory of its preparation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
 
 
 class StripRecord(TypedDict):
-    """A picture of the report's strip."""
+    """One picture of the face report's strip."""
 
     file: str
     frame: int
@@ -27,7 +27,7 @@ class StripRecord(TypedDict):
 
 
 class FaceReportRecord(TypedDict):
-    """FaceReport, which says what each of these is. Reports of an older Vivavoce lack the last ones."""
+    """JSON of a FaceReport, which explains the fields. Reports by older versions lack the last two."""
 
     frames: int
     used: list[int]
@@ -42,10 +42,10 @@ class FaceReportRecord(TypedDict):
 
 
 class Agreement(TypedDict):
-    """How well the boxes of a foreign avatar agree with the faces found."""
+    """How well the boxes of a foreign avatar agree with the faces we found."""
 
     compared: int
-    "pictures"
+    "number of pictures compared"
     median_iou: float | None
 
 
@@ -67,7 +67,8 @@ ImportRecord = TypedDict(
         "masks_kept": NotRequired[bool],
     },
 )
-"""Of a foreign avatar: who made it, what of it was used; once its faces were found, also how its boxes agree."""
+"""Origin of a foreign avatar: which project made it, and what of it was used. The agreement of its boxes is added after
+its faces were found."""
 
 
 class SourceRecord(TypedDict, total=False):
@@ -79,9 +80,9 @@ class SourceRecord(TypedDict, total=False):
     preset: bool
     licence: str
     owner: str
-    "name of the person who made it; it is missing, or empty, where nobody had logged in"
+    "name of the person who made it; missing or empty if nobody had logged in"
     names: dict[str, str]
-    "of a preset: language -> name"
+    "for a preset: language -> name"
     format: str
     width: int
     height: int
@@ -91,11 +92,11 @@ class SourceRecord(TypedDict, total=False):
     prepared: str
     "ISO 8601, UTC"
     idle: bool
-    "of a gesture: the avatar shows it by itself"
+    "for a gesture: whether it is an idle clip"
 
 
 class DecodedRecord(TypedDict):
-    """What is known of an upload once it is decoded."""
+    """What is known about an upload once it is decoded."""
 
     kind: str
     "still or clip"
@@ -104,7 +105,7 @@ class DecodedRecord(TypedDict):
 
 
 class MouthRecord(TypedDict, total=False):
-    """RealMouths.to_json()."""
+    """JSON of RealMouths."""
 
     version: int
     drawn: str
@@ -112,7 +113,7 @@ class MouthRecord(TypedDict, total=False):
 
 
 class MouthLookRecord(TypedDict):
-    """MouthLook.to_json(). Colours are RGB, 0 to 255."""
+    """JSON of MouthLook. Colours are RGB, 0 to 255."""
 
     enamel: list[int]
     gum: list[int]
@@ -122,7 +123,7 @@ class MouthLookRecord(TypedDict):
 
 
 class Manifest(TypedDict):
-    """manifest.json of the present version."""
+    """The manifest.json of the present version."""
 
     format: str
     version: int
@@ -137,6 +138,6 @@ class Manifest(TypedDict):
     report: FaceReportRecord
     mouth: NotRequired[MouthRecord]
     mouth_look: NotRequired[MouthLookRecord]
-    "of a drawn character that brings its own"
+    "for a drawn character that brings its own"
     shared: NotRequired[bool]
-    "whether its owner lets everybody use it"
+    "whether everybody may use it, not only its owner"

@@ -1,4 +1,4 @@
-"""The face report: what was seen in each picture, in numbers, in words, and as a strip of small pictures."""
+"""The face report: what was found in each picture, in numbers, in words, and as a strip of small pictures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WORDS: Mapping[FaceStatus, str] = {
 
 
 class Concern(StrEnum):
-    """What makes a usable face a worse avatar. The page has words of its own for each."""
+    """A flaw of a usable face that makes a worse avatar. The page has its own words for each."""
 
     SMALL_FACE = "small_face"
     SMALL_MOUTH = "small_mouth"
@@ -57,14 +57,14 @@ class Concern(StrEnum):
 
 
 SMALL_FACE = 0.15
-"width of the face in parts of the picture's"
+"Width of the face as a fraction of the picture's width."
 SMALL_MOUTH_PX = 40.0
 OPEN_MOUTH_IOD = 0.10
-"gap between the lips at rest"
+"Gap between the lips at rest."
 USUAL_GAP = 0.2
-"Quantile over a clip: people close their mouths now and then while they talk."
+"Quantile of the gap over a clip: people close their mouths now and then while they talk."
 OFTEN = 0.2
-"part of the pictures in which something is wrong with the mouth's place"
+"A flaw of the mouth's position is reported if it occurs in more than this fraction of the pictures."
 CONCERN_WORDS: Mapping[Concern, str] = {
     Concern.SMALL_FACE: "The face is small in the picture: choose a part of it, or come closer.",
     Concern.SMALL_MOUTH: f"The mouth is narrower than {SMALL_MOUTH_PX:.0f} px, so it will look soft.",
@@ -81,7 +81,7 @@ class StripPicture:
     """One small picture of the strip."""
 
     file: str
-    "name beside report.json"
+    "file name beside report.json"
     frame: int
     status: FaceStatus
     used: bool
@@ -89,22 +89,22 @@ class StripPicture:
 
 @dataclass(frozen=True, slots=True)
 class FaceReport:
-    """What the preparation saw. `to_json()` is what bundles and the page carry."""
+    """The result of looking for a face. Bundles and the page carry it as `to_json()`."""
 
     frames: int
     first: int
     stop: int
-    "the stretch [first, stop) that is used"
+    "[first, stop) is the stretch that is used"
     counts: Mapping[str, int]
-    "pictures of each status"
+    "status -> number of pictures"
     runs: tuple[tuple[str, int, int], ...]
-    "every picture's status, as (status, first, count)"
+    "the status of every picture, as runs (status, first, count)"
     face_px: float
-    "median height of the face; 0 if there is none"
+    "median height of the face; 0 if there is no face"
     rest_gap_iod: float
-    "how far the lips are apart where the mouth rests; 0 if no picture is used"
+    "gap between the lips at rest; 0 if no picture is used"
     words: tuple[str, ...]
-    "the same in plain English"
+    "the findings in plain English"
     concerns: tuple[Concern, ...] = ()
     strip: tuple[StripPicture, ...] = ()
 
@@ -128,7 +128,7 @@ class FaceReport:
 def report_of(
     track: Track, face_px: float, concerns: tuple[Concern, ...] = (), strip: tuple[StripPicture, ...] = ()
 ) -> FaceReport:
-    """Sum up a track."""
+    """Summarise a track."""
     counts = Counter(track.statuses)
     return FaceReport(
         frames=len(track.statuses),
@@ -145,7 +145,7 @@ def report_of(
 
 
 def concerns_of(track: Track, width: int, height: int) -> tuple[Concern, ...]:
-    """What is to be said of the part of a track that is used; its pictures are `width` x `height` px."""
+    """Return the flaws in the used part of a track; its pictures are width x height px."""
     used = track.landmarks[track.first : track.stop]
     if not len(used):
         return ()
@@ -168,15 +168,15 @@ def concerns_of(track: Track, width: int, height: int) -> tuple[Concern, ...]:
 
 
 def _rest_gap_iod(landmarks: FloatArray) -> float:
-    """How far the lips of (n, 478, 3) are apart where the mouth rests, in IOD."""
+    """Return the gap between the lips at rest, in IOD, from landmarks (n, 478, 3)."""
     gaps = [np.linalg.norm(one[14, :2] - one[13, :2]) / face_scale(one) for one in landmarks]
     return float(np.quantile(gaps, USUAL_GAP))
 
 
 def draw_strip(track: Track, picture: Callable[[int], ImageArray]) -> tuple[tuple[StripPicture, bytes], ...]:
-    """Up to STRIP_LENGTH small JPEGs: spread evenly, and one of each stretch in which something is wrong.
+    """Draw up to STRIP_LENGTH small JPEGs: spread evenly, plus one from each stretch with a problem.
 
-    `picture` gives a frame as uint8 RGB (h, w, 3). Landmarks and mouth box are drawn in the colour of the status.
+    picture: returns a frame as uint8 RGB (h, w, 3). Landmarks and mouth box are drawn in the status's colour.
     """
     strip = []
     for place, index in enumerate(_telling_frames(track)):

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, never by its name; what is not taken is named, with the way out."""
+"""Recognises files by their first bytes, never by their names. Refused kinds are named, with a hint what to do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 READABLE: Final = "Use a JPEG, PNG, WebP or HEIC picture, or an MP4, MOV or WebM clip."
 HEAD_BYTES: Final = 1024
 TS_PACKET, M2TS_PACKET = 188, 192
-"bytes of a packet of MPEG-TS, in .ts files, and in .mts and .m2ts of cameras with 4 bytes before each"
+"Bytes of an MPEG-TS packet: in .ts files, and in .mts and .m2ts files of cameras, where 4 bytes precede each."
 
 HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 AVIF_BRANDS: Final = (b"avif", b"avis")
@@ -40,7 +40,7 @@ CONTAINERS: Final[Sequence[tuple[bytes, str]]] = (
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
     (b"OggS", "ogg"),
 )
-"first bytes of clips, and FFmpeg's name of the container"
+"First bytes of clips, and FFmpeg's name of the container."
 
 AS_JPEG: Final = "Export it as JPEG."
 AS_MP4: Final = "Export it as MP4 (H.264)."
@@ -66,7 +66,7 @@ TEXTS: Final = (
         "text",
     ),
 )
-"what is in a text, what is said, the way out, and the cause"
+"(substrings of the text, message, hint, cause)"
 PICTURE_MAGICS: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 SOUND_MAGICS: Final = (
     *((0, magic) for magic in (b"ID3", b"fLaC", b"#!AMR", b"caff", b".snd", b"wvpk", b"TTA1", b"MAC ")),
@@ -75,7 +75,7 @@ SOUND_MAGICS: Final = (
     (8, b"AIFF"),
     (8, b"AIFC"),
 )
-"place and bytes; those with 0xff are MP3 and AAC without a container"
+"(offset, bytes). Those with 0xff are MP3 and AAC without a container."
 NOT_TAKEN: Final[Sequence[tuple[int, bytes, str, str, str]]] = (
     (0, b"%PDF", "PDF documents are not taken.", "Save the picture in it as JPEG or PNG.", "document"),
     *(
@@ -163,11 +163,11 @@ NOT_TAKEN: Final[Sequence[tuple[int, bytes, str, str, str]]] = (
         "pointer",
     ),
 )
-"place, bytes, what is said, the way out, and the cause for other languages"
+"(offset, bytes, message, hint, cause). The cause selects the message in other languages."
 
 
 def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
-    """Raises BadMedia: the file cannot be read."""
+    """Return the first bytes of a file. Raises BadMedia if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(count)
@@ -176,9 +176,9 @@ def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
 
 
 def container_of(head: bytes) -> str:
-    """FFmpeg's name of the container, or "" for anything that is no clip.
+    """Return FFmpeg's name of the container, or "" if the file is not a clip.
 
-    Naming it keeps FFmpeg from guessing, and so from playlist formats that would open other files and addresses.
+    Naming the container keeps FFmpeg from guessing, and so from playlist formats, which open other files and addresses.
     """
     brand = head[8:12]
     if head[4:8] in MP4_BOXES and brand not in (*AVIF_BRANDS, *HEIC_BRANDS, b"crx "):
@@ -192,13 +192,13 @@ def container_of(head: bytes) -> str:
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether it is a HEIF picture, of HEVC as far as its brands tell. Those of AV1 are AVIF, which Pillow reads."""
+    """Whether it is a HEIF picture with HEVC, as far as its brands say. With AV1 it is AVIF, which Pillow reads."""
     brands = [head[place : place + 4] for place in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)]
     return head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS and not any(one in AVIF_BRANDS for one in brands)
 
 
 def is_picture(head: bytes) -> bool:
-    """Whether it begins as a picture that Pillow reads; it may be damaged further on."""
+    """Whether it begins like a picture that Pillow reads; the rest may be damaged."""
     return (
         head.startswith(PICTURE_MAGICS)
         or head[8:12] == b"WEBP"
@@ -208,12 +208,12 @@ def is_picture(head: bytes) -> bool:
 
 
 def is_recording(head: bytes) -> bool:
-    """Whether it begins as a recording or a clip; it may be damaged further on."""
+    """Whether it begins like a recording or a clip; the rest may be damaged."""
     return container_of(head) != "" or any(head[place:].startswith(magic) for place, magic in SOUND_MAGICS)
 
 
 def refuse_by_name(head: bytes) -> None:
-    """Raises BadMedia for what people have and this does not take, with the way out; passes over the unknown."""
+    """Raise BadMedia, with a hint, for a known kind that is not accepted. Return for an unknown one."""
     for place, magic, message, hint, cause in NOT_TAKEN:
         if head[place : place + len(magic)] == magic:
             raise BadMedia(message, hint, cause=cause)
@@ -224,10 +224,10 @@ def refuse_by_name(head: bytes) -> None:
 
 
 def _as_text(head: bytes) -> str:
-    """The beginning of a text; empty for anything else."""
+    """Decode the beginning of a text; return "" for anything else."""
     coding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        # Its last character may be cut in two.
+        # An incremental decoder, because the last character may be cut in two.
         text = codecs.getincrementaldecoder(coding)().decode(head.rstrip(b"\0")).lstrip()
     except UnicodeDecodeError:
         return ""

@@ -1,10 +1,10 @@
-"""Reading recordings: any common file as the sound of one person who speaks. Untrusted input.
+"""Reads recordings: any common file, as the sound of one person who speaks. The files are untrusted.
 
-Only the forms in FORMATS are opened, whatever a file is called, and none of them can lead to another file or address.
-What a header says of the length is not believed: seconds are counted as they come. What is damaged is left out.
+Only the formats in FORMATS are opened, whatever a file is called, and none of them can lead to another file or address.
+The length in a header is not trusted: seconds are counted while decoding. Damaged parts are left out.
 
-WAV, FLAC and MP3 are read by libsndfile (`plain_sound`) while they are whole. All else is read by FFmpeg: libsndfile
-gives up an MP3 for a single damaged kilobyte, and cannot read M4A or WebM.
+Undamaged WAV, FLAC and MP3 files are read by libsndfile (`plain_sound`), everything else by FFmpeg: libsndfile gives up
+on an MP3 with a single damaged kilobyte, and cannot read M4A or WebM.
 """
 
 from __future__ import annotations
@@ -35,54 +35,57 @@ FORMATS: Final = (
     "wav,w64,aiff,au,caf,flac,ogg,mp3,aac,adts,ac3,eac3,dts,loas,amr,ape,wv,tta,dsf,voc,asf,"
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts"
 )
-"Their demuxers read the file in hand only. Playlists and everything else that names other files are not among them."
+"The demuxers of these formats read the given file only. Playlists and other formats that name files are not included."
 READABLE: Final = "Use a WAV, MP3, M4A, FLAC or OGG recording."
 
 READING: Final = Limits(patience_s=30, cpu_s=900, memory_bytes=512 * 2**20)
 
 HIGHEST_RATE_HZ: Final = 48_000
+"Recordings with a higher sample rate are resampled to this one."
 LOUDEST: Final = 8.0
+"Samples are clipped to this magnitude; full scale is 1."
 PIECE_S: Final = 0.5
+"Length of the pieces that are read, in seconds."
 LOST_GAP_S: Final = 0.1
-"between the times of two frames: a longer one has lost its sound"
+"A longer gap between the times of two frames means that sound was lost there."
 SHORTEST_S: Final = 0.1
-"What is shorter is nobody's speech: the rest of it has been lost."
+"Anything shorter cannot be speech: the rest of the recording has been lost."
 CUT_SHORT_S: Final = 0.5
-"A recording that ends so much before the end its header tells has been cut off."
+"A recording that ends this much earlier than its header says has been cut off."
 TELLS_LENGTH: Final = ("aiff", "flac", "mov", "ape", "tta")
-"FFmpeg's names of forms whose header tells the length; of others it is an estimate"
+"FFmpeg's names of formats whose header gives the exact length; in other formats it is an estimate."
 BELIEVED_S: Final = 3600.0
-"Programs that do not know the length yet write the largest that there can be."
+"A header that gives more than this is ignored: programs that do not know the length yet write the largest number."
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechFacts:
-    """What a whole recording is, known once all of it has been decoded."""
+    """Facts about a whole recording, known after all of it has been decoded once."""
 
     rate_hz: int
-    "of the samples that speech_pieces() gives"
+    "sample rate of what speech_pieces() emits"
     duration_s: float
     lost_s: float
-    "at least so much could not be decoded, and is left out"
+    "at least this many seconds could not be decoded; they are left out"
     level_dbfs: float
-    "RMS where somebody speaks"
+    "RMS level of the parts with speech"
     weights: tuple[float, ...]
-    "of the channels in the mono sound"
+    "share of each channel in the mono sound"
     offsets: tuple[float, ...]
-    "constant part of each channel, which is no sound"
+    "DC offset of each channel, which is subtracted"
     ends_early: bool = False
-    "the file is cut off, and nobody knows how much is missing"
+    "True if the file is cut off and the missing length is unknown"
     is_plain: bool = False
-    "it was read whole by libsndfile"
+    "True if libsndfile could read all of it"
 
 
 def check_sound(emit: Emit, path: Path, longest_s: float) -> float:
-    """The seconds of a recording by its packets, of which little is decoded.
+    """Return the length of a recording in seconds, counted from its packets; almost nothing is decoded.
 
-    Raises BadMedia: it cannot be read, or lasts longer than `longest_s`. A task for avatars.confined.
+    Raises BadMedia if it cannot be read or is longer than `longest_s`. A task for avatars.confined.
     """
     with _opened(path) as file:
-        # There may be a hundred thousand packets: fractions would take longer than reading them.
+        # There may be 100,000 packets. Adding their durations as fractions would take longer than reading them.
         unit_s = float(file.streams.audio[0].time_base or 0)
         counted, heard = 0, False
         try:
@@ -100,9 +103,10 @@ def check_sound(emit: Emit, path: Path, longest_s: float) -> float:
 
 
 def speech_facts(emit: Emit, path: Path, longest_s: float) -> dict[str, Any]:
-    """Decode all of a recording once; the fields of SpeechFacts. Emits the seconds read so far, about once a second.
+    """Decode a whole recording once; return the fields of SpeechFacts.
 
-    Raises BadMedia: unreadable, longer than `longest_s`, or silent. A task for avatars.confined.
+    Emits the seconds read so far, about once a second. Raises BadMedia if the recording is unreadable, longer than
+    `longest_s`, or silent. A task for avatars.confined.
     """
     check_pieces(path)
     try:
@@ -152,26 +156,26 @@ def _facts(emit: Emit, path: Path, longest_s: float, *, is_plain: bool) -> Speec
 
 
 def speech_pieces(emit: Emit, path: Path, facts: SpeechFacts) -> None:
-    """Emit the mono sound of a recording as float32, in pieces of half a second. A task for avatars.confined."""
+    """Emit the mono sound of a recording as float32 bytes, half a second at a time. A task for avatars.confined."""
     weights, offsets = np.array(facts.weights, np.float32), np.array(facts.offsets, np.float32)
-    # It counts what it has read once more: a file may be exchanged while it is read.
+    # The decoder checks the length again, because the file may have been replaced since the first reading.
     decoder = _Decoder(path, facts.duration_s + 1, facts.rate_hz, is_plain=facts.is_plain)
     try:
         for piece in decoder.pieces():
             same = len(piece) == len(weights)
             mono = weights @ (piece - offsets[:, None]) if same else piece.mean(axis=0)
             emit(np.ascontiguousarray(mono, np.float32).tobytes())
-    except NotPlain as error:  # it was when it was looked at
+    except NotPlain as error:  # it was plain at the first reading, so the file has changed
         raise _unreadable(path) from error
 
 
 class _Decoder:
-    """The sound of a file, read once from its beginning."""
+    """Decodes the sound of a file once, from its beginning."""
 
     def __init__(self, path: Path, longest_s: float, rate_hz: int = 0, *, is_plain: bool) -> None:
-        """is_plain: read it by libsndfile; pieces() then raises NotPlain where it is not whole."""
+        """is_plain: read with libsndfile; pieces() then raises NotPlain if the file is damaged."""
         self.rate_hz = rate_hz
-        "of the pieces; by itself that of the first frame, if it is not very high"
+        "sample rate of the pieces; 0 means that of the first frame, up to HIGHEST_RATE_HZ"
         self.read_s = 0.0
         self.lost_s = 0.0
         self._path = path
@@ -180,7 +184,10 @@ class _Decoder:
         self._resampler: tuple[object, av.AudioResampler] | None = None
 
     def pieces(self) -> Iterator[FloatArray]:
-        """(channels, n) of PIECE_S or a little more; of the last one less. Channels may change in mid-course."""
+        """Give pieces (channels, n) of PIECE_S or a little more; the last may be shorter.
+
+        Channels may change midway.
+        """
         if self._is_plain:
             yield from self._plain_pieces()
             return
@@ -216,14 +223,15 @@ class _Decoder:
                 yield part
 
     def _frames(self, file: InputContainer) -> Iterator[AudioFrame]:
-        """What can be decoded; the rest is counted as lost."""
+        """Give the frames that can be decoded; add the length of the rest to `lost_s`."""
         expected_s: float | None = None
         sound_bytes, sound_s = 0, 0.0
         try:
             for packet in file.demux(audio=0):
                 frames = _decoded(packet)
                 if not frames:
-                    # Where a decoder has lost its place, one packet holds what should have been many.
+                    # A decoder that has lost its place takes many packets for one. So count at least the time that
+                    # this many bytes usually last.
                     usual_s = packet.size * sound_s / max(1, sound_bytes)
                     declared_s = float((packet.duration or 0) * (packet.time_base or 0))
                     self.lost_s += max(usual_s, declared_s) if frames is None else 0.0
@@ -237,16 +245,16 @@ class _Decoder:
                         expected_s = frame.time + frame.samples / (frame.sample_rate or 1)
                     yield frame
         except av.FFmpegError:
-            pass  # the file breaks off
+            pass  # the file ends abruptly; what is missing is counted below
         missing_s = _told_s(file, self._path, sound_s) - sound_s - self.lost_s
         self.lost_s += missing_s if missing_s > CUT_SHORT_S else 0.0
 
     def _resampled(self, frame: AudioFrame) -> FloatArray:
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or self._resampler[0] != form:
-            # Interleaved: of samples in planes PyAV finds the first 8 channels only, and reads wild memory for others.
+            # Interleaved, because PyAV handles only 8 channels of planar samples and reads invalid memory beyond them.
             self._resampler = form, av.AudioResampler("flt", frame.layout, self.rate_hz)
-        frame.pts = None  # the resampler would fill gaps between times; what is lost is left out
+        frame.pts = None  # with times, the resampler would fill gaps with silence; lost parts are to be left out
         channels = frame.layout.nb_channels
         parts = [part.to_ndarray().reshape(-1, channels).T for part in self._resampler[1].resample(frame)]
         whole = np.concatenate(parts, axis=1) if parts else np.zeros((channels, 0), np.float32)
@@ -254,7 +262,7 @@ class _Decoder:
 
 
 def _opened(path: Path) -> InputContainer:
-    """Raises BadMedia."""
+    """Open a recording that has sound. Raises BadMedia."""
     only_this = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     if first_bytes(path).startswith(b"RIFX"):  # FFmpeg would read its numbers the wrong way round, as noise
         raise BadMedia("WAV recordings of this unusual kind (RIFX) are not read.", READABLE, cause="unknown_type")
@@ -270,17 +278,17 @@ def _opened(path: Path) -> InputContainer:
 
 
 def _playable(piece: AnyArray) -> FloatArray:
-    """float32: recordings in float may hold anything."""
+    """Return finite float32 samples within LOUDEST: files in floating point may contain any value."""
     playable: FloatArray = np.clip(np.nan_to_num(piece), -LOUDEST, LOUDEST)
     return playable
 
 
 def _told_s(file: InputContainer, path: Path, read_s: float) -> float:
-    """How long the recording is by its header; 0 where that is not known."""
+    """Return the length of the recording by its header; 0 if that is unknown. read_s: the length that was decoded."""
     stream = file.streams.audio[0]
     told_s = float((stream.duration or 0) * (stream.time_base or 0))
     match file.format.name.split(",")[0]:
-        case "wav":  # FFmpeg gives the length of what is there
+        case "wav":  # FFmpeg reports the length of the data that exists, not that in the header
             told_s = read_s / wav_share(path)
         case "matroska":
             told_s = read_s / (matroska_share(path) or 1.0)
@@ -292,9 +300,9 @@ def _told_s(file: InputContainer, path: Path, read_s: float) -> float:
 
 
 def _decoded(packet: av.Packet[av.AudioStream]) -> list[AudioFrame] | None:
-    """None for what is damaged."""
+    """Decode one packet; return None if it is damaged."""
     try:
-        frames: list[Any] = list(packet.decode())  # of a stream of sound, whatever the types say
+        frames: list[Any] = list(packet.decode())  # audio frames, whatever PyAV's type hints say
     except av.FFmpegError:
         return None
     return frames

@@ -1,4 +1,4 @@
-"""Which channels of a recording hold a voice, and how loud it is."""
+"""Finds the channels of a recording that hold a voice, and measures how loud it is."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from models.arrays import FloatArray
 __all__ = ["FAINTEST_DBFS", "Energies"]
 
 FRAMES_HZ: Final = 50
-"of the short stretches that energy is measured in"
+"Energy is measured in stretches of 1/50 s."
 VOICE_BAND_HZ: Final = (100.0, 4000.0)
 FLOOR_PERCENTILE: Final = 20
-"of a channel's energies: what is always there is hum and hiss, not speech"
+"This percentile of a channel's energies is its noise floor: what is always there is hum and hiss, not speech."
 AGREEING: Final = 0.5
-"correlation with the best channel from which a channel is mixed with it: a mix of two that disagree cancels"
+"""A channel is mixed with the best one if its correlation with it is at least this high: two channels in opposite phase
+would cancel."""
 MUCH_FAINTER: Final = 0.1
-"of the best channel's energy: what is below would only make the mix softer"
+"A channel with less than this fraction of the best channel's energy is left out: it would only make the mix quieter."
 SPOKEN_S: Final = 0.2
-"The level exceeded for so long in all is that of speech; what is louder for a moment is a click."
+"Speech is as loud as the level that is exceeded for this long in total. Anything louder is shorter, such as a click."
 WORD_S: Final = 0.1
-"What can be heard for less than that in all is no word."
+"Sound that is audible for less than this in total is not a word."
 ACTIVE_RANGE_DB: Final = 25.0
-"Stretches further below that are pauses."
+"Stretches that are further than this below the level of speech are pauses."
 FAINTEST_DBFS: Final = -60.0
-"Below this there is nothing to hear, however loud it is made."
+"Below this level there is nothing to hear, however much it is amplified."
 
 
 class Energies:
-    """What each channel of a recording holds, in stretches of 20 ms, in the band of voices."""
+    """Energies of each channel of a recording, in stretches of 20 ms, in the frequency band of voices."""
 
     def __init__(self, channels: int, rate_hz: int) -> None:
         self._length = max(1, rate_hz // FRAMES_HZ)
@@ -46,7 +47,7 @@ class Energies:
         self._sums, self._samples = np.zeros(channels), 0
 
     def push(self, piece: FloatArray) -> None:
-        if len(piece) != self._channels:  # the layout changed; what came before decides
+        if len(piece) != self._channels:  # the layout changed midway: only the sound before counts
             return
         self._sums += piece.sum(axis=1, dtype=np.float64)
         self._samples += piece.shape[1]
@@ -54,13 +55,13 @@ class Energies:
         whole = held.shape[1] // self._length * self._length
         self._rest = held[:, whole:]
         frames = held[:, :whole].reshape(self._channels, -1, self._length)
-        # Parseval: twice the power in the bins, each of which stands for its mirror too, over the length squared.
+        # Parseval: each bin also stands for its mirror image, so power is twice their sum, over the length squared.
         bins = np.fft.rfft(frames, axis=2)[:, :, self._band] * (math.sqrt(2) / self._length)
         self._powers.append(np.sum(np.abs(bins) ** 2, axis=2))
         self._agreement += np.einsum("ifb,jfb->ij", bins, bins.conj()).real
 
     def weights(self) -> npt.NDArray[np.float64]:
-        """(channels,) of a mono mix: the channel with most speech, and those that agree with it."""
+        """Return the weights (channels,) of a mono mix: the channel with most speech, and those that agree with it."""
         energy = np.maximum(np.diag(self._agreement), 1e-12)
         best = int(np.argmax(self._speech()))
         agreement = self._agreement[best] / np.sqrt(energy * energy[best])
@@ -69,9 +70,9 @@ class Energies:
         return np.where(mixed, 1 / mixed.sum(), 0.0)
 
     def level_dbfs(self, weights: npt.NDArray[np.float64]) -> float:
-        """RMS of the mix where somebody speaks."""
+        """Return the RMS level of the mix while somebody speaks; -inf if nothing is audible."""
         powers = np.sort(self._all_powers() @ weights)[::-1] if self._powers else np.zeros(0)
-        audible = powers[powers >= 10 ** (FAINTEST_DBFS / 10)]  # one word may be all there is in a long silence
+        audible = powers[powers >= 10 ** (FAINTEST_DBFS / 10)]  # a long silence may contain just one word
         if len(audible) < WORD_S * FRAMES_HZ:
             return -math.inf
         speech = audible[min(round(SPOKEN_S * FRAMES_HZ), len(audible) // 4)]
@@ -82,7 +83,7 @@ class Energies:
         return tuple((self._sums / max(1, self._samples)).tolist())
 
     def _speech(self) -> npt.NDArray[np.float64]:
-        """(channels,) energy that comes and goes; all of it where none does."""
+        """Return (channels,) the energy above the noise floor; all energy if no channel has any above it."""
         powers = self._all_powers()
         if not len(powers):
             return self._sums * 0
@@ -92,5 +93,5 @@ class Energies:
         return speech if speech.max() > 0.01 * everything.max() else everything
 
     def _all_powers(self) -> npt.NDArray[np.float64]:
-        """float64 (stretches, channels), in the order in which the stretches were heard."""
+        """Return the power in each stretch, float64 (stretches, channels), in order."""
         return np.concatenate(self._powers, axis=1).T.astype(np.float64)

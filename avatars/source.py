@@ -1,4 +1,4 @@
-"""What may become an avatar, seen where it is safe to open it: tasks for avatars.confined."""
+"""Decodes what may become an avatar; these functions are tasks for avatars.confined."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["Upload", "check_source", "counted", "decode_source", "decoding_limit
 Progress = Callable[[float], None]
 
 PHOTO_SIDE_PX: Final = 4096
-"photos are kept this large until it is known where the face is"
+"A photo is kept up to this size until the place of the face is known."
 MIN_FRAMED_PX: Final = 64
 
 DECODING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=1536 * 2**20, written_bytes=2 * 2**30)
 IMPORTING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=3 * 2**30, written_bytes=2 * 2**30)
-"Some projects keep all pictures in one pickle."
+"An import needs more memory: some projects store all pictures in one pickle."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +40,25 @@ class Upload:
 
     path: Path
     avatar_id: str
-    "of AvatarLibrary.new_id(): chosen once, so that every run of `write` makes the same avatar"
+    "from AvatarLibrary.new_id(); chosen once, so that `write` makes the same avatar when it is run again"
     name: str
-    "as the person calls the avatar"
+    "the name that its owner gives the avatar"
     closed_eyes: Path | None = None
-    "the same photo with closed eyes, where there is one"
+    "the same photo with closed eyes, if there is one"
     mouth_look: MouthLook | None = None
-    "the inside of a drawn mouth; None judges it by the light in the picture"
+    "colours of the inside of a drawn mouth; None: `viseme` chooses them by the light in the picture"
     framing: Sequence[float] | None = None
-    "x, y, width, height of what is used of a photo or clip, in parts of its picture; None for all of it"
+    "the part of a photo or clip to use: x, y, width, height as fractions of the picture; None for all of it"
     cutout: bool = False
-    "whether the person is cut out of a clip; of a photo they are in any case"
+    "whether to cut the person out of a clip; for a photo this is always done"
     side_px: int = MAX_SIDE_PX
-    "longer side of the avatar's picture at most: what a live picture costs grows with its square"
+    "limit for the longer side of the avatar's picture; the cost of a live picture grows with its square"
     source: SourceRecord = field(default_factory=SourceRecord)
-    "kept in the manifest: file name, consent, licence"
+    "facts for the manifest: file name, consent, licence"
 
 
 def check_source(emit: Emit, path: Path) -> None:
-    """Look at the header of a photo or clip, or at the names in a zipped foreign avatar; nothing is decoded.
+    """Read the header of a photo or clip, or the names in a zipped foreign avatar; nothing is decoded.
 
     Raises BadMedia, BadImport.
     """
@@ -69,14 +69,14 @@ def check_source(emit: Emit, path: Path) -> None:
 
 
 def decoding_limits(path: Path) -> Limits:
-    """What decode_source() may use for this upload."""
+    """Return the limits for decode_source() with this upload."""
     return IMPORTING if is_import(path) else DECODING
 
 
 def decode_source(emit: Emit, upload: Upload, output: Path) -> DecodedRecord:
-    """Write the pictures of an upload into `output`: a PhotoFile or a FrameFile.
+    """Write the pictures of an upload into `output`, as a PhotoFile or a FrameFile.
 
-    Emits how much of it is done, 0 to 1. Returns what is known of it: kind, frames, and the source facts.
+    Emits the progress, 0 to 1. Returns kind, number of frames, and source facts.
     Raises BadMedia, BadImport, DiskFull.
     """
     with disk_full_explained():
@@ -86,7 +86,7 @@ def decode_source(emit: Emit, upload: Upload, output: Path) -> DecodedRecord:
 
 
 def counted(jpegs: Iterable[bytes], expected: float, progress: Progress) -> Iterator[bytes]:
-    """The same, reporting how much of the expected number has been taken."""
+    """Pass the JPEGs through, and report the progress relative to the expected number."""
     for index, jpeg in enumerate(jpegs):
         if index % 10 == 0:
             progress(min(1.0, index / max(1.0, expected)))
@@ -116,7 +116,7 @@ def _read_media(upload: Upload, output: Path, progress: Progress) -> DecodedReco
 
 
 def _framed(rgb: ImageArray, framing: Sequence[float] | None) -> ImageArray:
-    """The part of a picture that a person chose; its sides are even, as video needs them. Raises BadMedia."""
+    """Return the part of a picture that a person chose, with even sides, as video needs them. Raises BadMedia."""
     if framing is None:
         return rgb
     height, width = rgb.shape[:2]

@@ -1,16 +1,17 @@
-"""What the stages of a preparation hand to each other, and where each keeps it in the working directory.
+"""What the stages of a preparation hand to each other, and which files of the working directory hold it.
 
-    Source   of read_source/: source.json; a photo (PhotoFile) or a clip (FrameFile); what a foreign avatar came with
-    Found    of find_faces/: report.json and its strip; picture.npy, landmarks.npy, closed.npy, alpha.npy of a still, or
-             track.npz
-    Loop     of make_loop/: loop.npz, mouths.npz, poster.jpg, preview.mp4, and the frames and mattes.bin of a still
-    mattes   of cut_out/: mattes.bin of a clip, if they were asked for
+    Source   by read_source(): source.json; a photo (PhotoFile) or a clip (FrameFile); extra files of a foreign avatar
+    Found    by find_faces(): report.json and its strip; for a still picture.npy, landmarks.npy, closed.npy, alpha.npy;
+             for a clip track.npz
+    Loop     by make_loop(): loop.npz, mouths.npz, poster.jpg, preview.mp4; for a still also its frames and mattes.bin
+    mattes   by cut_out(): mattes.bin of a clip, if the upload asked for them
 
-A stage's directory is its checkpoint: `workspace.stage_output` lets it appear whole or not at all, and a stage whose
-directory is there does nothing. That holds in a job and on the command line alike. The job queue notes finished steps
-as well; for a stage that spares the call and no more.
+A stage's directory is its checkpoint. `workspace.stage_output` makes it appear whole or not at all, and a stage whose
+directory exists does nothing. This holds in a job and on the command line alike. The job queue also notes finished
+steps, but that only saves it the call.
 
-Names of files are known here and in `workspace` only. They stay: a preparation that an older version has begun goes on.
+File names are known here and in `workspace` only. They must not change, because a preparation that an older version
+started is continued by a newer one.
 """
 
 from __future__ import annotations
@@ -73,36 +74,36 @@ _ALPHA: Final = "alpha.npy"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A decoded upload. Its pictures stay in their file: those of a clip do not fit into memory."""
+    """A decoded upload. Its pictures stay on disk: those of a clip do not fit into memory."""
 
     avatar_id: str
     name: str
-    "as the person calls the avatar"
+    "the name that its owner gave the avatar"
     kind: str
     "still or clip"
     side_px: int
-    "longer side of the avatar's picture at most"
+    "upper limit for the longer side of the avatar's picture"
     facts: SourceRecord
-    "where it came from, as the manifest keeps it"
+    "origin of the upload, as the manifest keeps it"
     frame_count: int
-    "of a clip; 1 of a still"
+    "number of frames of a clip; 1 for a still"
     pictures: PhotoFile | FrameFile
     "a photo for a still, frames at 25 a second for a clip"
     foreign: ForeignFiles
-    "what an avatar of another project came with; empty for any other upload"
+    "extra files of a foreign avatar; empty for any other upload"
     mouth_look: MouthLook | None = None
-    "of a drawn character that brings its own"
+    "mouth colours of a drawn character that brings its own"
     cutout: bool = False
-    "whether the person is to be cut out of the pictures of a clip"
+    "whether to cut the person out of a clip's pictures"
 
     @property
     def crops_of(self) -> str | None:
-        """The lip-sync backend whose crops a foreign avatar's boxes are; None where there are none."""
+        """The lip-sync backend for which a foreign avatar's boxes were made; None if it has no such boxes."""
         imported = self.facts.get("imported")
         return None if imported is None else imported.get("crops_of")
 
     def save(self, directory: Path) -> None:
-        """All but the pictures, which are there already."""
+        """Write source.json. The pictures are in the directory already."""
         known = {
             "id": self.avatar_id,
             "name": self.name,
@@ -115,7 +116,7 @@ class Source:
 
     @classmethod
     def load(cls, work: Path) -> Source:
-        """Raises AvatarError: damaged."""
+        """Read it back from a working directory. Raises AvatarError if it is damaged."""
         directory = work / READ_SOURCE
         known = read_json(directory / _SOURCE)
         return cls(
@@ -128,22 +129,22 @@ class Source:
             pictures=PhotoFile(directory) if known["kind"] == "still" else FrameFile(directory),
             foreign=ForeignFiles(directory),
             mouth_look=look_of(known),
-            cutout=known.get("cutout", False),  # versions before 2026-11-30 noted nothing
+            cutout=known.get("cutout", False),  # versions before 2026-11-30 did not write it
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StillFace:
-    """The face in a photo, in the picture that is made of it."""
+    """The face in a photo, and the picture made from that photo."""
 
     picture: ImageArray
-    "uint8 RGB (h, w, 3): what of the photo is used, at the size of the avatar"
+    "uint8 RGB (h, w, 3): the used part of the photo, at the avatar's size"
     landmarks: FloatArray
     "(478, 3) float32 px of that picture"
     closed: ImageArray | None
-    "the same picture with closed eyes, where there is one"
+    "the same picture with closed eyes, if there is one"
     alpha: ImageArray | None = None
-    "uint8 (h, w), where the photo has transparent parts; in `picture` they are white"
+    "uint8 (h, w), if the photo has transparent parts; they are white in `picture`"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,26 +152,26 @@ class ClipFace:
     """The face in a clip of n frames."""
 
     landmarks: FloatArray
-    "(n, 478, 3) float32 px; NaN where there is none"
+    "(n, 478, 3) float32 px; NaN in frames without a face"
     first: int
     stop: int
-    "the stretch [first, stop) that can be used"
+    "[first, stop) is the usable stretch"
     shown: npt.NDArray[np.int64]
-    "(n,) the frame that is shown in the place of each: itself, or the last one before a frame that belongs elsewhere"
+    "(n,) which frame is shown in each place: that frame, or the last one before it if it belongs to another scene"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was seen in an upload, whether it can be used or not."""
+    """The result of looking for a face in an upload, usable or not."""
 
     report: FaceReportRecord
     "FaceReport.to_json()"
     strip: tuple[bytes, ...]
     "JPEGs of the report's strip, in its order"
     face: StillFace | ClipFace | None
-    "None for a photo without a face that can be used"
+    "None for a photo without a usable face"
     agreement: Agreement | None
-    "how well the boxes of a foreign avatar and ours agree; None for any other upload"
+    "how well a foreign avatar's boxes agree with ours; None for any other upload"
 
     def save(self, directory: Path) -> None:
         write_json(directory / _REPORT, self.report)
@@ -191,7 +192,7 @@ class Found:
 
     @classmethod
     def load(cls, work: Path) -> Found:
-        """Raises AvatarError: damaged."""
+        """Read it back from a working directory. Raises AvatarError if it is damaged."""
         directory = work / FIND_FACES
         report: FaceReportRecord = read_json(directory / _REPORT)
         compared = (directory / _AGREEMENT).exists()
@@ -217,7 +218,7 @@ def _load_face(directory: Path) -> StillFace | ClipFace | None:
     with np.load(directory / _TRACK) as track:
         landmarks = track["landmarks"]
         first, stop = track["stretch"].tolist()
-        # A preparation that an older version has begun knows of no frames to be passed over.
+        # A preparation started by an older version has no `shown`: every frame stands for itself.
         shown = track["shown"] if "shown" in track else np.arange(len(landmarks))
     return ClipFace(landmarks, first, stop, shown)
 
@@ -233,24 +234,24 @@ class Loop:
     order: IntArray
     "(m,) int32 frames in playing order"
     first: int
-    "the frame of the clip that is the loop's first; 0 of a still"
+    "number of the loop's first frame in the clip; 0 for a still"
     width: int
     height: int
     frames: FrameFile
-    "a still's own, or those of the whole clip"
+    "a still's own frames, or those of the whole clip"
     shown: npt.NDArray[np.int64]
-    "(n,) where in that file each frame of the loop is"
+    "(n,) index in `frames` of each frame of the loop"
 
     def jpegs(self, first: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The frames [first, stop) of the loop; None is the end."""
+        """Give the frames [first, stop) of the loop; stop None means up to the end."""
         return self.frames.at(self.shown[first:stop].tolist())
 
     def played(self) -> Iterator[bytes]:
-        """The frames in playing order."""
+        """Give the frames in playing order."""
         return self.frames.at(self.shown[self.order].tolist())
 
     def save(self, directory: Path) -> None:
-        """All but the frames, which are there already, and what galleries show."""
+        """Write loop.npz. The frames and the pictures for galleries are written separately."""
         np.savez(
             directory / _LOOP,
             landmarks=self.landmarks,
@@ -274,12 +275,12 @@ class Loop:
 
 
 def save_mouths(directory: Path, mouths: RealMouths) -> None:
-    """Into the directory of make_loop."""
+    """Write them into the directory of make_loop."""
     np.savez(directory / _MOUTHS, why_not=np.array(mouths.why_not), exemplars=mouths.exemplars, skin=mouths.skin)
 
 
 def load_mouths(work: Path) -> RealMouths:
-    """A preparation that an older version has begun has none, which is no fault."""
+    """Read them back. A preparation started by an older version has no such file, which is not an error."""
     file = work / MAKE_LOOP / _MOUTHS
     if not file.exists():
         return RealMouths.none(NOT_LOOKED_AT)
@@ -288,22 +289,22 @@ def load_mouths(work: Path) -> RealMouths:
 
 
 def save_mattes(directory: Path, mattes: Mattes | None, order: IntArray) -> None:
-    """Into the directory of a stage, where there are any; `order` in which the frames are played."""
+    """Write the mattes, if any, into a stage's directory. order: (m,) the frames in playing order."""
     if mattes is not None:
         (directory / _MATTES).write_bytes(mattes.to_bytes(order))
 
 
 def load_mattes(work: Path) -> bytes:
-    """As the bundle keeps them. A preparation that an older version has begun has none, and many an avatar has none."""
+    """Return the mattes as the bundle keeps them; b"" if the preparation made none, as older versions did."""
     files = (work / stage / _MATTES for stage in (MAKE_LOOP, CUT_OUT))
     return next((file.read_bytes() for file in files if file.exists()), b"")
 
 
 def poster_file(directory: Path) -> Path:
-    """Where make_loop keeps the poster in its directory."""
+    """Path of the poster in the directory of make_loop."""
     return directory / "poster.jpg"
 
 
 def preview_file(directory: Path) -> Path:
-    """Where make_loop keeps the moving preview in its directory."""
+    """Path of the moving preview in the directory of make_loop."""
     return directory / "preview.mp4"

@@ -1,4 +1,4 @@
-"""From the faces of each picture of a clip to one face that can be followed: which, where, and for how long."""
+"""Follows one face through the pictures of a clip: which face it is, where it is, and which stretch can be used."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ __all__ = [
 
 
 MIN_FACE_PX = 60.0
-"a face lower than this from forehead to chin gives no sharp mouth"
+"A face smaller than this from forehead to chin gives no sharp mouth."
 MAX_YAW_DEG = 42.0
 MAX_PITCH_DEG = 32.0
 LONGEST_GAP = 5
-"pictures in a row without a usable face that are bridged; a longer gap ends the stretch"
+"Gaps of up to this many pictures without a usable face are bridged; a longer gap ends the stretch."
 LARGEST_JUMP = 0.6
-"a face that moves further between two pictures, in face heights, is another face or another scene"
+"A face that moves further than this between two pictures, in face heights, is another face or another scene."
 QUIET_ENDS = 0.12
-"part of a stretch, at either end, in which the quietest place to turn round is looked for"
+"Part of a stretch, at either end, in which the quietest point for turning round is searched."
 LANDMARK_SIGMA = 1.0
 
 
@@ -47,7 +47,7 @@ class FaceStatus(StrEnum):
     TOO_SMALL = "too_small"
     TURNED_AWAY = "turned_away"
     SEVERAL_FACES = "several_faces"
-    "usable: one of them was chosen"
+    "usable: the largest face, or the one followed so far, was chosen"
 
     @property
     def usable(self) -> bool:
@@ -56,18 +56,18 @@ class FaceStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """One face followed through all pictures, and the stretch of them that is good enough to use."""
+    """One face followed through all pictures, and the stretch of them that can be used."""
 
     landmarks: FloatArray
-    "(n, 478, 3) float32; gaps are interpolated, pictures before the first face repeat it; all NaN if there is none"
+    "(n, 478, 3) float32; gaps are interpolated, and pictures before the first face repeat it; all NaN if there is none"
     statuses: tuple[FaceStatus, ...]
     first: int
     stop: int
-    "the stretch [first, stop) of usable pictures; empty when there is none"
+    "[first, stop) is the stretch of usable pictures; empty if there is none"
     cuts: frozenset[int] = frozenset()
-    "pictures with which another scene or another face begins"
+    "pictures at which another scene or another face begins"
     foreign: frozenset[int] = frozenset()
-    "pictures that do not belong to the clip, such as a black one; a neighbour is shown instead"
+    "pictures that do not belong to the clip, such as black ones; a neighbour is shown instead"
 
     @property
     def good(self) -> int:
@@ -75,7 +75,7 @@ class Track:
 
 
 def judge(face: Face | None, faces: int) -> FaceStatus:
-    """What is to be said of one picture, given the face chosen in it and how many there are."""
+    """Return the status of one picture. face: the face chosen in it. faces: how many there are."""
     if face is None:
         return FaceStatus.MISSING
     if face.size_px < MIN_FACE_PX:
@@ -90,7 +90,7 @@ def follow(
 ) -> Track:
     """Follow the largest face from picture to picture, and find the longest stretch in which it is usable.
 
-    Gaps of up to LONGEST_GAP pictures are bridged by interpolation, `foreign` pictures among them. A cut, or a jump to
+    Gaps of up to LONGEST_GAP pictures, including `foreign` pictures, are bridged by interpolation. A cut, or a jump to
     another place, ends a stretch.
     """
     chosen: list[Face | None] = []
@@ -111,7 +111,7 @@ def follow(
 
 
 def smooth(landmarks: FloatArray, sigma: float = LANDMARK_SIGMA) -> FloatArray:
-    """Landmarks (n, 478, 3) smoothed over time; sigma in pictures. The first and the last one are repeated beyond."""
+    """Smooth landmarks (n, 478, 3) over time; sigma in pictures. The ends are extended by repeating them."""
     reach = round(4 * sigma)
     over_time = cv2.getGaussianKernel(2 * reach + 1, sigma, cv2.CV_64F)
     rows = landmarks.astype(np.float64).reshape(len(landmarks), -1)
@@ -120,9 +120,10 @@ def smooth(landmarks: FloatArray, sigma: float = LANDMARK_SIGMA) -> FloatArray:
 
 
 def ping_pong(landmarks: FloatArray) -> tuple[int, int, npt.NDArray[np.int32]]:
-    """Where to turn round so that it shows least, and the order of play: first, stop, loop (m,) counted from `first`.
+    """Choose the least visible turning points; return first, stop and the playing order (m,), numbered from `first`.
 
-    The turns are put where the face moves least near either end. Forward and back again, no picture twice in a row.
+    The turning points are where the face moves least near either end. The order goes forwards and back, and shows no
+    picture twice in a row.
     """
     count = len(landmarks)
     if count < 3:
@@ -136,7 +137,7 @@ def ping_pong(landmarks: FloatArray) -> tuple[int, int, npt.NDArray[np.int32]]:
 
 
 def _continuation(last: Face | None, faces: Sequence[Face]) -> Face | None:
-    """The face that carries on from the last picture; the largest if there was none."""
+    """Return the face that continues the last one; the largest if there was none; None if no face does."""
     if last is None or not faces:
         return faces[0] if faces and last is None else None
     nearest = min(faces, key=lambda face: _distance(face, last))
@@ -148,7 +149,7 @@ def _distance(one: Face, other: Face) -> float:
 
 
 def _longest_stretch(statuses: Sequence[FaceStatus], breaks: set[int]) -> tuple[int, int]:
-    """The longest run from one usable picture to another without a break or a gap over LONGEST_GAP."""
+    """Return [first, stop) of the longest run between usable pictures without a break or a gap over LONGEST_GAP."""
     best = (0, 0)
     start: int | None = None
     last_good = -1

@@ -1,7 +1,7 @@
-"""The voice sample of an avatar: a recording of a person who speaks. Voices that can copy a voice speak like it.
+"""The voice sample of an avatar: a recording of a person speaking. Voices that can copy a voice sound like it.
 
-It lies in the avatar's folder, so it goes with the avatar: `voice-sample.json`, and the sound that this file names. A
-new sample has a new name, so nobody ever reads the sound of one with the words of another.
+It is in the avatar's folder, so it is deleted with the avatar: `voice-sample.json`, and the sound file named in there.
+A new sample gets a new file name, so nobody reads the sound of one sample with the transcript of another.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 SHORTEST_SAMPLE_S: Final = 3.0
 LONGEST_SAMPLE_S: Final = 30.0
 SAMPLE_RATE_HZ: Final = 24_000
-"Of the sound that is kept. Every service that copies voices takes it; those that work at another rate convert it."
+"Sample rate of the stored sound. Every service that copies voices accepts it, or converts it itself."
 MOST_TRANSCRIPT_CHARACTERS: Final = 1000
 FILE: Final = "voice-sample.json"
 MOST_FILE_BYTES: Final = 64 * 1024
@@ -44,19 +44,19 @@ _SOUND: Final = re.compile(r"voice-sample\.[0-9a-f]{8}\.wav")
 
 @dataclass(frozen=True, slots=True)
 class VoiceSample:
-    """How a person sounds, and where that comes from."""
+    """A recorded voice and its origin."""
 
     sound: Path
     "a WAV file: one channel, 16 bits, SAMPLE_RATE_HZ"
     seconds: float
     transcript: str = ""
-    "what is said in it; empty: nobody knows"
+    "the words spoken in it; empty if unknown"
     source: Mapping[str, object] = field(default_factory=dict)
     "name of the uploaded file, consent, job"
 
 
 def check_length(seconds: float, longest_s: float = LONGEST_SAMPLE_S) -> None:
-    """Raises BadMedia: too short or too long for a voice sample."""
+    """Raise BadMedia if this is too short or too long for a voice sample."""
     if seconds < SHORTEST_SAMPLE_S:
         raise BadMedia(
             f"The recording lasts {seconds:.1f} seconds; a voice sample takes {SHORTEST_SAMPLE_S:g} at least.",
@@ -72,13 +72,14 @@ def check_length(seconds: float, longest_s: float = LONGEST_SAMPLE_S) -> None:
 
 
 def read_voice_sample(avatar: Path) -> VoiceSample | None:
-    """The sample of the avatar in this folder; None: it has none. One that cannot be read counts as none, and the log
-    says so.
+    """Return the voice sample of the avatar in this folder; None if it has none.
+
+    One that cannot be read counts as none, and is logged.
     """
     try:
         told = read_object(avatar / FILE, MOST_FILE_BYTES)
         name, source = str(told["sound"]), told.get("source")
-        if not _SOUND.fullmatch(name) or not (avatar / name).is_file():  # no name leads out of the folder
+        if not _SOUND.fullmatch(name) or not (avatar / name).is_file():  # the name must not lead out of the folder
             raise ValueError(f"there is no sound {name[:80]!r}")
         return VoiceSample(
             avatar / name,
@@ -96,9 +97,9 @@ def read_voice_sample(avatar: Path) -> VoiceSample | None:
 def keep_voice_sample(
     avatar: Path, wav: bytes, seconds: float, transcript: str, source: Mapping[str, object]
 ) -> VoiceSample:
-    """Keep a sample for the avatar in this folder, in place of the one before.
+    """Store a sample for the avatar in this folder, and replace the former one.
 
-    wav, seconds and the rest: see VoiceSample. Raises DiskFull, OSError: the one before is still there.
+    wav, seconds and the rest: see VoiceSample. Raises DiskFull, OSError; the former sample then stays.
     """
     before = read_voice_sample(avatar)
     sound = avatar / f"voice-sample.{secrets.token_hex(4)}.wav"
@@ -107,7 +108,7 @@ def keep_voice_sample(
         with disk_full_explained():
             sound.write_bytes(wav)
         _write(avatar, sample)
-    except BaseException:  # whatever it was: a sound that no file names is of no use
+    except BaseException:  # on any failure, cancellation too: a sound file without a record is of no use
         sound.unlink(missing_ok=True)
         raise
     if before is not None:
@@ -116,7 +117,7 @@ def keep_voice_sample(
 
 
 def change_transcript(avatar: Path, transcript: str) -> VoiceSample:
-    """Say what is said in the sample. Raises VoiceSampleNotFound, DiskFull, OSError."""
+    """Change the transcript of the sample. Raises VoiceSampleNotFound, DiskFull, OSError."""
     sample = read_voice_sample(avatar)
     if sample is None:
         raise _not_found()

@@ -1,7 +1,7 @@
-"""The working directory of a preparation: how what was made gets into it whole or not at all, and kinds of file in it.
+"""The working directory of a preparation: its stages' directories, and the kinds of files in them.
 
-A stage writes into a hidden directory that gets its real name only when all is written and synced. So a stage that was
-killed leaves nothing that counts, and a stage that is run again finds its result and does nothing.
+A stage writes into a hidden directory, which gets its real name only when everything is written and synced. So a killed
+stage leaves nothing that counts, and a stage that is run again finds its result and does nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ByteArray = npt.NDArray[np.uint8]
 
 @contextmanager
 def stage_output(work: Path, stage: str) -> Iterator[Path]:
-    """A fresh directory that becomes `work/stage` when the block ends well, and is removed otherwise.
+    """Give a new directory that becomes `work/stage` if the block succeeds, and is removed otherwise.
 
     Raises DiskFull.
     """
@@ -40,7 +40,7 @@ def stage_output(work: Path, stage: str) -> Iterator[Path]:
             yield staging
             _sync_all(staging)
             staging.rename(work / stage)
-        except BaseException:  # whatever it was: half a stage is no checkpoint
+        except BaseException:  # on any failure, cancellation too: half a stage must not become a checkpoint
             shutil.rmtree(staging, ignore_errors=True)
             raise
 
@@ -59,7 +59,7 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """An object, of which the caller knows who wrote it. Raises AvatarError: damaged."""
+    """Read a JSON object that we wrote ourselves, so its fields are not checked. Raises AvatarError if damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -70,7 +70,7 @@ def read_json(path: Path) -> Any:
 
 
 class PhotoFile:
-    """A photo as pixels in a directory; beside it the same one with closed eyes, and its alpha, where there are any."""
+    """A photo as pixels in a directory; if given, also its version with closed eyes, and its alpha."""
 
     def __init__(self, directory: Path) -> None:
         self._photo = directory / "photo.npy"
@@ -78,7 +78,7 @@ class PhotoFile:
         self._alpha = directory / "alpha.npy"
 
     def write(self, photo: ImageArray, closed: ImageArray | None = None, alpha: ImageArray | None = None) -> None:
-        """uint8 RGB (h, w, 3), and alpha uint8 (h, w), all of one size."""
+        """Write uint8 RGB (h, w, 3) and alpha uint8 (h, w), all of one size."""
         np.save(self._photo, photo)
         if closed is not None:
             np.save(self._closed, closed)
@@ -89,7 +89,7 @@ class PhotoFile:
         return np.asarray(np.load(self._photo), np.uint8)
 
     def read_alpha(self) -> ImageArray | None:
-        """None: it has no transparent parts."""
+        """Return its alpha; None if it has no transparent parts."""
         return np.asarray(np.load(self._alpha), np.uint8) if self._alpha.exists() else None
 
     def read_closed(self) -> ImageArray | None:
@@ -97,14 +97,14 @@ class PhotoFile:
 
 
 class FrameFile:
-    """JPEGs one after another in a file of a directory, with their offsets beside it."""
+    """JPEGs one after another in one file, with their offsets in a second file."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "frames.bin"
         self._index = directory / "frames.npy"
 
     def write(self, jpegs: Iterable[bytes]) -> int:
-        """Store all of them; returns how many."""
+        """Store all of them; return how many."""
         offsets = [0]
         with self._path.open("wb") as file:
             for jpeg in jpegs:
@@ -113,12 +113,12 @@ class FrameFile:
         return len(offsets) - 1
 
     def read(self, first: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The JPEGs from `first` up to `stop` (exclusive; None is the end)."""
+        """Give the JPEGs from `first` up to `stop` (exclusive; None means the end)."""
         count = len(np.load(self._index, mmap_mode="r")) - 1
         return self.at(range(count)[first:stop])
 
     def at(self, indices: Iterable[int]) -> Iterator[bytes]:
-        """The JPEGs at these places, in this order."""
+        """Give the JPEGs at these indices, in this order."""
         offsets: npt.NDArray[np.int64] = np.load(self._index)
         with self._path.open("rb") as file:
             for index in indices:
@@ -127,9 +127,9 @@ class FrameFile:
 
 
 class ForeignFiles:
-    """What an avatar of another project came with, in a directory: face boxes, masks for them, networks of its own.
+    """The extra files of a foreign avatar, in a directory: face boxes, masks for them, its own networks.
 
-    Other uploads have none of these.
+    Other uploads have none of them.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -138,28 +138,28 @@ class ForeignFiles:
         self._networks = directory / "networks"
 
     def write_boxes(self, boxes: FloatArray) -> None:
-        """(n, 4) float32 x0, y0, x1, y1 in pixels of the n pictures; NaN where no face was seen."""
+        """Write (n, 4) float32 x0, y0, x1, y1 in pixels of the n pictures; NaN where no face was seen."""
         np.save(self._boxes, boxes)
 
     def boxes(self) -> FloatArray | None:
         return np.asarray(np.load(self._boxes), np.float32) if self._boxes.exists() else None
 
     def write_masks(self, masks: Iterable[ByteArray]) -> None:
-        """One mask for each box, as the bytes of a PNG; only where all of them fit."""
+        """Write one mask per box, as the bytes of a PNG. Call this only if all masks fit their boxes."""
         np.savez(self._masks, *masks)
 
     def masks(self, first: int, stop: int) -> list[ByteArray] | None:
-        """Those of the pictures [first, stop); None where no masks are kept."""
+        """Return the masks of the pictures [first, stop); None if no masks are kept."""
         if not self._masks.exists():
             return None
         with np.load(self._masks) as masks:
             return [masks[name] for name in masks.files[first:stop]]
 
     def new_network(self, backend: str) -> Path:
-        """Where the network for a lip-sync backend is to be written."""
+        """Return the path to write the network for a lip-sync backend to."""
         self._networks.mkdir(exist_ok=True)
         return self._networks / f"{backend}.pth"
 
     def networks(self) -> dict[str, Path]:
-        """Lip-sync backend -> the avatar's own network for it."""
+        """Return the avatar's own networks: lip-sync backend -> file."""
         return {path.stem: path for path in self._networks.glob("*.pth")}

@@ -1,5 +1,5 @@
-"""What people call things, in one way of writing: Unicode knows several for the same letters. It also has characters
-that nobody sees, by which a name looks like another one.
+"""Normalises the names that people give to things. Unicode has several encodings for the same letters, and invisible
+characters that make a name look like another one.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Final, Literal
 __all__ = ["MOST_WRITTEN", "in_one_way", "in_sight"]
 
 MOST_WRITTEN: Final = 1000
-"Characters of a name that are looked at. Its work grows with the square of the accents that one letter has."
+"Only this many characters of a name are used. The work of normalising grows with the square of a letter's accents."
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
-"Unicode categories nobody sees: control and format characters, surrogates, unassigned, line separators."
+"Unicode categories of invisible characters: control, format, private use, surrogates, unassigned, line separators."
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 "Letters and signs that are drawn as nothing."
 _APART, _TOGETHER = "\u200c", "\u200d"
@@ -21,29 +21,28 @@ _APART, _TOGETHER = "\u200c", "\u200d"
 _SELECTORS: Final = frozenset(
     map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), 0x180B, 0x180C, 0x180D, 0x180F))
 )
-"They choose a form of the character before them: an emoji or a sign, one of several ways to write an ideograph."
+"They choose a form of the preceding character: an emoji or a sign, or one of several shapes of an ideograph."
 _WITH_FORMS: Final = ("CJK ", "MONGOLIAN ", "MYANMAR ", "PHAGS-PA ")
-"How the names of letters begin that have such forms."
+"Beginnings of the names of letters that have such forms."
 _KEYCAP: Final = "\u20e3"
 _VIRAMA: Final = 9
-"Class of the signs after which Indic scripts join letters."
+"Combining class of the signs after which Indic scripts join letters."
 _INITIAL_FORMS: Final = (unicodedata.decomposition(chr(one)).split() for one in range(0xFB50, 0xFEFF))
 _JOINS_NEXT: Final = frozenset(
     chr(int(form[1], 16)) for form in _INITIAL_FORMS if form and form[0] == "<initial>" and len(form) == 2
 )
-"Arabic letters that join the next one, unless something keeps them apart, as it does in Persian words."
+"Arabic letters that join the next one, unless a non-joiner separates them, as in Persian words."
 
 
 def in_one_way(name: str, form: Literal["NFC", "NFKD"] = "NFC") -> str:
-    """The beginning of a name, normalized by Unicode's `form`. Every name that comes in goes through here."""
+    """Return the beginning of a name, normalised by Unicode's `form`. Every name that comes in goes through here."""
     return unicodedata.normalize(form, name[:MOST_WRITTEN])
 
 
 def in_sight(name: str) -> str:
-    """The name with a space for each character that nobody sees.
+    """Return the name with a space for each invisible character.
 
-    What joins letters or emoji, keeps letters apart or chooses a form of them stays where it does so, and goes
-    elsewhere.
+    A character that joins letters or emoji, separates letters, or chooses a form is kept where it has that effect.
     """
     return "".join(one if _shows(name, place) else " " for place, one in enumerate(name))
 
@@ -58,7 +57,8 @@ def _shows(name: str, place: int) -> bool:
 
 
 def _joins(one: str, before: str, after: str) -> bool:
-    """Whether it makes a difference between these two. For letters as RFC 5892 has it, in appendices A.1 and A.2."""
+    """Whether a joiner or non-joiner has an effect between these two; for letters by RFC 5892, appendices A.1 and A.2.
+    """
     if not before or not after:
         return False
     if unicodedata.combining(before) == _VIRAMA:

@@ -1,4 +1,4 @@
-"""What is said of an import: how well the project's boxes agree with the faces found, and what was left behind."""
+"""Reports on an import: how well the project's boxes agree with the faces found, and what was not taken over."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ __all__ = [
 
 
 AGREES: Final = 0.5
-"overlap from which two boxes are of the same face; a crop from brow to chin and the whole face have about 0.7"
+"""From this overlap on, two boxes count as the same face. A crop from brow to chin and a box of the whole face overlap
+by about 0.7."""
 
 
 def compare_with_foreign(source: Source, landmarks: FloatArray, usable: Sequence[bool]) -> Agreement | None:
-    """How far the project's boxes overlap with the faces found, and in how many pictures; None for what is no import.
+    """Compare the project's boxes with the faces found; None if the source is not an import.
 
-    Boxes that are a network's crops are compared with the crops that we would cut for it.
-    landmarks: (n, 478, 3) in pixels of the pictures that read_import() has written.
+    Boxes that are a network's crops are compared with the crops that we would cut for that network.
+    landmarks: (n, 478, 3) in pixels of the pictures written by read_import(). usable: (n,) pictures with a usable face.
     """
     theirs = source.foreign.boxes()
     if theirs is None:
@@ -42,14 +43,14 @@ def compare_with_foreign(source: Source, landmarks: FloatArray, usable: Sequence
 def _our_boxes(landmarks: FloatArray, crops_of: str | None) -> FloatArray:
     known = FACE_FORMATS.get(crops_of or "")
     if known is not None and not known.whole_face:
-        no_size = (0, 0)  # the rules of such boxes ask for none
+        no_size = (0, 0)  # the rules for such boxes ignore the picture's size
         return known.boxes(landmarks, no_size, known.defaults).astype(np.float32)
     points = landmarks[:, :, :2]
     return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
 
 
 def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Intersection over union of boxes (n, 4) and (n, 4), x0, y0, x1, y1 -> (n,)."""
+    """Return the intersection over union (n,) of boxes (n, 4) and (n, 4), each x0, y0, x1, y1."""
     inner = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
     shared = np.clip(inner, 0, None).prod(axis=1)
     areas = (one[:, 2:] - one[:, :2]).prod(axis=1) + (other[:, 2:] - other[:, :2]).prod(axis=1)
@@ -59,8 +60,8 @@ def overlap(one: FloatArray, other: FloatArray) -> FloatArray:
 def source_with_agreement(
     facts: SourceRecord, agreement: Agreement | None, *, crops_kept: bool, masks_kept: bool
 ) -> SourceRecord:
-    """Source facts as the manifest keeps them: of an import, with what compare_with_foreign() has found, and
-    whether the project's crops and masks are kept.
+    """Return the source facts for the manifest. For an import, the agreement is added, and whether the project's crops
+    and masks are kept.
     """
     if agreement is None:
         return facts
@@ -74,7 +75,7 @@ def source_with_agreement(
 
 
 def import_words(imported: ImportRecord) -> list[str]:
-    """The same for a person, in English."""
+    """Describe an import to a person, in English."""
     project, pictures = imported["from"], imported["pictures"]
     words = [f"Imported from {project}: {pictures} pictures."]
     if imported["doubled"]:

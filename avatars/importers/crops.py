@@ -1,7 +1,7 @@
-"""The boxes by which another project has cut its crops, and its masks for them, kept for the backend they are made for.
+"""Keeps the boxes and masks of another project for the lip-sync backend that they were made for.
 
-Their owner has looked at them and chosen how they are moved. For the network of one avatar they are the only ones: it
-was trained on them, and by boxes that are a few pixels off it draws a mouth that is a few pixels off.
+The avatar's owner has checked them and chosen how they are shifted. A network trained for one avatar works only with
+its own boxes: with boxes that are a few pixels off, it draws a mouth that is a few pixels off.
 """
 
 from __future__ import annotations
@@ -28,22 +28,25 @@ __all__ = ["GivenMasks", "boxes_of", "given_boxes", "given_masks", "kept_crops",
 BOXES: Final = "{}/boxes"
 MASKS: Final = "{}/masks"
 MASK_OFFSETS: Final = "{}/mask_offsets"
-"tensors of the bundle, by the lip-sync backend that they are for"
+"Names of the bundle's tensors; {} is the lip-sync backend."
 OF_BOXES: Final = ("bbox_shift", "extra_margin", "pads", "smooth")
 OF_MASKS: Final = ("parsing_mode", "left_cheek_width", "right_cheek_width", "upper_boundary_ratio")
-"parameters: whoever chooses another value wants boxes or masks of ours"
+"Parameters of boxes and of masks. Someone who changes one of them gets our boxes or masks instead."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GivenMasks:
-    """A mask for the box of each frame, as the project made them."""
+    """The project's mask for the box of each frame."""
 
+    "(n, 4) int32 x0, y0, x1, y1"
     boxes: IntArray
     png: npt.NDArray[np.uint8]
+    "the masks as PNG files, one after another"
     offsets: npt.NDArray[np.int64]
+    "(n + 1,) where each file begins in `png`, and where the last one ends"
 
     def __getitem__(self, frame: int) -> Mask:
-        """uint8 (h, w), of the size of that frame's box. Raises BundleError."""
+        """Return the mask uint8 (h, w), of the size of that frame's box. Raises BundleError if it is damaged."""
         start, stop = self.offsets[frame : frame + 2]
         x0, y0, x1, y1 = self.boxes[frame]
         mask = cv2.imdecode(self.png[start:stop], cv2.IMREAD_GRAYSCALE) if stop > start else None
@@ -53,10 +56,11 @@ class GivenMasks:
 
 
 def kept_crops(source: Source, found: Found, loop: Loop) -> dict[str, AnyArray]:
-    """The tensors of such boxes and masks for the bundle; none where they are not certain to fit.
+    """Return the project's boxes and masks as tensors for the bundle; none if they are not certain to fit.
 
-    A clip's pictures are the project's own, each once, so those that are used have its boxes. A still's are made here,
-    and the face moves in them. A face that the project has seen elsewhere, or not in all of them, cannot be relied on.
+    They fit a clip, because its pictures are the project's own, each once. They do not fit a still, whose pictures are
+    drawn here with a moving face. They are not kept either if the project saw the face elsewhere, or not in every
+    picture.
     """
     backend, boxes_in_clip = source.crops_of, source.foreign.boxes()
     if backend is None or boxes_in_clip is None or found.agreement is None or source.kind == "still":
@@ -78,12 +82,12 @@ def kept_crops(source: Source, found: Found, loop: Loop) -> dict[str, AnyArray]:
 
 
 def whole_boxes(boxes: FloatArray, size: tuple[int, int]) -> IntArray:
-    """Boxes (n, 4) in whole pixels, cut at the picture of `size` (width, height)."""
+    """Round boxes (n, 4) to whole pixels, and clip them to the picture of `size` (width, height)."""
     return np.clip(np.rint(boxes), 0, np.tile(size, 2)).astype(np.int32)
 
 
 def parameters_for(bundle: AvatarBundle, backend: str, chosen: Mapping[str, object]) -> CropParameters:
-    """The backend's parameters with what a person chose; where nothing was chosen, as the avatar's owner had them.
+    """Return the backend's parameters with what a person chose; the others are as the avatar's owner had them.
 
     Raises ValueError, UnknownParameter.
     """
@@ -91,7 +95,7 @@ def parameters_for(bundle: AvatarBundle, backend: str, chosen: Mapping[str, obje
 
 
 def _own(bundle: AvatarBundle, backend: str) -> dict[str, object]:
-    """What the owner of an imported avatar had chosen."""
+    """Return the parameters that the owner of an imported avatar had chosen for this backend."""
     imported = bundle.manifest["source"].get("imported")
     shift = None if imported is None else imported.get("noted", {}).get("bbox_shift")
     low, high = RANGES["bbox_shift"]
@@ -100,10 +104,11 @@ def _own(bundle: AvatarBundle, backend: str) -> dict[str, object]:
 
 
 def boxes_of(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> IntArray:
-    """Boxes (n, 4) int32 x0, y0, x1, y1 of the face in each frame of an avatar: those it came with, unless a person
-    chose others, or by the backend's rule. A network of its own knows no others.
+    """Return boxes (n, 4) int32 x0, y0, x1, y1 of the face in each frame.
 
-    Raises KeyError for a backend without a face crop, FaceNotFound, BadParameters, BundleError.
+    These are the avatar's imported boxes, if there are any and nobody chose other parameters. Otherwise they follow the
+    backend's rule. An avatar's own network always gets the imported boxes, as it works with no others. Raises KeyError
+    for a backend without a face crop, FaceNotFound, BadParameters, BundleError.
     """
     given = given_boxes(bundle, backend)
     if given is not None and (face_format(backend).own_network or _as_it_came(bundle, backend, parameters, OF_BOXES)):
@@ -112,7 +117,7 @@ def boxes_of(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> 
 
 
 def given_boxes(bundle: AvatarBundle, backend: str) -> IntArray | None:
-    """Those an avatar came with; None if it came without. Raises BundleError if they do not fit the avatar."""
+    """Return the imported boxes of an avatar; None if there are none. Raises BundleError if they do not fit it."""
     boxes = bundle.backend_tensors.get(BOXES.format(backend))
     if boxes is None:
         return None
@@ -124,7 +129,7 @@ def given_boxes(bundle: AvatarBundle, backend: str) -> IntArray | None:
 
 
 def given_masks(bundle: AvatarBundle, backend: str, parameters: CropParameters) -> GivenMasks | None:
-    """Those an avatar came with; None if it came without, or if a person chose other boxes or masks.
+    """Return the imported masks of an avatar; None if there are none, or a person chose other boxes or masks.
 
     Raises BundleError if they do not fit the avatar.
     """

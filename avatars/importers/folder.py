@@ -1,7 +1,7 @@
-"""The folder of a foreign avatar, as it lies on disk or in a zip. A zip is read in place: none of it is ever unpacked.
+"""The folder of a foreign avatar, on disk or in a zip. A zip is read in place and never unpacked.
 
-So nothing in a zip can be written anywhere. The list of its files is limited before it is parsed, what they claim to
-hold before the first byte is inflated, and of no file is more inflated than it claims.
+So nothing in a zip can be written anywhere. The length of its list of files is limited before it is parsed, and their
+declared sizes before the first byte is inflated. No file is inflated beyond its declared size.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from avatars.errors import BadImport
 __all__ = ["MAX_FILES", "MAX_RATIO", "MAX_UNPACKED_BYTES", "ForeignFolder", "is_import", "open_folder"]
 
 MAX_FILES: Final = 20_000
-"folders are counted too"
+"Folders count as well."
 MAX_DIRECTORY_BYTES: Final = 200 * MAX_FILES
-"of a zip's list of its files"
+"Limit for a zip's list of its files (the central directory)."
 DIRECTORY_ENTRY: Final = b"PK\x01\x02"
-"what each entry of that list begins with"
+"First bytes of each entry of that list."
 MAX_UNPACKED_BYTES: Final = 8 * 2**30
 MAX_RATIO: Final = 100
-"a zip that claims to hold more than this many times its own size is a bomb; pictures hardly shrink at all"
+"""A zip that claims to hold more than this many times its own size is taken for a bomb: pictures can hardly be
+compressed further."""
 COPIED_BYTES: Final = 2**20
-"at a time"
+"Piece size for reading and copying."
 LANDMARK_FILE: Final = "coords.pkl"
-"every project that can be read has its boxes in it"
+"Every project that can be imported stores its boxes in this file."
 NUMBERED: Final = re.compile(r"([0-9]{1,18})\.(?:png|jpe?g)", re.IGNORECASE)
 READ_HINT: Final = (
     "Name the folder of one avatar (or a zip of it) of LiveTalking, MuseTalk or OpenAvatarChat: "
@@ -42,31 +43,31 @@ READ_HINT: Final = (
 )
 ZIP_HINT: Final = "Zip the avatar's folder again, with an ordinary program."
 DOCUMENT_FILES: Final = ("[Content_Types].xml", "mimetype")
-"in the zips that documents of Office, OpenDocument and EPUB are"
+"Files in the zips of Office, OpenDocument and EPUB documents."
 MEDIA_NAME: Final = re.compile(r".*\.(jpe?g|png|webp|heic|avif|gif|mp4|mov|m4v|webm|mkv|avi)", re.IGNORECASE)
 FOREIGN: Final = {
     "frames.bin": ("a Vivavoce avatar", "It is one already: copy its folder into `avatars` in the data folder."),
     "net_encode.pt": ("a lite-avatar", "Prepare its bg_video.mp4 instead."),
     "combined_data.json.gz": ("a DH_live avatar", "Prepare its video instead."),
 }
-"a file that tells -> what the folder is, and what to do"
+"Name of a telling file -> (what the folder is, what to do instead)."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForeignFolder:
-    """The files of one avatar. Names are paths below its folder, with slashes."""
+    """The files of one avatar. Names are paths relative to its folder, with slashes."""
 
     name: str
-    "the folder's own"
+    "the name of the folder itself"
     sizes: Mapping[str, int]
-    "name -> bytes"
+    "name -> size in bytes"
     _open: Callable[[str], IO[bytes]]
 
     def __contains__(self, name: str) -> bool:
         return name in self.sizes
 
     def numbered(self, folder: str) -> list[str]:
-        """The numbered pictures of a folder in it, in the order of their numbers."""
+        """Return the paths of the numbered pictures in a subfolder, ordered by number."""
         found = []
         for path in self.sizes:
             below, _, name = path.rpartition("/")
@@ -76,12 +77,12 @@ class ForeignFolder:
         return [path for _, path in sorted(found)]
 
     def read(self, name: str, limit_bytes: int) -> bytes:
-        """Raises BadImport: not there, over the limit, damaged."""
+        """Return a file's content. Raises BadImport if it is missing, over the limit or damaged."""
         self._check(name, limit_bytes)
         return b"".join(self._pieces(name))
 
     def copy(self, name: str, target: Path, limit_bytes: int) -> None:
-        """The same into a new file, piece by piece. Raises BadImport, OSError (the disk is full)."""
+        """Copy a file to a new one, piece by piece. Raises BadImport as read() does, OSError if the disk is full."""
         self._check(name, limit_bytes)
         with target.open("xb") as copied:
             for piece in self._pieces(name):
@@ -90,7 +91,8 @@ class ForeignFolder:
     def _pieces(self, name: str) -> Iterator[bytes]:
         left = self.sizes[name]
         with _damage_told(name), self._open(name) as file:
-            # Read without a size, a member of a zip would be inflated whole and only then cut to the size it declares.
+            # Always pass a size: otherwise zipfile would inflate all of a member before cutting it to its declared
+            # size.
             while left and (piece := file.read(min(left, COPIED_BYTES))):
                 left -= len(piece)
                 yield piece
@@ -116,7 +118,7 @@ def _damage_told(name: str) -> Iterator[None]:
 
 
 def is_import(path: Path) -> bool:
-    """Whether it is a folder or a zip, rather than a photo or a clip."""
+    """Whether it is a folder or a zip, as opposed to a photo or a clip."""
     if path.is_dir():
         return True
     try:
@@ -128,9 +130,9 @@ def is_import(path: Path) -> bool:
 
 @contextmanager
 def open_folder(path: Path) -> Iterator[ForeignFolder]:
-    """The avatar's folder in a folder or zip; it may lie deeper, but there has to be just one.
+    """Find the one avatar in a folder or zip; it may lie in a subfolder.
 
-    Raises BadImport: no avatar or several, or a zip that is damaged or hostile.
+    Raises BadImport if there is no avatar or several, or if a zip is damaged or hostile.
     """
     if path.is_dir():
         yield _only_avatar(path.resolve().name, _sizes_on_disk(path), lambda name: (path / name).open("rb"))
@@ -161,13 +163,14 @@ def _sizes_on_disk(root: Path) -> dict[str, int]:
 
 
 class _ZipBytes(io.BufferedReader):
-    """A zip's bytes as zipfile reads them: the list of its files in one go, which is refused here if it is too long.
+    """Passes a zip's bytes to zipfile, and refuses a list of files that is too long.
 
-    What is parsed is what was counted, wherever in the zip the list is and whatever the zip says of its length.
+    zipfile reads this list with one call of read(), and parses exactly what that returned. So the check here holds
+    wherever the list is in the file, and whatever length the zip claims for it.
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Raises BadImport."""
+        """Read like BufferedReader. Raises BadImport if the data would be too long, or hold too many entries."""
         if size is not None and size > MAX_DIRECTORY_BYTES:
             most = MAX_DIRECTORY_BYTES / 2**20
             raise BadImport(
@@ -185,7 +188,7 @@ class _ZipBytes(io.BufferedReader):
 
 
 def _members_of(archive: zipfile.ZipFile, packed_bytes: int) -> dict[str, zipfile.ZipInfo]:
-    """Name with slashes -> file."""
+    """Return name with slashes -> entry, for all files in a zip. Raises BadImport for a hostile one."""
     entries = ((_with_slashes(one.orig_filename), one) for one in archive.infolist())
     members = {name: one for name, one in entries if not name.endswith("/")}
     for name, one in members.items():
@@ -207,7 +210,7 @@ def _members_of(archive: zipfile.ZipFile, packed_bytes: int) -> dict[str, zipfil
 
 
 def _with_slashes(name: str) -> str:
-    """A name in a zip as it should be: some programs on Windows write backslashes, others begin with `./`."""
+    """Normalise a name in a zip: some programs on Windows write backslashes, others a leading `./`."""
     slashed = name.replace("\\", "/")
     return f"{PurePosixPath(slashed)}{'/' if slashed.endswith('/') else ''}"
 

@@ -1,4 +1,4 @@
-"""What a foreign avatar is once it has been read, and what all readers share."""
+"""The form of a foreign avatar once it has been read, and functions that all readers share."""
 
 from __future__ import annotations
 
@@ -49,23 +49,23 @@ Box = tuple[int, int, int, int]
 COORDS: Final = "coords.pkl"
 FULL_IMAGES: Final = "full_imgs"
 INFO: Final = "avator_info.json"
-"so it is spelt"
+"This is the project's spelling."
 MAX_LIST_BYTES: Final = 8 * 2**20
-"of a pickled list of boxes; ten thousand of them take one"
+"Limit for a pickled list of boxes; ten thousand of them take 1 MB."
 MAX_INFO_BYTES: Final = 2**16
 MAX_PICTURE_BYTES: Final = 64 * 2**20
 MAX_PX: Final = 10**6
-"where a box may end"
+"Highest coordinate that a box may have."
 WHOLE_PICTURE: Final = 0.99
-"a box that covers this part of the picture on both sides is what wav2lip notes where it saw no face"
+"A box that covers this fraction of the picture in both directions is what wav2lip stores where it saw no face."
 MIXED: Final = "Files of several avatars may be mixed, or the making broke off: make the avatar again."
 COMPARED_PAIRS: Final = 8
-"pairs of pictures that are compared before a cycle is called doubled"
+"Pairs of pictures that are compared before a cycle counts as doubled."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """Pictures that are decoded when they are asked for: uint8 RGB (h, w, 3), all of one size."""
+    """Pictures that are decoded on demand: uint8 RGB (h, w, 3), all of one size."""
 
     count: int
     decode: Callable[[int], ImageArray]
@@ -79,49 +79,49 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForeignAvatar:
-    """A foreign avatar as it was before its cycle was doubled: each picture once, in its order."""
+    """A foreign avatar before its cycle was doubled: each picture once, in order."""
 
     project: str
-    "who has made it, such as LiveTalking wav2lip"
+    "the project that made it, such as LiveTalking wav2lip"
     pictures: Pictures
     boxes: FloatArray
-    "(n, 4) float32 x0, y0, x1, y1 of the face in pixels of the pictures; NaN where the project has seen none"
+    "(n, 4) float32 x0, y0, x1, y1 of the face in pixels of the pictures; NaN where the project saw none"
     doubled: bool
-    "whether the cycle was stored forward and back again"
+    "whether the cycle was stored forwards and then backwards"
     crops_of: str | None = None
-    "lip-sync backend whose crops these boxes are: it gets them as they are"
+    "lip-sync backend for which these boxes are the crops: it gets them unchanged"
     mask_of: Callable[[int, Box], Mask] | None = None
-    """picture, its box -> uint8 (h, w) weight of the generated face in that box, as the project has it for `crops_of`;
-    raises BadImport where there is none that fits"""
+    """index of a picture, its box -> uint8 (h, w) weight of the generated face in that box, the project's mask for
+    `crops_of`; raises BadImport if no mask fits"""
     ignored: int = 0
-    "further pictures that lie beside them and are none of the avatar's"
+    "number of further pictures in the same folder that do not belong to the avatar"
     facts: Mapping[str, object] = field(default_factory=dict)
-    "what else the project has noted, fit for JSON"
+    "other facts that the project stored, as JSON"
     networks: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
-    """lip-sync backend -> writes the network that was trained for this avatar to a new file, unless it is damaged or
-    hostile (BadImport)"""
+    """lip-sync backend -> function that writes the avatar's own network to a new file; it raises BadImport if the
+    network is damaged or hostile"""
 
 
 class ForeignReader(Protocol):
     """Reads the avatars of one layout."""
 
     def recognises(self, folder: ForeignFolder) -> bool:
-        """By the names of the files; of pictures at most the size."""
+        """Whether the folder has this layout, by its file names, and at most the size of one picture."""
 
     def read(self, folder: ForeignFolder) -> ForeignAvatar:
-        """Raises BadImport."""
+        """Read the avatar. Raises BadImport."""
 
 
 def stored_pictures(folder: ForeignFolder) -> Pictures:
-    """The numbered pictures of full_imgs. Decoding raises BadImport: damaged, too large, of another size."""
+    """Return the numbered pictures of full_imgs. Decoding one raises BadImport if it is damaged or too large."""
     return _pictures(folder, folder.numbered(FULL_IMAGES))
 
 
 def written_pictures(folder: ForeignFolder, boxes: int) -> tuple[Pictures, int]:
-    """The pictures of full_imgs for that many boxes, and how many numbered ones are there besides.
+    """Return the pictures of full_imgs that belong to this many boxes, and the number of other numbered pictures.
 
-    Given a folder of pictures, MuseTalk's scripts copy them to full_imgs before they write their own, 00000000.png and
-    so on, so some of the originals are left among or behind these.
+    When MuseTalk's scripts are given a folder of pictures, they copy it to full_imgs before they write their own
+    pictures, 00000000.png and so on. So some of the originals may remain among or behind these.
     """
     names = folder.numbered(FULL_IMAGES)
     written = list(takewhile(folder.__contains__, (f"{FULL_IMAGES}/{index:08d}.png" for index in count())))
@@ -138,7 +138,7 @@ def _pictures(folder: ForeignFolder, names: Sequence[str]) -> Pictures:
 
 
 def decoded(data: bytes, name: str) -> ImageArray:
-    """PNG or JPEG -> uint8 RGB (h, w, 3). Its size is looked at before its pixels are decoded.
+    """Decode a PNG or JPEG to uint8 RGB (h, w, 3). The size is checked before the pixels are decoded.
 
     Raises BadImport.
     """
@@ -148,7 +148,7 @@ def decoded(data: bytes, name: str) -> ImageArray:
 
 
 def width_of(data: bytes, name: str) -> int:
-    """Width of a PNG or JPEG in pixels, from its header. Raises BadImport."""
+    """Return the width of a PNG or JPEG in pixels, from its header. Raises BadImport."""
     with _opened(data, name) as image:
         return image.width
 
@@ -167,7 +167,7 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
 
 
 def check_size(width: int, height: int, name: str) -> None:
-    """Raises BadImport for a picture that no clip could have."""
+    """Raise BadImport for a picture size that no clip may have."""
     if width * height > MAX_CLIP_PIXELS or min(width, height) < MIN_SIDE_PX:
         raise BadImport(
             f"{name} has {width} x {height} pixels.",
@@ -177,7 +177,7 @@ def check_size(width: int, height: int, name: str) -> None:
 
 
 def list_in(folder: ForeignFolder, name: str, limit_bytes: int = MAX_LIST_BYTES) -> Sequence[object] | AnyArray:
-    """A pickled list, tuple or array of rows. Raises BadImport: missing, damaged, hostile, or no list."""
+    """Read a pickled list, tuple or array of rows. Raises BadImport if it is missing, damaged, hostile or no list."""
     value = read_pickle(folder.read(name, limit_bytes), name)
     rows = () if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if not isinstance(rows, list | tuple | np.ndarray) or not len(rows):
@@ -190,9 +190,9 @@ def list_in(folder: ForeignFolder, name: str, limit_bytes: int = MAX_LIST_BYTES)
 
 
 def coords_in(folder: ForeignFolder) -> FloatArray:
-    """The boxes in coords.pkl, (n, 4), each in the order of its project.
+    """Read the boxes in coords.pkl, (n, 4), with their numbers in the project's own order.
 
-    Raises BadImport: as list_in(), or one is not four numbers.
+    Raises BadImport as list_in() does, or if a box is not four numbers.
     """
     values = list_in(folder, COORDS)
     coords = np.empty((len(values), 4), np.float32)
@@ -210,7 +210,7 @@ def coords_in(folder: ForeignFolder) -> FloatArray:
 def is_box(value: object) -> TypeGuard[Sequence[float] | AnyArray]:
     """Whether it is four numbers.
 
-    Asked before numpy sees the value: a few bytes of a pickle may stand for lists without end.
+    This is checked before numpy sees the value, because a few bytes of a pickle may stand for endless lists.
     """
     if isinstance(value, np.ndarray):
         return value.shape == (4,) and is_box(value.tolist())
@@ -222,9 +222,9 @@ def is_box(value: object) -> TypeGuard[Sequence[float] | AnyArray]:
 
 
 def boxes_of(coords: FloatArray, order: tuple[int, int, int, int], size: tuple[int, int]) -> FloatArray:
-    """Another project's boxes as (n, 4) x0, y0, x1, y1; `order` says where each of them stands in the project's box.
+    """Reorder another project's boxes to (n, 4) x0, y0, x1, y1; order: the index of each of these in its boxes.
 
-    NaN where the project has seen no face: all zeros, nothing between the edges, or the whole picture (w, h).
+    A box is NaN where the project saw no face: all zeros, empty, or the whole picture of `size` (w, h).
     """
     boxes = coords[:, list(order)]
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -234,16 +234,16 @@ def boxes_of(coords: FloatArray, order: tuple[int, int, int, int], size: tuple[i
 
 
 def match(what: str, count: int, pictures: int) -> None:
-    """Raises BadImport with both numbers unless there is one of them for each picture."""
+    """Raise BadImport with both numbers unless there is one entry for each picture."""
     if count != pictures:
         raise BadImport(f"{what} has {count} entries, but there are {pictures} pictures.", MIXED, cause="mixed")
 
 
 def fold(pictures: Pictures, coords: FloatArray) -> tuple[Pictures, FloatArray, bool]:
-    """Each picture once, its box, and whether the cycle was doubled.
+    """Undo a doubled cycle: return each picture once, its box, and whether the cycle was doubled.
 
-    MuseTalk stores its cycle forward and back again, as pictures and as boxes; a list twice as long as the pictures is
-    such a cycle of single ones. Raises BadImport, with the numbers, if they do not match in either way.
+    MuseTalk stores its cycle forwards and then backwards, both pictures and boxes. If only the list of boxes is twice
+    as long, the pictures are stored once. Raises BadImport, with the numbers, if they match in neither way.
     """
     mirrored = np.array_equal(coords, coords[::-1])
     if len(coords) == 2 * pictures.count and mirrored:
@@ -256,7 +256,7 @@ def fold(pictures: Pictures, coords: FloatArray) -> tuple[Pictures, FloatArray, 
 
 
 def _pictures_mirrored(pictures: Pictures) -> bool:
-    """Whether picture and counterpart are the same, for some pairs from the ends to the middle."""
+    """Whether pictures equal their counterparts, for some pairs between the ends and the middle."""
     chosen = {int(index) for index in np.linspace(0, pictures.count // 2 - 1, COMPARED_PAIRS)}
     return all(
         np.array_equal(pictures.decode(index), pictures.decode(pictures.count - 1 - index)) for index in sorted(chosen)
@@ -264,7 +264,7 @@ def _pictures_mirrored(pictures: Pictures) -> bool:
 
 
 def info_of(folder: ForeignFolder) -> dict[str, object]:
-    """What avator_info.json says of how the avatar was made; nothing if there is none. Paths are left out.
+    """Return what avator_info.json says about how the avatar was made, without paths; empty if there is no such file.
 
     Raises BadImport if it is damaged.
     """
@@ -281,7 +281,7 @@ def info_of(folder: ForeignFolder) -> dict[str, object]:
 
 
 def _noted(value: object) -> int | float | str:
-    """As it can be written and sent as JSON: NaN, infinite numbers and halves of characters cannot."""
+    """Make a value safe for JSON, which cannot hold NaN, infinite numbers or lone surrogates."""
     if isinstance(value, int | float) and abs(value) <= MAX_PX:
         return value
     return str(value)[:60].encode("utf-8", "replace").decode("utf-8")

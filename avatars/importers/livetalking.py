@@ -24,14 +24,14 @@ __all__ = ["UltralightReader", "Wav2LipReader"]
 
 FACE_IMAGES: Final = "face_imgs"
 WAV2LIP_BACKENDS: Final = {known.side_px: known.name for known in (WAV2LIP96, WAV2LIP256)}
-"by the side of the face pictures; no network here draws those of 384 px"
+"Side of the face pictures -> backend. No network here draws those of 384 px."
 WEIGHTS: Final = "ultralight.pth"
 MAX_FACE_BYTES: Final = 4 * 2**20
-"of a face picture: the portal itself holds one when a zip comes in"
+"Limit for a face picture. It is small because the portal itself reads one into memory when a zip is uploaded."
 
 
 class Wav2LipReader:
-    """`full_imgs`, `face_imgs`, and boxes of y1, y2, x1, x2."""
+    """Reads `full_imgs`, `face_imgs`, and boxes of y1, y2, x1, x2."""
 
     def recognises(self, folder: ForeignFolder) -> bool:
         return bool(folder.numbered(FACE_IMAGES)) and not _is_ultralight(folder)
@@ -43,7 +43,7 @@ class Wav2LipReader:
 
 
 class UltralightReader:
-    """`full_imgs`, `face_imgs` of 168 px, the avatar's own network, and boxes of x1, y1, x2, y2."""
+    """Reads `full_imgs`, `face_imgs` of 168 px, the avatar's own network, and boxes of x1, y1, x2, y2."""
 
     def recognises(self, folder: ForeignFolder) -> bool:
         return bool(folder.numbered(FACE_IMAGES)) and _is_ultralight(folder)

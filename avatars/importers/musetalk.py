@@ -1,6 +1,7 @@
-"""Avatars of MuseTalk's real-time script, and those that LiveTalking makes for its musetalk model in nearly its layout.
+"""Avatars of MuseTalk's real-time script, and those of LiveTalking for its musetalk model, whose layout is almost the
+same.
 
-MuseTalk stores the doubled cycle and, since 1.5, its version; LiveTalking stores each picture once and no version.
+MuseTalk stores the doubled cycle and, since 1.5, its version. LiveTalking stores each picture once, and no version.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ __all__ = ["MASK_COORDS", "MuseTalkReader", "avatar_of"]
 MASKS: Final = "mask"
 MASK_COORDS: Final = "mask_coords.pkl"
 CORNERS: Final = (0, 1, 2, 3)
-"boxes are x1, y1, x2, y2"
+"Boxes are stored as x1, y1, x2, y2."
 
 
 class MuseTalkReader:
-    """`full_imgs`, `mask`, boxes of x1, y1, x2, y2 and of the masks, and latents that are not loaded: those of 1.0 were
-    drawn from a distribution, and ours are its middle.
+    """Reads `full_imgs`, `mask`, the boxes of faces (x1, y1, x2, y2) and of masks.
+
+    Latents are not loaded: those of MuseTalk 1.0 were sampled from a distribution, and ours are its mean.
     """
 
     def recognises(self, folder: ForeignFolder) -> bool:
@@ -58,9 +60,9 @@ class MuseTalkReader:
 
 
 def avatar_of(folder: ForeignFolder, coords: FloatArray, pictures: Pictures, ignored: int) -> ForeignAvatar:
-    """What a folder in MuseTalk's layout tells of these pictures; `ignored` of them were left out.
+    """Read a folder in MuseTalk's layout with these pictures; `ignored` further ones were left out.
 
-    Raises BadImport: masks or boxes do not fit them.
+    Raises BadImport if masks or boxes do not fit the pictures.
     """
     masks = masks_of(folder, len(coords), pictures.count)
     single, boxes, doubled = fold(pictures, coords)
@@ -79,14 +81,15 @@ def avatar_of(folder: ForeignFolder, coords: FloatArray, pictures: Pictures, ign
 
 
 def backend_of(info: Mapping[str, object]) -> str:
-    """The backend whose crops the boxes are; what notes no version is of today's tools, which make those of 1.5."""
+    """Return the backend whose crops the boxes are. Without a version, it is 1.5, which today's tools make."""
     return (MUSETALK10 if info.get("version") == "v1" else MUSETALK15).name
 
 
 def masks_of(folder: ForeignFolder, boxes: int, pictures: int) -> Callable[[int, Box], Mask] | None:
-    """The masks in the folder, each a picture of the square around a face that mask_coords.pkl tells; None without any.
+    """Return a function for the masks, or None if there are none.
 
-    Raises BadImport unless mask_coords.pkl is as long as coords.pkl and there is a mask for each.
+    Each mask is a picture of the square around a face, whose place is in mask_coords.pkl. Raises BadImport unless
+    mask_coords.pkl is as long as coords.pkl, and there is a mask for each entry.
     """
     squares = list_in(folder, MASK_COORDS)
     if len(squares) != boxes:
@@ -104,7 +107,7 @@ def masks_of(folder: ForeignFolder, boxes: int, pictures: int) -> Callable[[int,
 
 
 def _cut_to(box: Box, square: object, mask: npt.NDArray[np.uint8]) -> Mask:
-    """What of the mask (h, w, 3) of a square lies in the face box. Raises BadImport: they do not fit each other."""
+    """Cut the mask (h, w, 3) of a square to the face box in it. Raises BadImport if the two do not fit."""
     if is_box(square):
         left, top, right, bottom = (int(edge) for edge in square)
         x0, y0, x1, y1 = box

@@ -1,4 +1,4 @@
-"""The network that another project has trained for one avatar: copied, looked at, and never run by an import."""
+"""Takes over the network that another project trained for one avatar: it is copied and checked, but never run here."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from avatars.importers.folder import ForeignFolder
 __all__ = ["MAX_NETWORK_BYTES", "copy_network"]
 
 MAX_NETWORK_BYTES: Final = 256 * 2**20
-"Ultralight's has 50 MB"
+"Ultralight's network has 50 MB."
 
 
 def copy_network(folder: ForeignFolder, name: str, target: Path) -> None:
     """Copy a file of weights to `target`.
 
-    Without torch it cannot be judged here; the backend does that before it uses it, in the same way.
-    Raises BadImport: too large, damaged, no weights, or a pickle that wants to run code.
+    Without torch it cannot be checked here; the backend checks it in the same way before it uses it. Raises BadImport
+    if the file is too large, damaged, not a file of weights, or a pickle that would run code.
     """
     folder.copy(name, target, MAX_NETWORK_BYTES)
     if find_spec("torch") is None:

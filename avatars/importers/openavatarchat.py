@@ -1,4 +1,4 @@
-"""Avatars of OpenAvatarChat: MuseTalk's layout, with all pictures in frames.pkl and masks.pkl too."""
+"""Avatars of OpenAvatarChat: MuseTalk's layout, with all pictures also in frames.pkl and all masks in masks.pkl."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["OpenAvatarChatReader"]
 FRAMES: Final = "frames.pkl"
 MASKS: Final = "masks.pkl"
 MAX_PICTURES_BYTES: Final = 2**30
-"of a pickle of pictures: it is held in memory, and again while it is read"
+"Limit for a pickle of pictures. It is in memory twice while it is read."
 
 
 class OpenAvatarChatReader:
-    """The pictures of `full_imgs` where it is there, and else those of frames.pkl."""
+    """Reads the pictures of `full_imgs` if it exists, otherwise those of frames.pkl."""
 
     def recognises(self, folder: ForeignFolder) -> bool:
         return MASK_COORDS in folder and FRAMES in folder

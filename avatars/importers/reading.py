@@ -1,8 +1,8 @@
-"""From a foreign avatar to the source of an ordinary preparation: its pictures as a clip at 25 a second.
+"""Turns a foreign avatar into the source of an ordinary preparation: its pictures become a clip at 25 a second.
 
-Our own analyzer finds the face in them, as in any clip. The project's boxes are compared with what it found, and kept
-for the backend whose crops they are, with the masks that belong to them (`crops`). Its latents (latents.pt) are not
-loaded: backends compute their own from the pictures. A network that was trained for the avatar is taken over as it is.
+Our own analyzer finds the face in them, as in any clip. The project's boxes are compared with what it found. With their
+masks they are kept for the backend whose crops they are (`crops`). The project's latents (latents.pt) are not loaded:
+backends compute their own from the pictures. A network trained for the avatar is taken over unchanged.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ READERS: Final[tuple[ForeignReader, ...]] = (
     UltralightReader(),
     Wav2LipReader(),
 )
-"the first that recognises a folder reads it"
+"The first one that recognises a folder reads it."
 
 
 def check_import(path: Path) -> None:
-    """Look at the names in a folder or zip only. Raises BadImport: hostile, damaged, or no foreign avatar."""
+    """Check only the names in a folder or zip. Raises BadImport if it is hostile, damaged or not a foreign avatar."""
     with open_folder(path) as folder:
         _reader_of(folder)
 
 
 @contextmanager
 def open_foreign(path: Path) -> Iterator[ForeignAvatar]:
-    """The foreign avatar in a folder or zip; its pictures can be decoded inside the block. Raises BadImport."""
+    """Open the foreign avatar in a folder or zip; pictures can be decoded inside the block only. Raises BadImport."""
     with open_folder(path) as folder:
         yield _reader_of(folder).read(folder)
 
@@ -60,8 +60,7 @@ def open_foreign(path: Path) -> Iterator[ForeignAvatar]:
 def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> DecodedRecord:
     """Write the pictures as the `read_source` stage does (a PhotoFile or a FrameFile), the boxes and the networks.
 
-    Returns what that stage notes of them: kind, frames, and the source facts.
-    Raises BadImport.
+    Returns what that stage records about them: kind, frames, and the source facts. Raises BadImport.
     """
     with open_foreign(path) as foreign:
         kept = ForeignFiles(output)
@@ -71,7 +70,7 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
         height, width = used.decode(0).shape[:2]
         boxes = foreign.boxes[: used.count] * np.float32(min(1.0, MAX_SIDE_PX / max(width, height)))
         kept.write_boxes(boxes)
-        if max(width, height) <= MAX_SIDE_PX:  # masks are not scaled: their edges would be others
+        if max(width, height) <= MAX_SIDE_PX:  # masks cannot be scaled: that would change their edges
             _keep_masks(foreign, boxes, (width, height), kept)
         pictures = _fitted(used, (height, width), progress)
         frames = 1
@@ -104,7 +103,7 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
 def _keep_masks(
     foreign: ForeignAvatar, boxes: npt.NDArray[np.float32], size: tuple[int, int], kept: ForeignFiles
 ) -> None:
-    """Write the project's mask for each box; none at all where one is missing or does not fit."""
+    """Write the project's mask for each box; write none at all if one is missing or does not fit."""
     if foreign.mask_of is None or not np.isfinite(boxes).all():
         return
     masks: list[npt.NDArray[np.uint8]] = []
@@ -119,7 +118,7 @@ def _keep_masks(
 
 
 def _fitted(pictures: Pictures, shape: tuple[int, int], progress: Callable[[float], None]) -> Iterator[ImageArray]:
-    """The pictures within the size of an avatar. Raises BadImport if they are not all of one shape."""
+    """Give the pictures, scaled down to an avatar's size. Raises BadImport if their sizes differ."""
     for index, rgb in enumerate(pictures):
         if rgb.shape[:2] != shape:
             raise BadImport(

@@ -1,11 +1,12 @@
-"""Reading pickles that others have made, without running anything that they ask for.
+"""Reads pickles made by others, without running anything in them.
 
-Other projects keep boxes and pictures as pickles, and a pickle may name any function to be called. This reader admits
-the Python builtins that they use (None, bool, int, float, str, bytes, list, tuple) and numpy arrays and scalars of
-plain numbers; whatever else a pickle names is refused by its name before anything has been called.
+Other projects store boxes and pictures as pickles, and a pickle may name any function to be called. This reader allows
+the Python builtins that they use (None, bool, int, float, str, bytes, list, tuple), and numpy arrays and scalars of
+plain numbers. Any other name in a pickle is refused before anything has been called.
 
-Not even numpy's own functions are handed out: `ndarray.__setstate__` trusts the dtype it is given, and a dtype whose
-flags a pickle has written may turn numbers into pointers. The names stand for small makers of ours, which check what
+Even numpy's own functions are never passed to a pickle. `ndarray.__setstate__` trusts the dtype that it is given, and a
+pickle can set a dtype's flags so that numbers are taken for pointers. So the names lead to small substitutes of ours,
+which check their arguments and build the array from its bytes.
 they get and build the array from its bytes.
 """
 
@@ -29,23 +30,23 @@ __all__ = ["read_pickle", "shown"]
 
 PLAIN_DTYPE: Final = re.compile(r"[<>=|]?(?:b1|[iu][1248]|f[248])")
 DEEPEST: Final = 16
-"levels of lists in lists; other projects need three"
+"Deepest nesting of lists; other projects need three levels."
 STORES: Final = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 KEYS: Final = frozenset({"DICT", "SETITEM", "SETITEMS", "ADDITEMS", "FROZENSET"})
-"what fills dicts and sets: tuples of tuples take for ever to become a key"
+"Opcodes that fill dicts and sets: hashing nested tuples as keys can take endless time."
 MAX_AXES: Final = 32
 MAX_AXIS: Final = 2**40
 DAMAGE: Final = (
     *(pickle.UnpicklingError, EOFError, ArithmeticError, LookupError, ValueError, TypeError),
-    AttributeError,  # something is appended to what is no list, or the state of a list is set
+    AttributeError,  # for an append to an object that is no list, or a state set on a list
 )
 REMEDY: Final = "Nothing was run. Take avatars only from people you trust, and ask for the folder as it was made."
 
 
 def read_pickle(data: bytes, name: str) -> object:
-    """The value in a pickle; arrays come as numpy arrays, numpy scalars as Python numbers. `name` is for messages.
+    """Return the value in a pickle; numpy scalars become Python numbers. `name` is used in messages.
 
-    Raises BadImport: anything but numbers, texts, containers and plain arrays is in it, or it is damaged.
+    Raises BadImport if it is damaged, or holds anything but numbers, texts, containers and plain arrays.
     """
     try:
         _check_steps(data, name)
@@ -59,15 +60,18 @@ def read_pickle(data: bytes, name: str) -> object:
 
 
 def shown(value: object) -> str:
-    """A value out of a pickle, for a message: short, however much it refers to."""
+    """Format a value from a pickle for a message: the result is short, however much the value refers to."""
     try:
         return reprlib.repr(value)[:80]
-    except ValueError:  # a number of thousands of digits is not written out
+    except ValueError:  # Python refuses to format an integer with thousands of digits
         return "a huge number"
 
 
 def _check_steps(data: bytes, name: str) -> None:
-    """The memo grows to the highest place that a pickle stores to: one of five bytes could ask for 64 GB."""
+    """Check all opcodes before the pickle is loaded.
+
+    The memo grows to the highest index that a pickle stores to, so a pickle of five bytes could allocate 64 GB.
+    """
     for count, (opcode, argument, _) in enumerate(pickletools.genops(io.BytesIO(data))):
         if opcode.name in KEYS:
             raise BadImport(
@@ -100,7 +104,7 @@ class _Reader(pickle.Unpickler):
 
 
 class _Named:
-    """What a pickle gets for a name. It can be called, and not be changed."""
+    """Stands for a name in a pickle. It can be called, but its state cannot be set."""
 
     __slots__ = ("_make", "_name")
 
@@ -116,7 +120,7 @@ class _Named:
 
 
 class _Dtype:
-    """A dtype in the making: its code when it is named, its byte order when its state is set."""
+    """A dtype being built: the name gives its type code, and setting its state gives the byte order."""
 
     __slots__ = ("plain",)
 
@@ -133,7 +137,7 @@ class _Dtype:
 
 
 class _Array:
-    """An array in the making: empty when it is named, whole when its state is set."""
+    """An array being built: empty after the call of its name, complete after its state is set."""
 
     __slots__ = ("whole",)
 
@@ -146,7 +150,7 @@ class _Array:
 
 
 def _array(raw: object, dtype: object, shape: object, order: object, axes: object = None) -> npt.NDArray[np.generic]:
-    """Numbers from their bytes. Axes other than C's and Fortran's ("K") come with their order."""
+    """Build an array from its bytes. For any memory order but C and Fortran ("K"), `axes` gives the order of axes."""
     sides = _whole_numbers(shape)
     kind = _plain_dtype(dtype)
     if not isinstance(raw, bytes | bytearray) or math.prod(sides) * kind.itemsize != len(raw):
@@ -163,7 +167,7 @@ def _scalar(dtype: object, raw: object) -> int | float | bool:
 
 
 def _parts(state: object) -> tuple[object, ...]:
-    """What numpy writes as the state of an array or a dtype."""
+    """Return the state of an array or a dtype, which numpy writes as a tuple."""
     if not isinstance(state, tuple):
         raise ValueError("the state of an array is no tuple")
     return state
@@ -184,14 +188,14 @@ def _whole_numbers(values: object) -> tuple[int, ...]:
 
 
 def _encode(text: object, encoding: object) -> bytes:
-    """How the protocols before the third write bytes."""
+    """Stands for codecs.encode: pickle protocols before 3 store bytes as latin-1 text."""
     if not isinstance(text, str) or encoding != "latin1":
         raise ValueError("bytes are not written as bytes")
     return text.encode("latin1")
 
 
 def _no_bytes(*arguments: object) -> bytes:
-    """How the same protocols write that there are none."""
+    """Stands for bytes(): the same protocols store empty bytes as a call without arguments."""
     if arguments:
         raise ValueError("bytes are not written as bytes")
     return b""
@@ -203,7 +207,7 @@ def _type_only(*_arguments: object) -> NoReturn:
 
 MULTIARRAY: Final = ("numpy.core.multiarray", "numpy._core.multiarray")
 NUMERIC: Final = ("numpy.core.numeric", "numpy._core.numeric")
-"before and since numpy 2"
+"Module names before and since numpy 2."
 MAKERS: Final[dict[tuple[str, str], Callable[..., object]]] = {
     ("numpy", "ndarray"): _type_only,
     ("numpy", "dtype"): _Dtype,
@@ -216,7 +220,7 @@ MAKERS: Final[dict[tuple[str, str], Callable[..., object]]] = {
 
 
 def _plain(value: object, name: str, depth: int, done: dict[int, object]) -> object:
-    """The value with whole arrays in place of those in the making. `done` keeps what was met before, by identity."""
+    """Replace arrays being built by finished ones, throughout the value. done: results so far, by id of their input."""
     if value is None or isinstance(value, bool | int | float | str | bytes | np.ndarray):
         return value
     if id(value) in done:
