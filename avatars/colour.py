@@ -279,8 +279,8 @@ def _run_once(frame: VideoFrame, scale: str, pixels: str) -> VideoFrame:
 def _white(frame: VideoFrame, colours: FrameColours) -> int:
     """Return the value of white in the scaler's 16-bit output.
 
-    The scaler appends zero bits to each value; limited range it first reduces to 8 bits. The small difference from
-    65535 matters: half a percent of light is 7 levels of the dark channel in a strong green of HLG.
+    The scaler appends zero bits to each value, so white is less than 65535. In limited range it is as low as if the
+    frame had 8 bits. This matters: half a percent of light is 7 levels of the dark channel in a strong green of HLG.
     """
     if _is_stretched(colours):
         return 65535

@@ -119,7 +119,7 @@ class Confined(Generic[R]):
         """Give what the function emits, until it returns.
 
         Raises the function's error if it is an AvatarError. Raises BadMedia if the function failed otherwise, exceeded
-        a limit, or was closed.
+        a limit, or close() was called.
         """
         while True:
             kind, content = self._message()

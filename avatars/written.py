@@ -57,8 +57,7 @@ def _shows(name: str, place: int) -> bool:
 
 
 def _joins(one: str, before: str, after: str) -> bool:
-    """Whether a joiner or non-joiner has an effect between these two; for letters by RFC 5892, appendices A.1 and A.2.
-    """
+    """Whether a joiner or non-joiner has an effect between these two; for letters by RFC 5892, A.1 and A.2."""
     if not before or not after:
         return False
     if unicodedata.combining(before) == _VIRAMA:
