@@ -1,4 +1,4 @@
-"""What all tests share: small avatars, a library of their own, a browser."""
+"""Fixtures that all tests share: small avatars, a library, stores, browsers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.shared_stores import STORES, new_store, running_s3
 
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> Callable[..., AvatarBundle]:
-    """A maker of small avatars: a coloured ramp that moves by a pixel a frame, a mouth box in its lower half."""
+    """Return a maker of small avatars: a colour ramp that moves by a pixel per frame; the mouth box is low in it."""
 
     def make(avatar_id: str = "test", frames: int = 5, width: int = 96, height: int = 128) -> AvatarBundle:
         ramp = np.linspace(0, 200, width * height * 3, dtype=np.uint8).reshape(height, width, 3)
@@ -45,7 +45,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., AvatarBundle]:
 
 @pytest.fixture
 def library(tmp_path: Path) -> AvatarLibrary:
-    """An empty library; make_bundle() writes into it."""
+    """An empty library; avatars from make_bundle() appear in it."""
     library = AvatarLibrary(tmp_path / "avatars")
     library.root.mkdir(exist_ok=True)
     return library
@@ -53,24 +53,26 @@ def library(tmp_path: Path) -> AvatarLibrary:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[None]:
-    """While it is used, stores of the kind `s3` can be."""
+    """An S3 service, so that stores of the kind `s3` work while this fixture is in use."""
     with running_s3():
         yield
 
 
 @pytest.fixture(params=STORES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty store of each kind."""
+    """The address of an empty store; a test with it runs once for each kind of store."""
     if request.param == "s3":
         request.getfixturevalue("s3")
     return new_store(request.param, tmp_path)
 
 
 def pytest_configure() -> None:
-    """Without torch the tests of networks are skipped; in CI, which has to install it, nothing runs then.
+    """Set up Hypothesis, and require torch in CI.
 
-    Examples of Hypothesis are the same in every run, and may take their time: whether a change passes is no matter of
-    luck, nor of how busy the machine is.
+    Without torch the tests of networks are skipped. CI has to install torch, so there a missing torch stops the run.
+
+    Hypothesis uses the same examples in every run and has no time limit, so a result depends neither on luck nor on how
+    busy the machine is.
     """
     settings.register_profile(
         "certain", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -82,7 +84,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Path:
-    """A Chromium that starts. Without one the test is skipped; in CI it fails."""
+    """The path of a working Chromium. Without one, the test is skipped; in CI it fails."""
     path = find_chromium()
     if path is None:
         message = "no Chromium: apt install chromium, or name one with CHROMIUM=/path/to/chrome"
@@ -94,7 +96,7 @@ def chromium() -> Path:
 
 @pytest.fixture(scope="session")
 def firefox() -> Path:
-    """A Firefox that starts. Without one the test is skipped; in CI it fails where apt could have given one."""
+    """The path of a working Firefox. Without one, the test is skipped; in CI it fails where apt offers one."""
     path = find_firefox()
     if path is None:
         message = "no Firefox with a speaker: apt install firefox-esr pulseaudio"

@@ -1,7 +1,8 @@
-"""Stable Diffusion 1's UNet and VAE, and BiSeNet, as formulas over a state dict: what our networks must equal.
+"""Reference formulas for Stable Diffusion 1's UNet and VAE and for BiSeNet, over a state dict. Our networks must give
+the same results.
 
 Sources: Ronneberger et al. 2015 and He et al. 2016 (blocks), Ho et al. 2020 (time, residual blocks), Vaswani et al.
-2017 (attention), Shazeer 2020 (GEGLU), Rombach et al. 2022 (how they are put together), Yu et al. 2018 (BiSeNet).
+2017 (attention), Shazeer 2020 (GEGLU), Rombach et al. 2022 (their combination), Yu et al. 2018 (BiSeNet).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from torch.nn.functional import (
 
 @dataclass(frozen=True)
 class Weights:
-    """The part of a state dict under a name."""
+    """The part of a state dict below a name."""
 
     state: Mapping[str, Tensor]
     name: str = ""
@@ -60,7 +61,7 @@ class Weights:
 
 
 def plain_unet(w: Weights, latents: Tensor, audio: Tensor, heads: int, groups: int) -> Tensor:
-    """One step at timestep 0, whose embedding is cosines of 0 and then sines of 0."""
+    """Compute one step at timestep 0, whose embedding is cosines of 0 and then sines of 0."""
     half = w.state["time_embedding.linear_1.weight"].shape[1] // 2
     angles = 0 * torch.exp(-math.log(10000) * torch.arange(half) / half)
     time = torch.cat([angles.cos(), angles.sin()])[None]
@@ -97,7 +98,7 @@ def plain_unet(w: Weights, latents: Tensor, audio: Tensor, heads: int, groups: i
 
 
 def plain_encode(w: Weights, pictures: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Mean and logarithm of the variance of the latents."""
+    """Return the mean and the logarithm of the variance of the latents."""
     encoder = w / "encoder"
     x = (encoder / "conv_in").conv(pictures)
     for i in range(encoder.count("down_blocks")):
@@ -187,7 +188,7 @@ def _picture(tokens: Tensor, like: Tensor) -> Tensor:
 
 
 def plain_bisenet(w: Weights, x: Tensor) -> Tensor:
-    """Scores of the main head, as large as the picture."""
+    """Return the scores of the main head, in the picture's size."""
     size = x.shape[2:]
     path, backbone = w / "cp", w / "cp" / "resnet"
     x = max_pool2d(relu(_batch_norm(backbone / "bn1", (backbone / "conv1").conv(x, stride=2))), 3, 2, 1)

@@ -1,4 +1,4 @@
-"""Imports of the product run in no circle, neither while modules are loaded nor later."""
+"""The product has no circular imports, neither while modules are loaded nor inside functions."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ LATE_BY_COST = {
     "portal/commands/cli.py": "its parts each load what one command needs: `--help` answers at once",
     "portal/intake/uploads.py": "what decodes media is loaded when media come",
 }
-"""File -> why functions of it import modules of ours, besides modules that need torch or gradio."""
+"""File -> why its functions import modules of ours, apart from modules that load torch or gradio."""
 HEAVY = {"torch", "gradio"}
 Graph = dict[str, set[str]]
 
 
 @dataclass(frozen=True)
 class House:
-    """What files import: file -> files."""
+    """The imports of a set of files, as file -> imported files."""
 
     eager: Graph
-    "when they are loaded"
+    "imports that run when the file is loaded"
     late: Graph
-    "then, or in a function"
+    "these, and the imports inside functions"
     heavy: set[str]
     "files that load a package of HEAVY themselves"
 
 
 def house_of(sources: dict[str, str]) -> House:
-    """sources: file -> its text."""
+    """Build the graphs. sources: file -> its text."""
     files = {file.removesuffix(".py").removesuffix("/__init__").replace("/", "."): file for file in sources}
     house = House({}, {}, set())
     for file, source in sources.items():
@@ -44,7 +44,7 @@ def house_of(sources: dict[str, str]) -> House:
         for one in imports_of(source, file):
             if one.package in HEAVY and not one.lazy:
                 house.heavy.add(file)
-            # `from a.b import c` imports the module a.b.c, or c out of the module a.b.
+            # `from a.b import c` imports either the module a.b.c, or a name from the module a.b.
             imported = files.get(one.module) or files.get(one.module.rpartition(".")[0])
             if imported and imported != file:
                 house.late[file].add(imported)
@@ -68,7 +68,7 @@ def circle_in(graph: Graph) -> list[str]:
 
 
 def loads(graph: Graph, file: str, wanted: set[str], seen: set[str]) -> bool:
-    """Whether loading a file loads one that is wanted."""
+    """Whether loading a file also loads one of the wanted files."""
     if file in wanted:
         return True
     seen.add(file)
@@ -76,7 +76,7 @@ def loads(graph: Graph, file: str, wanted: set[str], seen: set[str]) -> bool:
 
 
 def test_the_product_has_no_import_circle(house: House) -> None:
-    """No module waits for itself while it is loaded, and no function's import hides a circle."""
+    """No module imports itself indirectly, and no import in a function hides a circle."""
     assert circle_in(house.late) == []
 
 
@@ -93,7 +93,7 @@ def test_imports_in_functions_have_a_reason(house: House) -> None:
 
 
 def test_the_reasons_are_needed(house: House) -> None:
-    """A file whose functions import nothing of ours any more is not in the table."""
+    """The table lists no file whose functions import nothing of ours any more."""
     assert [file for file in LATE_BY_COST if house.late[file] == house.eager[file]] == []
 
 
@@ -108,13 +108,13 @@ def test_the_reasons_are_needed(house: House) -> None:
     ],
 )
 def test_a_circle_is_found(first: str) -> None:
-    """Two files that import each other, in whatever way, are named."""
+    """Two files that import each other are found, whichever way the import is written."""
     two = house_of({"avatars/a.py": first, "avatars/b.py": "from avatars.a import name"})
     assert set(circle_in(two.late)) == {"avatars/a.py", "avatars/b.py"}
 
 
 def test_what_only_the_type_checker_sees_is_no_import() -> None:
-    """A name that only annotations need closes no circle."""
+    """An import for annotations only does not close a circle."""
     only_types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from avatars.b import Name"
     two = house_of({"avatars/a.py": only_types, "avatars/b.py": "from avatars.a import name"})
     assert circle_in(two.late) == []

@@ -1,4 +1,4 @@
-"""The walls of docs/architecture.md, checked on the syntax trees: who may import whom, and where print() may be."""
+"""Checks the import rules of docs/architecture.md on the syntax trees, and where print() may be used."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAUNCHERS = ("launch_packages", "launch")
-"What sets Vivavoce up and starts it; a file each."
+"Files that set up Vivavoce and start it."
 LAYERS = ("models", "avatars", "pipeline", "portal", *LAUNCHERS)
-"From the lowest; a layer imports itself and the lower ones."
+"From the lowest. A layer imports itself and lower layers."
 FOLDERS_OF_PORTAL = ("http", "making", "jobs", "intake", "worker", "api", "livetalking", "ui", "commands")
-"From the lowest; a folder imports itself, lower ones and the modules beside them, but for those of APPLICATION."
+"From the lowest. A folder imports itself, lower folders, and the modules beside the folders except APPLICATION."
 APPLICATION = ("portal/app.py", "portal/desk.py", "portal/talk.py")
-"What puts the portal together: it imports all folders, and only commands import it."
+"Modules that put the portal together. They import all folders, and only commands import them."
 PURE = tuple(
     f"pipeline/{name}.py"
     for name in (
@@ -27,10 +27,10 @@ PURE = tuple(
         *("text/scripts", "text/formulas", "text/sentences"),
     )
 )
-"Standard library, numpy, each other and the root of all errors only."
+"These import only the standard library, numpy, each other and the module of base errors."
 ROOT_OF_ERRORS = "models.errors."
 RESAMPLERS = {"soxr", "resampy"}
-"What pipeline/audio.py may import as well, when it is asked to resample."
+"Packages that pipeline/audio.py may import as well, inside functions that resample."
 CONFINED = {
     "gradio": ("portal/ui/*",),
     "aiortc": ("pipeline/transports/*", "portal/commands/chaos_peer.py"),
@@ -52,11 +52,11 @@ CONFINED = {
     "fsspec": ("avatars/store.py",),
     "ray": ("portal/commands/ray_cluster.py", "portal/commands/ray_post.py"),
 }
-"Package -> where alone it may be imported."
+"Package -> the only places where it may be imported."
 LAZY = {"torch", "mediapipe"}
-"Never imported while a module is being imported, but in models/ that are networks."
+"Packages that are never imported while a module loads, except by networks in models/."
 EXTRAS = {"piper", "espeakng", "phonemizer"}
-"GPL: never imported by the core."
+"GPL packages: the core never imports them."
 MAY_PRINT = (
     "launch.py",
     "portal/commands/cli.py",
@@ -67,7 +67,7 @@ MAY_PRINT = (
 
 
 class Import:
-    """One imported module, as it stands in a file."""
+    """One import in a file."""
 
     def __init__(self, module: str, line: int, lazy: bool) -> None:
         self.module = module
@@ -80,7 +80,7 @@ class Import:
 
 
 def imports_of(source: str, file: str) -> Iterator[Import]:
-    """Every import of a module but those for the type checker alone."""
+    """Give every import in a module, except those for the type checker only."""
     yield from _visit(ast.parse(source), file, lazy=False)
 
 
@@ -102,12 +102,12 @@ def _targets(node: ast.ImportFrom, file: str) -> list[str]:
     if node.level:
         package = Path(file).parts[: -node.level]
         module = ".".join([*package, module]).rstrip(".")
-    # `from pipeline import idle` imports pipeline.idle.
+    # The module may be either: `from pipeline import idle` imports pipeline.idle.
     return [f"{module}.{alias.name}" for alias in node.names]
 
 
 def violations(source: str, file: str) -> list[str]:
-    """What a module of that path does against the rules."""
+    """Return the breaches of the rules in a module. file: its path."""
     found = []
     for one in imports_of(source, file):
         where = f"{file}:{one.line} imports {one.module}"
@@ -134,7 +134,7 @@ def violations(source: str, file: str) -> list[str]:
 
 
 def _climbs_in_portal(one: Import, file: str) -> bool:
-    """Whether a folder of portal/ imports a higher one, or anything but a command imports the application."""
+    """Whether a folder of portal/ imports a higher one, or anything except a command imports the application."""
     of_file, of_import = file.split("/"), one.module.split(".")
     if of_file[:1] != ["portal"] or of_import[:1] != ["portal"] or file in APPLICATION:
         return False
@@ -171,7 +171,7 @@ def product_files() -> list[str]:
 
 @pytest.mark.parametrize("file", product_files())
 def test_a_module_keeps_to_its_layer(file: str) -> None:
-    """Each module imports only what its place in the house allows."""
+    """Each module imports only what its layer allows."""
     assert violations((ROOT / file).read_text(encoding="utf-8"), file) == []
 
 
@@ -208,7 +208,7 @@ def test_a_module_keeps_to_its_layer(file: str) -> None:
     ],
 )
 def test_the_checker_catches_a_violation(file: str, source: str) -> None:
-    """A module that breaks a rule is named, with its line."""
+    """A module that breaks a rule is reported."""
     assert violations(source, file)
 
 
@@ -230,5 +230,5 @@ def test_the_checker_catches_a_violation(file: str, source: str) -> None:
     ],
 )
 def test_the_checker_lets_the_rest_be(file: str, source: str) -> None:
-    """A module that keeps the rules is not named."""
+    """A module that keeps the rules is not reported."""
     assert violations(source, file) == []

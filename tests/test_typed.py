@@ -1,4 +1,4 @@
-"""Product and tests have types. Tests that are excused from that are on a list which only gets shorter."""
+"""Checks tests/typed.py, and that the list of tests without types only gets shorter."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ TOO_MANY = [FAULT.replace("test_app", name) for name in MANY], frozenset(f"tests
     ids=["a fault", "a fault of the product", "an excuse that is not needed", "a longer list"],
 )
 def test_what_is_wrong_is_said(report: list[str], on_list: frozenset[str], word: str) -> None:
-    """A fault of a module that is not excused, an excuse without a fault, and one excuse too many."""
+    """It reports a fault of a module that is not excused, an excuse without a fault, and one excuse too many."""
     (line,) = complaints(report, on_list)
     assert word in line
 
 
 def test_a_fault_that_is_excused_is_not_told() -> None:
-    """Neither is a note of mypy, or its closing line."""
+    """A fault of an excused module is not reported, nor are mypy's notes or its last line."""
     report = [FAULT, "tests/portal/test_app.py:107: note: see the manual", "Found 1 error in 1 file"]
     assert not list(complaints(report, frozenset({"tests.portal.test_app"})))
 
 
 def test_the_list_is_as_long_as_it_may_be(pytestconfig: pytest.Config) -> None:
-    """Whoever makes it shorter lowers the number, so that it cannot grow again."""
+    """The limit equals the length of the list, so whoever shortens the list lowers it and it cannot grow again."""
     settings = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
     assert len(excused(settings)) == MOST_EXCUSED

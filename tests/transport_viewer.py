@@ -1,4 +1,4 @@
-"""What transport tests share: a viewer by plain aiortc that notes each RTP packet, and an executor with a gate."""
+"""Helpers for tests of transports: a viewer by plain aiortc that records RTP packets, and an executor with a gate."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from pipeline.transports.webrtc import WebRtcTransport
 from pipeline.types import SAMPLES_PER_PICTURE, LoopPosition, MediaFrame
 
 TICKS = {"audio": 1920, "video": 3600}
-"""RTP clock ticks a picture."""
+"""Ticks of the RTP clock per picture."""
 
 
 class GatedExecutor(Executor):
-    """Runs what is submitted on the spot while open; holds it back, in order, while closed."""
+    """Runs submitted calls at once while its gate is open, and holds them back, in order, while it is closed."""
 
     def __init__(self) -> None:
         self._held: list[tuple[Future[Any], Callable[[], Any]]] = []
@@ -67,7 +67,7 @@ class GatedExecutor(Executor):
 
 
 class Tone(AudioStreamTrack):
-    """440 Hz, as a microphone hears it: in real time, 20 ms at a time."""
+    """A tone of 440 Hz like a microphone's sound: in real time, 20 ms at a time."""
 
     async def recv(self) -> AudioFrame:
         frame = await super().recv()
@@ -78,8 +78,10 @@ class Tone(AudioStreamTrack):
 
 
 class Viewer:
-    """A peer connection that receives. `sound` and `pictures` map RTP timestamps to whole payloads, in order of
-    arrival; `reports` are sender reports as (kind, NTP time, RTP timestamp). speaks: it sends a tone besides.
+    """A receiving peer connection. speaks: it also sends a tone.
+
+    `sound` and `pictures` map RTP timestamps to complete payloads, in order of arrival. `reports` are sender reports as
+    (kind, NTP time, RTP timestamp).
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class Viewer:
         return _keep_codecs(self.peer.localDescription.sdp, self._codecs)
 
     async def answer(self, offer_sdp: str) -> str:
-        """The answer to the offer of who sends."""
+        """Return the answer to a sender's offer."""
         await self.peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
         for transceiver in self.peer.getTransceivers():
             self._watch(transceiver.receiver, transceiver.kind)
@@ -133,7 +135,7 @@ class Viewer:
         await self.peer.close()
 
     def pts(self, kind: str) -> list[int]:
-        """What arrived, in pictures since the first one."""
+        """Return when each packet's frame was due, in pictures since the first one."""
         times = list(self.sound if kind == "audio" else self.pictures)
         return [((time - times[0]) & 0xFFFFFFFF) // TICKS[kind] for time in times]
 
@@ -162,14 +164,14 @@ class Viewer:
 
 
 def _keep_codecs(sdp: str, codecs: tuple[str, ...]) -> str:
-    """Rename the video codecs that the viewer shall not know."""
+    """Rename the video codecs that the viewer is not supposed to know."""
     for name in {"VP8", "H264"} - set(codecs):
         sdp = sdp.replace(f" {name}/90000", " X-NONE/90000")
     return sdp
 
 
 def speaking_frame(pts: int, bundle: AvatarBundle, loudness: float = 0.3) -> MediaFrame:
-    """A picture of pixels with a tone."""
+    """Return a frame with its own pixels and a tone."""
     tone = np.sin(2 * np.pi * 1000 * np.arange(SAMPLES_PER_PICTURE) / 48_000).astype(np.float32) * loudness
     index = pts % len(bundle.loop)
     picture = bundle.frame(bundle.frame_index(index))
@@ -177,7 +179,7 @@ def speaking_frame(pts: int, bundle: AvatarBundle, loudness: float = 0.3) -> Med
 
 
 def idle_frame(pts: int, bundle: AvatarBundle) -> MediaFrame:
-    """A place in the loop with silence."""
+    """Return a frame that is a place in the loop, with silence."""
     index = pts % len(bundle.loop)
     silence = np.zeros(SAMPLES_PER_PICTURE, np.float32)
     return MediaFrame(LoopPosition(bundle, index), silence, pts, loop_index=index)
@@ -188,7 +190,7 @@ def has_grown(what: Sized, before: int) -> bool:
 
 
 class Pair:
-    """A transport and its viewer."""
+    """A transport connected to a viewer."""
 
     def __init__(self) -> None:
         self.executor = GatedExecutor()
@@ -198,7 +200,7 @@ class Pair:
         self.viewer = Viewer()
 
     async def send(self, *frames: MediaFrame) -> None:
-        """Each frame, and wait until its sound and, if nothing holds it back, its picture have arrived."""
+        """Send each frame, and wait until its sound has arrived, and its picture unless that is held back."""
         for frame in frames:
             sound, pictures = len(self.viewer.sound), len(self.viewer.pictures)
             self.transport.send(frame)
@@ -213,7 +215,7 @@ class Pair:
 
 
 async def tasks_left() -> set[asyncio.Task[None]]:
-    """Tasks other than the test's that do not end by themselves (aiortc's ICE check loop sees an end after 20 ms)."""
+    """Return tasks, other than the test's, that do not end by themselves. aiortc's ICE check needs 20 ms to end."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     return (await asyncio.wait(others, timeout=30))[1] if others else set()
 

@@ -1,7 +1,7 @@
-"""`python -m tests.typed`: mypy over product and tests, and whether tests that are excused from it still need that.
+"""`python -m tests.typed`: runs mypy over product and tests, and checks the list of tests that are excused from it.
 
-pyproject.toml lists modules whose faults are not reported. Here mypy runs without that list. So a module that has no
-fault any more is found, and has to leave the list.
+pyproject.toml lists modules whose faults are not reported. Here mypy runs without that list. So a module on it that has
+no fault any more is found, and has to be taken off the list.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ __all__ = ["MOST_EXCUSED", "complaints", "excused"]
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_EXCUSED = 37
-"""How many modules may be on the list. Lower it when the list gets shorter; it never rises."""
+"""The number of modules on the list. Lower it when the list gets shorter; it must never rise."""
 _FAULT = re.compile(r"(\S+)\.py:\d+: error: ")
 _TARGETS = {"modules": "--module", "packages": "--package"}
-"What mypy looks at when nobody tells it, which is the product -> the option that names one here."
+"The keys of mypy's settings that name what it checks by default, here the product -> the matching option."
 
 
 def excused(settings: Mapping[str, object]) -> frozenset[str]:
-    """The modules on the list. settings: `tool.mypy` of pyproject.toml."""
+    """Return the modules on the list. settings: `tool.mypy` of pyproject.toml."""
     return frozenset(module for one in _overrides(settings) if "ignore_errors" in one for module in _modules(one))
 
 
 def complaints(report: Iterable[str], on_list: frozenset[str]) -> Iterator[str]:
-    """What is wrong with the types. report: the lines that mypy prints without the list."""
+    """Give the complaints about types and about the list. report: the lines that mypy prints without the list."""
     faulty: set[str] = set()
     for line in report:
         if fault := _FAULT.match(line):
@@ -47,7 +47,7 @@ def complaints(report: Iterable[str], on_list: frozenset[str]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Report what is wrong. Returns the exit status."""
+    """Report what is wrong. Return the exit status."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mypy.ini"
@@ -63,13 +63,13 @@ def main() -> int:
 
 
 def _looked_at(settings: Mapping[str, object]) -> list[str]:
-    """Product and tests, as options."""
+    """Return the options that name product and tests."""
     product = [word for name, option in _TARGETS.items() for one in _listed(settings[name]) for word in (option, one)]
     return [*product, "--package", "tests"]
 
 
 def _without_list(settings: Mapping[str, object]) -> ConfigParser:
-    """The same settings in mypy's other form, for which the standard library has a writer."""
+    """Return the settings without the list, as an ini file: the standard library can write that, but not TOML."""
     parser = ConfigParser(interpolation=None)
     parser["mypy"] = {name: _value(value) for name, value in settings.items() if name not in (*_TARGETS, "overrides")}
     for one in _overrides(settings):

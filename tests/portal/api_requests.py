@@ -1,4 +1,4 @@
-"""What tests of the HTTP API send, and how they read its answers."""
+"""Requests that tests of the HTTP API send, and helpers to read the answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of the portal share: the session socket, the HTTP API, and the gate of the login."""
+"""Fixtures for tests of the portal: the session socket, the HTTP API, the login, sessions and Postgres."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def database_url(postgres: Postgres) -> str:
-    """The setting of that name, for an empty database of its own."""
+    """A value for the setting `database_url`: a new, empty database."""
     return postgres.new_database(f"jobs_{uuid4().hex}")
 
 
@@ -69,7 +69,7 @@ def queue(tmp_path: Path, library: AvatarLibrary) -> Iterator[JobQueue]:
 
 @pytest.fixture
 def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue, clock: ManualClock) -> Iterator[TestClient]:
-    """The HTTP API over a real queue and library."""
+    """A client of the HTTP API, with a real queue and library."""
     choice = SimpleNamespace(llm="guide", tts="auto", lipsync="viseme")
     sessions: Any = SimpleNamespace(admission=SimpleNamespace(taken=1, capacity=8), choice=choice)
     settings = Settings(data_dir=tmp_path, max_upload_bytes=MAX_UPLOAD_BYTES)
@@ -86,7 +86,7 @@ def client(tmp_path: Path, library: AvatarLibrary, queue: JobQueue, clock: Manua
 
 @pytest.fixture(scope="session")
 def three_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a viewer, a maker and an admin, each with their name as password. Hashing takes its time."""
+    """A file with a viewer, a maker and an admin; passwords equal names. Made once, because hashing is slow."""
     path = tmp_path_factory.mktemp("people") / "users.json"
     users = UsersFile(path)
     for name, role in (("vera", Role.VIEWER), ("max", Role.MAKER), ("ada", Role.ADMIN)):
@@ -106,13 +106,13 @@ def opened(tmp_path: Path, clock: ManualClock) -> Opened:
 
 @pytest.fixture
 def queued() -> list[tuple[str, str]]:
-    """Avatars and backends for which a preparation was asked for."""
+    """The (avatar, backend) pairs for which the manager has asked for a preparation."""
     return []
 
 
 @pytest.fixture
 def told() -> list[tuple[str, Mapping[str, object]]]:
-    """What webhooks are told."""
+    """The events that the manager has sent to webhooks."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""A SessionManager over a whole engine, with an avatar of one grey picture."""
+"""A SessionManager with a real engine, and an avatar that is one grey picture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IDLE_S = 60.0
 
 
 class NeedsParts(FlashLipSync):
-    """A lip-sync for which no avatar is ever prepared."""
+    """A lip-sync backend for which no avatar is ever prepared."""
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class NeedsParts(FlashLipSync):
 
 
 def write_grey_avatar(folder: Path) -> None:
-    """An avatar of one grey picture, with the folder's name for its id."""
+    """Write an avatar of one grey picture; its id is the folder's name."""
     contents = BundleContents(
         id=folder.name,
         name=folder.name.title(),
@@ -57,7 +57,10 @@ def write_grey_avatar(folder: Path) -> None:
 async def grey_manager(
     folder: Path, queued: list[tuple[str, str]], told: list[tuple[str, Mapping[str, object]]]
 ) -> AsyncIterator[SessionManager]:
-    """Two places, one avatar, a manual clock. queued: preparations that are asked for. told: what webhooks are told."""
+    """Open a manager with two places, one avatar and a manual clock.
+
+    queued: collects the preparations that are asked for. told: collects the events for webhooks.
+    """
 
     def prepare_for(avatar: str, backend: str) -> Any:
         queued.append((avatar, backend))

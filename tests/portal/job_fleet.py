@@ -1,4 +1,4 @@
-"""A portal's queue on Postgres and workers that share it, as processes that a test may kill."""
+"""A portal's queue on Postgres, and worker processes on the same database that a test may kill."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Worker:
 
     @property
     def mark(self) -> str:
-        """Part of its name in the fleet."""
+        """The part of its name in the fleet that identifies this process."""
         return f"-{self.process.pid}-"
 
     def kill(self) -> None:
@@ -46,7 +46,7 @@ class Worker:
 
 @dataclass
 class JobFleet:
-    """queue: the portal's. Workers are started by the test, and ended with it."""
+    """queue: the portal's queue. The test starts the workers; close() kills them."""
 
     data_dir: Path
     database_url: str
@@ -55,12 +55,12 @@ class JobFleet:
 
     def __post_init__(self) -> None:
         self.queue = open_queue(self.data_dir, AvatarLibrary(self.data_dir / "avatars"), database_url=self.database_url)
-        self.queue.list()  # so it has led the fleet
+        self.queue.list()  # waits until the queue has made the fleet's tables
         url = sqlalchemy.make_url(self.database_url).set(drivername="postgresql+psycopg")
         self._engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
 
     def start(self, script: Path) -> Worker:
-        """A worker that is run by a script of the tests."""
+        """Start a worker that a script of the tests runs."""
         given = {"data_dir": str(self.data_dir), "database_url": self.database_url, "is_one_of_many": True}
         process = self._popen(sys.executable, str(script))
         assert process.stdin is not None
@@ -69,18 +69,18 @@ class JobFleet:
         return self._started(process)
 
     def start_real(self) -> Worker:
-        """`python launch.py worker`, without the search for an environment."""
+        """Start `python launch.py worker`, without its search for an environment."""
         command = "import sys; from portal.commands.cli import run; sys.exit(run())"
         options = ("worker", "--data-dir", str(self.data_dir))
         return self._started(self._popen(sys.executable, "-c", command, *options))
 
     def names(self) -> list[str]:
-        """Of the workers that the database believes to be alive."""
+        """Return the names of the workers that the database holds for alive."""
         with self._engine.connect() as connection:
             return [row.id for row in connection.execute(sqlalchemy.text("SELECT id FROM vivavoce.workers"))]
 
     def jobs_of(self, worker: Worker) -> list[str]:
-        """Ids of those that it has in hand, by the database."""
+        """Return the ids of the jobs that a worker has in hand, according to the database."""
         statement = (
             "SELECT workflow_uuid AS id FROM dbos.workflow_status WHERE status = 'PENDING' AND executor_id LIKE :m"
         )
@@ -89,7 +89,7 @@ class JobFleet:
             return [row.id for row in rows]
 
     def let_silence_pass(self, worker: Worker) -> None:
-        """As if the time after which it counts as dead had passed since it was last heard of."""
+        """Make a worker count as dead: move the time it was last seen far enough into the past."""
         statement = "UPDATE vivavoce.workers SET seen_at = seen_at - make_interval(secs => :s) WHERE id LIKE :mark"
         with self._engine.connect() as connection:
             connection.execute(sqlalchemy.text(statement), {"s": SILENT_S + 1, "mark": f"%{worker.mark}%"})
@@ -106,7 +106,7 @@ class JobFleet:
                 await asyncio.sleep(0.05)
 
     def status_of(self, worker: Worker) -> int:
-        """Its exit status, once it has ended."""
+        """Wait for the worker to end; return its exit status."""
         return worker.process.wait(timeout=DEADLINE_S)
 
     def close(self) -> None:

@@ -27,25 +27,26 @@ __all__ = ["Account", "kill_at_random"]
 SCRIPT = Path(__file__).with_name("job_kills_script.py")
 WORKERS = 2
 WAITING = 6
-"jobs at a time, so that each kill finds somebody at work"
+"Number of jobs kept waiting, so that each kill finds a busy worker."
 LONGEST_WAIT_S = 1.0
-"from seeing a worker at work until it is killed: about as long as a job takes, so that any moment of it is hit"
+"""Longest delay from seeing a busy worker to killing it. It is about as long as a job takes, so a kill may hit any
+moment of it."""
 DEADLINE_S = 120.0
 
 
 @dataclass
 class Account:
-    """What became of the jobs."""
+    """The outcome of a run: what happened to the jobs."""
 
     jobs: int = 0
     kills: int = 0
     hits: Counter[str] = field(default_factory=Counter)
-    "how often each job lost its worker"
+    "job id -> how often it lost its worker"
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     half_written: list[str] = field(default_factory=list)
     taken_over_s: list[float] = field(default_factory=list)
-    "from the kill until another worker had the job; only with really_wait"
+    "times from a kill until another worker had the job; only with really_wait"
 
     @property
     def faults(self) -> list[str]:
@@ -53,7 +54,7 @@ class Account:
 
 
 async def kill_at_random(fleet: JobFleet, kills: int, seed: int, *, really_wait: bool = False) -> Account:
-    """Have short jobs done by two workers, of which one is killed and replaced again and again."""
+    """Have two workers do short jobs, and kill and replace one of them again and again."""
     chance, account = random.Random(seed), Account(kills=kills)
     (fleet.data_dir / "locks").mkdir()
     (fleet.data_dir / "clips").mkdir()
@@ -72,9 +73,9 @@ async def kill_at_random(fleet: JobFleet, kills: int, seed: int, *, really_wait:
 
 
 async def _someone_at_work(fleet: JobFleet, workers: list[Worker], chance: random.Random, account: Account) -> int:
-    """Index of a worker that has a job, once there is one: those that have just been started have none.
+    """Wait until a worker has a job; return the worker's index. Workers that have just started have none.
 
-    A job that has lost so many workers that the next one would end it, as it should, is spared.
+    A job is left alone if one more kill would use up its attempts, since it would then rightly fail.
     """
     async with asyncio.timeout(DEADLINE_S):
         while True:

@@ -1,6 +1,6 @@
-"""Run by job_kills.py as a worker: the real one, with short jobs whose every step shows what it did and to whom.
+"""The worker process of job_kills.py: a real worker, whose short jobs record each step.
 
-A step that finds another process in the same job leaves the line "overlap" in `<data_dir>/trace`.
+A step that finds another process in the same job writes the line "overlap" to `<data_dir>/trace`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def note(work: JobWork, *words: str) -> None:
 
 @contextmanager
 def alone(work: JobWork) -> Iterator[None]:
-    """The system lets go of the lock when the process is killed."""
+    """Lock the job during a step. The system releases the lock when the process is killed."""
     with (work.settings.data_dir / "locks" / work.id).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""Run by test_jobs_worker.py as the worker process: the real one, with jobs that do what the test needs.
+"""The worker process of test_jobs_worker.py: a real worker, with jobs that do what the test needs.
 
-Each step leaves a line in `<data_dir>/trace`. The step "gated" then waits for a byte in the FIFO `<data_dir>/gate`.
-While there is a file `<data_dir>/full` the end of the next step cannot be written down; it is removed by that.
+Each step writes a line to `<data_dir>/trace`. The step "gated" then waits for a byte in the FIFO `<data_dir>/gate`.
+While the file `<data_dir>/full` exists, the end of the next step cannot be stored; that failure removes the file.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def last(work: JobWork) -> dict[str, Any]:
 
 
 def speak(work: JobWork) -> dict[str, Any]:
-    """The text says how it goes: well, wrong, or, as with a recording, on and on until it is cancelled."""
+    """End as the text says: well, with an error, or (also for a recording) never until it is cancelled."""
     match work.inputs["text"]:
         case "bad media":
             raise BadMedia("It is no picture.", "Upload a JPEG.")

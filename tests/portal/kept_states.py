@@ -1,4 +1,4 @@
-"""What a database keeps of sessions, for tests."""
+"""Reads what a database keeps of sessions, for tests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["nodes_in", "states_in"]
 
 
 def states_in(database_url: str) -> list[str]:
-    """Of all sessions that are kept; none before there is a table."""
+    """Return the states of all kept sessions; empty before the table exists."""
     return _asked(database_url, "SELECT state FROM vivavoce.sessions ORDER BY id")
 
 
 def nodes_in(database_url: str) -> list[str]:
-    """The nodes of all sessions that go on there."""
+    """Return the node of each session that was neither taken over nor erased."""
     return _asked(database_url, "SELECT node FROM vivavoce.sessions WHERE token <> '' ORDER BY id")
 
 

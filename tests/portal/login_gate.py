@@ -1,4 +1,4 @@
-"""What tests of the login share: a gate before an application that says who asked, and what is sent to it."""
+"""Helpers for tests of the login: a gate before an application that answers who asked, and requests to it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def log_in(client: TestClient, password: str = PASSWORD, **fields: str) -> int:
 
 
 def opened_gate(tmp_path: Path, clock: Clock, proxied: bool = False, **values: object) -> TestClient:
-    """A gate before an application that says who asked. `proxied`: requests come through a proxy that we trust."""
+    """Return a client of a gate, before an application that answers who asked.
+
+    proxied: whether requests come through a trusted proxy.
+    """
     app = Starlette(
         routes=[
             WebSocketRoute("/session", echo_socket),

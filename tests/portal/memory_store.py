@@ -1,4 +1,4 @@
-"""A JobStore in memory: for tests that are about the queue and not about its database."""
+"""A JobStore in memory, for tests of the queue that do not depend on its database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["MemoryStore"]
 
 @dataclass
 class MemoryStore:
-    """Keeps the contract of tests/portal/test_jobs_store.py. What works on it is the test itself: see take()."""
+    """Fulfils the contract in tests/portal/test_jobs_store.py. The test plays the worker; see take()."""
 
     clock_s: Callable[[], float] = time.time
     _jobs: dict[str, Job] = field(default_factory=dict)
@@ -92,14 +92,14 @@ class MemoryStore:
             self._jobs.pop(job_id, None)
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
     def take(self, job_id: str) -> None:
-        """As if a worker had begun it."""
+        """Change the job as a worker does when it begins it."""
         self._change(job_id, state="running", started_at=self.clock_s())
 
     def finish(self, job_id: str, result: Mapping[str, object]) -> None:
-        """As if a worker had finished it."""
+        """Change the job as a worker does when it finishes it."""
         self._change(job_id, state="done", progress=1.0, result=result, finished_at=self.clock_s())
 
     def _change(self, job_id: str, **changes: Any) -> None:

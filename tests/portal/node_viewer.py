@@ -1,4 +1,4 @@
-"""A viewer who talks over the session socket and comes back by the token, as the page does; for tests with nodes."""
+"""A viewer who talks over the session socket and comes back with the token, as the page does; for tests with nodes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 __all__ = ["NodeViewer"]
 
 RETRY_S = 0.25
-"As the page's first."
+"The same as the page's first retry."
 PATIENCE_S = 60.0
 
 
 class NodeViewer:
-    """`async with` it. context: for an address with wss."""
+    """Use it with `async with`. context: for an address with wss."""
 
     def __init__(self, url: str, context: ssl.SSLContext | None = None) -> None:
         self._url = url
@@ -27,7 +27,7 @@ class NodeViewer:
         self._socket: ClientConnection | None = None
         self.token = ""
         self.lost_s = 0.0
-        "when the socket broke last, by the monotonic clock"
+        "when the socket last broke, by the monotonic clock"
 
     async def __aenter__(self) -> Self:
         return self
@@ -40,7 +40,7 @@ class NodeViewer:
         return await self._greet({"type": "hello", **wishes})
 
     async def come_back(self) -> dict[str, Any]:
-        """After the socket broke: greet with the token until somebody answers."""
+        """After the socket broke, greet with the token until a node answers."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
@@ -52,7 +52,7 @@ class NodeViewer:
         await self._tell({"type": "say", "text": text})
 
     async def until(self, type_: str, **fields: Any) -> dict[str, Any]:
-        """The next message like that."""
+        """Return the next message of this type with these fields."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 message = await self._hear()
@@ -60,7 +60,7 @@ class NodeViewer:
                     return message
 
     async def until_lost(self) -> int:
-        """Until the socket breaks. Returns the close code; 1006 if none was sent."""
+        """Wait until the socket breaks. Return the close code, or 1006 if none was sent."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while True:
@@ -83,7 +83,7 @@ class NodeViewer:
         await self._socket.send(json.dumps(message))
 
     async def _hear(self) -> dict[str, Any]:
-        """The next message that is no media."""
+        """Return the next message that is not media."""
         assert self._socket is not None
         while isinstance(raw := await self._socket.recv(), bytes):
             continue

