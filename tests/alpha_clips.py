@@ -1,4 +1,4 @@
-"""Clips with alpha for tests: an avatar that may have them, and what is transparent in one that was made."""
+"""Clips with alpha for tests: an avatar for which they can be made, and the transparency of a finished clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECODERS = {".webm": "libvpx-vp9", ".mov": "prores"}
 
 
 def keep_mattes(bundle: AvatarBundle) -> None:
-    """From now on the left half of the avatar's pictures is the person."""
+    """Give an avatar mattes: the left half of its pictures is the person."""
     maker = MattesMaker()
     matte = np.zeros((bundle.height, bundle.width), np.uint8)
     matte[:, : bundle.width // 2] = 255
@@ -27,7 +27,7 @@ def keep_mattes(bundle: AvatarBundle) -> None:
 
 
 def alphas(path: Path) -> np.ndarray:
-    """uint8 (pictures, h, w). FFmpeg's own decoder of VP9 leaves alpha out, libvpx does not."""
+    """Return the alpha of a clip, uint8 (pictures, h, w). FFmpeg's own VP9 decoder drops alpha, so libvpx is used."""
     with av.open(str(path)) as file:
         (stream,) = file.streams.video
         decoder = av.CodecContext.create(DECODERS[path.suffix], "r")

@@ -1,4 +1,4 @@
-"""Another class behind a row of the registry, for one test."""
+"""Replaces the class behind a row of the registry during one test."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from pipeline import registry
 
 
 def replace_backend(monkeypatch: pytest.MonkeyPatch, kind: str, name: str, path: str) -> None:
-    """The rest of the row stays; `path` is `module:Class`."""
+    """Set another class for a row, and keep the rest of the row. path: `module:Class`."""
     monkeypatch.setitem(registry.BACKENDS[kind], name, replace(registry.row(kind, name), path=path))

@@ -1,4 +1,4 @@
-"""Certificates for tests: of an operator, good and bad, and what C2PA's own reader says of a signed clip."""
+"""Certificates for tests: good and bad ones of an operator, and the verdict of C2PA's own reader on a signed clip."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the reader says of a file."""
+    """The verdict of C2PA's reader on a file."""
 
     state: str
     "Invalid, Valid or Trusted"
@@ -38,7 +38,7 @@ def operators_certificate(
     purpose: ObjectIdentifier = ExtendedKeyUsageOID.EMAIL_PROTECTION,
     key: Key | None = None,
 ) -> Certificate:
-    """Of an operator who has it from somebody else."""
+    """Return an operator's certificate, issued by another authority."""
     own, root_key = key or ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = _builder("Root", "Root", root_key, begins, expires).add_extension(
         x509.BasicConstraints(ca=True, path_length=None), critical=True
@@ -62,7 +62,7 @@ def pem_of(key: Key, password: bytes = b"") -> bytes:
 
 
 def verdict_of(clip: Path | bytes, trusting: bytes = b"") -> Verdict:
-    """trusting: PEM of a root."""
+    """Read a clip with C2PA's reader. trusting: PEM of a root certificate that it trusts."""
     c2pa = pytest.importorskip("c2pa")
     content = clip if isinstance(clip, bytes) else clip.read_bytes()
     trust = {"trust": {"trust_anchors": trusting.decode()}} if trusting else {}

@@ -1,4 +1,4 @@
-"""Clips for tests: encoded by PyAV from pictures, with any rate, timestamps, container and rotation tag."""
+"""Clips for tests, encoded with PyAV from pictures, with any rate, timestamps, container and rotation tag."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SIDE = 192
 
 
 def moving_portrait(count: int, side: int = SIDE) -> list[np.ndarray]:
-    """The drawn woman, swaying by a few pixels: uint8 RGB (side, side, 3)."""
+    """Return pictures of the drawn woman, swaying by a few pixels: uint8 RGB (side, side, 3)."""
     picture, _ = portrait("woman", side)
     return [np.roll(picture, round(4 * np.sin(index / 4)), axis=1) for index in range(count)]
 
 
 def grey_levels(levels: Iterable[int], side: int = 64) -> list[np.ndarray]:
-    """Plain pictures, each of which can be told by its brightness."""
+    """Return plain pictures that can be identified by their brightness."""
     return [np.full((side, side, 3), level, np.uint8) for level in levels]
 
 
@@ -35,7 +35,7 @@ def write_clip(
     times_s: Sequence[float] | None = None,
     faststart: bool = False,
 ) -> Path:
-    """Encode pictures; `times_s` gives each its own timestamp."""
+    """Encode pictures. times_s: a timestamp for each picture."""
     options = {"movflags": "+faststart"} if faststart else {}
     with av.open(str(path), "w", options=options) as output:
         stream = output.add_stream(codec, rate=rate)
@@ -53,7 +53,7 @@ def write_clip(
 
 
 def write_sound(path: Path) -> Path:
-    """A second of silence and no picture."""
+    """Write a second of silence without a picture."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream("aac", rate=48000)
         for start in range(0, 48000, 1024):
@@ -67,16 +67,16 @@ def write_sound(path: Path) -> Path:
 def tag_turn(path: Path, a: int = 0, b: int = 1, c: int = -1, d: int = 0) -> None:
     """Write a display matrix: (x, y) is shown at (a x + c y, b x + d y).
 
-    By default that of a phone that was held upright: to be turned clockwise by 90 degrees when shown.
+    The default is that of a phone held upright: the picture has to be turned clockwise by 90 degrees.
     """
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40  # of a version 0 header
+    matrix = data.index(b"tkhd") + 4 + 40  # its place in a version 0 header
     data[matrix : matrix + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
 
 
 class ScriptedAnalyzer:
-    """A FaceAnalyzer that gives what it was told, call by call; the last answer is repeated."""
+    """A FaceAnalyzer that gives the next of its answers with each call; the last one is repeated."""
 
     def __init__(self, answers: Sequence[list[Face]]) -> None:
         self._answers = answers
@@ -93,7 +93,7 @@ class ScriptedAnalyzer:
 
 
 def face_at(x: float = 0.0, y: float = 0.0, size: float = SIDE, yaw_deg: float = 0.0) -> Face:
-    """The drawn woman's face as it lies in a picture of that size, moved, and turned about its upright axis."""
+    """Return the drawn woman's face in a picture of that size, moved, and turned about its vertical axis."""
     _, landmarks = portrait("woman", 384)
     points = landmarks * np.float32(size / 384)
     middle = points.mean(axis=0)

@@ -1,4 +1,4 @@
-"""A server of files on this machine that misbehaves as it is told, and a download that it interrupts."""
+"""A file server on this machine that misbehaves as it is told, and a download that it interrupts."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @dataclass
 class Behaviour:
-    """What the server does, and what it was asked."""
+    """What the server does, and what it was asked for."""
 
     content: bytes = CONTENT
     etag: str = '"v1"'
     cut_after_bytes: list[int] = field(default_factory=list)
-    "for one request after another: how much of the answer comes before the connection breaks"
+    "for each request in turn: the number of bytes before the connection breaks"
     ranges: bool = True
     statuses: list[int] = field(default_factory=list)
-    "for one request after another: refuse with this status"
+    "for each request in turn: the status to refuse it with"
     retry_after: str = ""
     linked_sha256: str = ""
     linked_size: str = ""
     length: bool = True
-    "False: the end of the connection is the end of the file"
+    "False: send no length, so the end of the connection ends the file"
     encoding: str = ""
     new_etags: bool = False
-    "another one with each answer, and If-Range is not heeded"
+    "send a new ETag with each answer, and ignore If-Range"
     content_type: str = "application/octet-stream"
     redirect_to: str = ""
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 Serve = Callable[[Behaviour], str]
-"Starts a server of a behaviour, gives its address."
+"Starts a server with a behaviour, and returns its address."
 
 
 def silent(_done: int, _total: int | None) -> None:
@@ -104,7 +104,7 @@ def silent(_done: int, _total: int | None) -> None:
 
 
 def interrupted(fetcher: Fetcher, behaviour: Behaviour, download: Download, kept: int) -> None:
-    """Fetch until the server gives up after `kept` bytes; the part stays."""
+    """Fetch until the server breaks off after `kept` bytes and refuses all retries; the partial file stays."""
     behaviour.cut_after_bytes = [kept]
     behaviour.statuses = []
     original = fetcher._pause

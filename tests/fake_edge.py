@@ -1,4 +1,4 @@
-"""A stand-in for the online voice: MP3 made here, in the pieces and with the failures that are asked for."""
+"""A stand-in for the online voice: local MP3, in pieces and with failures as a test wants them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ RATE_HZ = 24_000
 
 
 def tone(seconds: float) -> FloatArray:
-    """440 Hz that begins after a quarter of a second, as a voice does."""
+    """Return 440 Hz that begins after a quarter of a second, as a voice does."""
     t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     return np.where(t < 0.25, 0.0, 0.4 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
 
 
 def mp3(samples: FloatArray, rate_hz: int = RATE_HZ) -> bytes:
-    """What the service sends: 48 kbit/s mono, no header."""
+    """Return MP3 as the service sends it: 48 kbit/s mono, no header."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp3", options={"write_xing": "0", "id3v2_version": "0"}) as container:
         stream = container.add_stream("libmp3lame", rate=rate_hz, layout="mono", bit_rate=48_000)
@@ -36,7 +36,7 @@ def mp3(samples: FloatArray, rate_hz: int = RATE_HZ) -> bytes:
 
 @dataclass
 class FakeEdge:
-    """Speaks a tone of a twentieth of a second a character."""
+    """Speaks a tone that lasts a twentieth of a second per character."""
 
     after: str = "done"
     "what follows half of the speech: done (the other half), hang, or an exception"
@@ -46,7 +46,7 @@ class FakeEdge:
     piece_bytes: int = 720
     spoken: list[tuple[str, str]] = field(default_factory=list)
     speeds: list[float] = field(default_factory=list)
-    "at which they were spoken"
+    "the speed of each text in `spoken`"
     probes: int = 0
     open_streams: int = 0
 

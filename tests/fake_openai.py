@@ -12,22 +12,23 @@ from typing import Any
 
 @dataclass
 class FakeOpenAI:
-    """What it is to answer, and what it was asked."""
+    """What the service answers, and what it was asked."""
 
     pieces: tuple[str, ...] = ("Hello", " there", ".")
     events: tuple[object, ...] | None = None
-    "in the place of pieces: each is sent as JSON, or as it is if it is bytes"
+    "sent instead of pieces: each as JSON, or unchanged if it is bytes"
     pause_s: float = 0.0
-    "before each piece or event"
+    "pause before each piece or event"
     error: object = field(default_factory=lambda: {"error": {"message": "no"}})
-    "the body of an answer whose status is not 200"
+    "body of an answer with a status other than 200"
     status: int = 200
     after: str = "done"
-    "what follows the pieces: done, hang (until the client leaves), die (connection cut), stop (no [DONE]) or garbage"
+    """what follows the pieces: done, hang (until the client leaves), die (connection cut), stop (no [DONE]) or
+    garbage"""
     models: tuple[str, ...] = ("first-model", "second-model")
     requests: list[dict[str, Any]] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
-    "set when a client closed the connection on which an answer hangs"
+    "set when a client closes the connection of a hanging answer"
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     base_url: str = ""
 
@@ -68,7 +69,7 @@ class FakeOpenAI:
                 return
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection can be used again."""
+        """Send an answer; return whether the connection can be used again."""
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for event in map(chunk_of, self.pieces) if self.events is None else self.events:
             await asyncio.sleep(self.pause_s)
@@ -93,7 +94,7 @@ class FakeOpenAI:
 
 
 def chunk_of(content: object, **choice: object) -> dict[str, Any]:
-    """An event of a streamed answer."""
+    """Return an event of a streamed answer."""
     choices = [{"index": 0, "delta": {"content": content}, **choice}]
     return {"id": "1", "object": "chat.completion.chunk", "choices": choices}
 

@@ -1,4 +1,4 @@
-"""Stands for the processes that the launcher starts: pip, and other interpreters."""
+"""Stands in for the processes that the launcher starts: pip, and other interpreters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class FakeRun:
-    """Runs nothing: remembers commands, answers with an exit status and lines by a word in them."""
+    """Runs nothing. Records commands, and answers with the exit status and lines set for a word in the command."""
 
     def __init__(self) -> None:
         self.commands: list[list[str]] = []
@@ -20,6 +20,6 @@ class FakeRun:
         return status
 
     def pip_installs(self) -> list[list[str]]:
-        """The packages of each `pip install`."""
+        """Return the packages of each `pip install`."""
         installs = [command for command in self.commands if command[1:4] == ["-m", "pip", "install"]]
         return [[word for word in command if "==" in word] for command in installs]

@@ -1,4 +1,4 @@
-"""A voice service on 127.0.0.1: speaks a tone in the bytes that it is given, and misbehaves when told to."""
+"""A voice service on 127.0.0.1: it answers with the bytes that it is given, and misbehaves when told to."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["EagerClock", "FakeVoiceService", "pcm_tone", "wav_tone"]
 
 
 def pcm_tone(seconds: float, rate_hz: int = 24_000) -> bytes:
-    """440 Hz as 16-bit little-endian PCM."""
+    """Return 440 Hz as 16-bit little-endian PCM."""
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     return (0.4 * 32767 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes()
 
 
 def wav_tone(seconds: float, rate_hz: int = 24_000) -> bytes:
-    """The same as a WAV file."""
+    """Return the same tone as a WAV file."""
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setparams((1, 2, rate_hz, 0, "NONE", ""))
@@ -33,7 +33,7 @@ def wav_tone(seconds: float, rate_hz: int = 24_000) -> bytes:
 
 
 class EagerClock(ManualClock):
-    """Pauses are over at once."""
+    """A clock on which pauses end at once."""
 
     async def sleep_until(self, when_s: float) -> None:
         await asyncio.sleep(0)
@@ -41,24 +41,24 @@ class EagerClock(ManualClock):
 
 @dataclass
 class FakeVoiceService:
-    """body: makes the whole answer to a request. pieces are sent one after another, with a turn for others between."""
+    """body: makes the whole answer to a request. It is sent in pieces, and other tasks run between them."""
 
     body: Callable[[web.Request, bytes], bytes]
     status: int = 200
-    "of the next answers; of those after `fails` again 200"
+    "status of the next answers; after `fails` of them it is 200 again"
     fails: int = 0
-    "how many answers have `status`; 0 for all of them"
+    "number of answers with `status`; 0 means all"
     after: str = "done"
     "what follows half of the sound: done (the other half), hang, or die (the connection is cut)"
     refusal: bytes = b'{"error": "no"}'
     headers: Mapping[str, str] = field(default_factory=dict)
-    "of every answer"
+    "headers of every answer"
     piece_bytes: int = 1001
     requests: list[tuple[web.Request, bytes]] = field(default_factory=list)
     sent: asyncio.Event = field(default_factory=asyncio.Event)
-    "set when all was sent that is sent of an answer"
+    "set when everything was sent that an answer sends"
     left: asyncio.Event = field(default_factory=asyncio.Event)
-    "set when a client closed the connection before its answer had ended"
+    "set when a client closes the connection before the end of its answer"
     base_url: str = ""
 
     @asynccontextmanager

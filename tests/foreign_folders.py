@@ -1,4 +1,4 @@
-"""Foreign avatars for tests, in the exact layout that each project's tool writes, made of the drawn woman's sway."""
+"""Foreign avatars for tests, in the exact layout of each project's tool. They show the drawn woman, swaying."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Box = tuple[int, int, int, int]
 
 
 def face_boxes(count: int, side: int = SIDE) -> list[Box]:
-    """x0, y0, x1, y1 of the face in each picture of moving_portrait()."""
+    """Return x0, y0, x1, y1 of the face in each picture of moving_portrait()."""
     _, landmarks = portrait("woman", side)
     x0, y0 = (round(float(edge)) for edge in landmarks[:, :2].min(axis=0))
     x1, y1 = (round(float(edge)) for edge in landmarks[:, :2].max(axis=0))
@@ -32,8 +32,9 @@ def face_boxes(count: int, side: int = SIDE) -> list[Box]:
 
 
 def crop_boxes(count: int, side: int = SIDE) -> list[Box]:
-    """The square of Ultralight's crop in each picture of moving_portrait(), as PFLD's points put it: from ear to ear,
-    from the bridge of the nose down, and a little off from where FaceMesh has them.
+    """Return the square of Ultralight's crop in each picture of moving_portrait().
+
+    It follows PFLD's points: from ear to ear, from the bridge of the nose down. They differ a little from FaceMesh's.
     """
     _, landmarks = portrait("woman", side)
     x0, x1, y0 = int(landmarks[234, 0]) - 2, int(landmarks[454, 0]) + 1, int(landmarks[197, 1]) + 3
@@ -42,7 +43,7 @@ def crop_boxes(count: int, side: int = SIDE) -> list[Box]:
 
 
 def livetalking_wav2lip(folder: Path, count: int = 40, face_px: int = 96) -> Path:
-    """Coords are tuples of y1, y2, x1, x2."""
+    """Write coords as tuples of y1, y2, x1, x2."""
     boxes = face_boxes(count)
     save_pictures(folder / "full_imgs", moving_portrait(count))
     save_faces(folder, count, face_px)
@@ -51,7 +52,7 @@ def livetalking_wav2lip(folder: Path, count: int = 40, face_px: int = 96) -> Pat
 
 
 def livetalking_ultralight(folder: Path, count: int = 40, network: Path | None = None) -> Path:
-    """Coords are numpy integers; beside them lies the avatar's own network, by choice."""
+    """Write coords as tuples of numpy integers. network: the avatar's own network, which is copied beside them."""
     save_pictures(folder / "full_imgs", moving_portrait(count))
     save_faces(folder, count, 168)
     save_pickle(folder / "coords.pkl", [tuple(map(np.int64, box)) for box in crop_boxes(count)])
@@ -61,20 +62,22 @@ def livetalking_ultralight(folder: Path, count: int = 40, network: Path | None =
 
 
 def livetalking_musetalk(folder: Path, count: int = 40) -> Path:
-    """Each picture once; no version is noted."""
+    """Write each picture once, and no version."""
     _musetalk(folder, moving_portrait(count), face_boxes(count), {"bbox_shift": 0})
     return folder
 
 
 def musetalk(folder: Path, count: int = 40) -> Path:
-    """The doubled cycle of MuseTalk's realtime_inference.py."""
+    """Write the doubled cycle of MuseTalk's realtime_inference.py."""
     pictures, boxes = moving_portrait(count), face_boxes(count)
     _musetalk(folder, [*pictures, *pictures[::-1]], [*boxes, *boxes[::-1]], {"bbox_shift": 5, "version": "v15"})
     return folder
 
 
 def openavatarchat(folder: Path, count: int = 40, full_imgs: bool = True) -> Path:
-    """MuseTalk's, and the pictures and masks pickled besides; its handler starts without full_imgs and mask, too."""
+    """Write MuseTalk's layout, and pickles of pictures and masks. full_imgs: False leaves out full_imgs and mask,
+    without which OpenAvatarChat starts as well.
+    """
     pictures, boxes = moving_portrait(count), face_boxes(count)
     cycle = [*pictures, *pictures[::-1]]
     _musetalk(folder, cycle, [*boxes, *boxes[::-1]], {"bbox_shift": 0, "version": "v15"})
@@ -87,7 +90,7 @@ def openavatarchat(folder: Path, count: int = 40, full_imgs: bool = True) -> Pat
 
 
 def leave_originals(folder: Path, names: Sequence[str]) -> None:
-    """What MuseTalk's tools copy to full_imgs when they are given a folder of pictures, before they write their own."""
+    """Add the pictures that MuseTalk's tools copy to full_imgs before they write their own, if given a folder."""
     for name in names:
         if not (folder / "full_imgs" / name).exists():
             cv2.imwrite(str(folder / "full_imgs" / name), np.full((SIDE, SIDE, 3), 99, np.uint8))
@@ -120,7 +123,7 @@ def save_pickle(path: Path, value: Any) -> None:
 
 
 def zipped(folder: Path, *, inside: bool = True) -> Path:
-    """A zip beside the folder; `inside`: with the folder's name above all files, as file managers do."""
+    """Zip a folder. inside: with the folder's name before all paths, as file managers do."""
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.rglob("*")):
@@ -129,7 +132,7 @@ def zipped(folder: Path, *, inside: bool = True) -> Path:
 
 
 def refuse(path: Path, work: Path, match: str) -> None:
-    """Preparing it is refused with that message, and nothing is left behind."""
+    """Check that preparing it is refused with this message, and leaves nothing behind."""
     with pytest.raises(BadImport, match=match) as caught:
         read_source(Upload(path, "foreign-1", "Foreign"), work, lambda _part: None)
     assert caught.value.hint and caught.value.code == "bad_import"

@@ -12,7 +12,7 @@ from avatars.gestures import keep_gesture
 def give_gesture(
     avatar: AvatarBundle, name: str = "wave", pictures: int = 8, hums: bool = False, idle: bool = False
 ) -> None:
-    """Add a gesture to an avatar on disk; sessions that begin from now on have it."""
+    """Add a gesture to an avatar on disk; sessions that begin later have it."""
     tone = 8000 * np.sin(np.arange(pictures * 640) * 2 * np.pi * 400 / 16_000)
     track = GestureTrack(tone.astype(np.int16), 16_000, -15.3)
     contents = BundleContents(

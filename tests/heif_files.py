@@ -1,4 +1,4 @@
-"""HEIC pictures as phones write them: HEVC tiles, and boxes that say how they are one picture."""
+"""Writes HEIC pictures as phones do: HEVC tiles, and boxes that put them together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def box(name: bytes, *content: bytes) -> bytes:
 
 
 def irot(quarters: int) -> bytes:
-    """Turned anticlockwise by so many right angles."""
+    """Return a box that rotates anticlockwise by this number of right angles."""
     return box(b"irot", bytes([quarters]))
 
 
@@ -37,10 +37,10 @@ def write_heic(
     changes: Sequence[bytes] = (),
     size: tuple[int, int] | None = None,
 ) -> Path:
-    """Write a picture (h, w, 3), nearly without loss, in tiles of `tile_px` (a divisor of its sides) or in one piece.
+    """Write a picture (h, w, 3), almost losslessly, in tiles of `tile_px` (a divisor of its sides) or in one piece.
 
-    colours: contents of `colr` boxes. changes: boxes that turn, mirror or cut it. size: width and height as they are
-    told, if that is a lie.
+    colours: contents of `colr` boxes. changes: boxes that rotate, mirror or crop it. size: width and height to claim
+    instead of the real ones.
     """
     height, width = rgb.shape[:2]
     tall, wide = (tile_px, tile_px) if tile_px else (height, width)
@@ -102,7 +102,7 @@ def _ispe(width: int, height: int) -> bytes:
 
 
 def _hevc(rgb: npt.NDArray[np.uint8]) -> tuple[bytes, bytes]:
-    """The header and the one picture of a tile, in BT.601 and full range, colour sampled everywhere."""
+    """Encode a tile in BT.601, full range and 4:4:4; return its header and its only picture."""
     frame = av.VideoFrame.from_ndarray(_coded(rgb), format="yuv444p")
     encoder = av.CodecContext.create("libx265", "w")
     assert isinstance(encoder, VideoCodecContext)
@@ -112,7 +112,7 @@ def _hevc(rgb: npt.NDArray[np.uint8]) -> tuple[bytes, bytes]:
     stream = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
     units = [unit.rstrip(b"\0") for unit in stream.split(b"\0\0\1") if unit.strip(b"\0")]
     kinds = [unit[0] >> 1 & 63 for unit in units]
-    header = b"\1" + bytes(20) + b"\3" + bytes([len(PARAMETER_SETS)])  # lengths of four bytes
+    header = b"\1" + bytes(20) + b"\3" + bytes([len(PARAMETER_SETS)])  # the 3 means lengths of four bytes
     for one in PARAMETER_SETS:
         unit = units[kinds.index(one)]
         header += struct.pack(">BHH", one, 1, len(unit)) + unit
@@ -123,7 +123,7 @@ def _hevc(rgb: npt.NDArray[np.uint8]) -> tuple[bytes, bytes]:
 
 
 def _coded(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Y, Cb and Cr (3, h, w) by the formulas of BT.601."""
+    """Return Y, Cb and Cr (3, h, w) by the formulas of BT.601."""
     values = rgb.astype(float)
     luma = values @ np.array([0.299, 0.587, 0.114])
     blue, red = (values[..., 2] - luma) / 1.772 + 128, (values[..., 0] - luma) / 1.402 + 128

@@ -1,4 +1,4 @@
-"""What a decoder may do that a stranger's file has taken over: tasks for avatars.confined."""
+"""Tasks for avatars.confined that behave like a decoder which an untrusted file has taken over."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def spin(emit: Emit) -> None:
 
 
 def spin_for_ever_after(emit: Emit) -> None:
-    """What was taken over stays when it is told to go."""
+    """Ignore the signals that end a process after its time, and run on."""
     signal.signal(signal.SIGPROF, signal.SIG_IGN)
     signal.signal(signal.SIGXCPU, signal.SIG_IGN)
     spin(emit)
@@ -65,7 +65,7 @@ def fail(emit: Emit, kind: str) -> None:
 
 
 def chatter(emit: Emit) -> str:
-    """Libraries print as they please."""
+    """Print to standard output and error, as libraries do."""
     sys.stdout.write("to standard output")
     sys.stdout.flush()
     os.write(1, b"from C")
@@ -74,7 +74,7 @@ def chatter(emit: Emit) -> str:
 
 
 def forged(emit: Emit) -> None:
-    """What a decoder that was taken over would send: more than any message has."""
+    """Send a message that claims to be longer than any may be, as a decoder that was taken over might."""
     for descriptor in range(3, 10):
         try:
             os.write(descriptor, b"D\xff\xff\xff\xff" + bytes(100))

@@ -1,4 +1,4 @@
-"""Holds code to so little work that none of it can grow faster than what it is given."""
+"""Checks that code does so little work that its time cannot grow faster than its input."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 MOST_CPU_S = 0.3
-"""Of the processor. What looks once at 8,000 characters takes a tenth of it at most, however busy the machine is."""
+"""Processor time. Code that looks once at 8,000 characters takes a tenth of it at most, however busy the machine is."""
 
 
 class TooMuchWork(Exception):
-    """The code was still at it when its time was over."""
+    """The code was still running when its time was over."""
 
 
 @contextmanager
 def little_work() -> Iterator[None]:
-    """Raises TooMuchWork in code that takes more than MOST_CPU_S of the processor; waiting costs nothing."""
+    """Raise TooMuchWork in code that takes more than MOST_CPU_S of processor time; waiting does not count."""
 
     def give_up(number: int, frame: FrameType | None) -> None:
         raise TooMuchWork

@@ -1,6 +1,6 @@
-"""Sound of a microphone for tests, and stand-ins for the networks that listen to it.
+"""Microphone sound for tests, and stand-ins for the networks that listen to it.
 
-The stand-ins listen to levels: what is loud is speech. So a test says with loud and quiet samples what is heard.
+The stand-ins go by the level: loud sound is speech. So a test decides with loud and quiet samples what is heard.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ EARS_STAND_INS = (
     ("endpoint", "smart-turn", "SetEndpoint"),
     ("asr", "faster-whisper", "RecordingRecognizer"),
 )
-"""kind, name, and the class below that stands in for it."""
+"""(kind, name, class below that stands in for it)."""
 
 
 def speech(seconds: float, level: float = 0.5) -> FloatArray:
-    """Taken for speech by LoudnessVad."""
+    """Return sound that LoudnessVad takes for speech."""
     return np.full(round(seconds * LISTEN_RATE_HZ), level, np.float32)
 
 
@@ -48,7 +48,7 @@ def quiet(seconds: float) -> FloatArray:
 
 
 async def spoken(text: str, voice: str = "hibari") -> FloatArray:
-    """What a voice of this machine says, at the microphone's rate, with half a second of silence around it."""
+    """Return what a local voice says, at the microphone's rate, with half a second of silence around it."""
     synthesizer = registry.create("tts", voice)
     synthesizer.load()
     try:
@@ -59,13 +59,13 @@ async def spoken(text: str, voice: str = "hibari") -> FloatArray:
 
 
 def pieces(sound: FloatArray, piece_s: float = 0.02) -> Iterator[FloatArray]:
-    """As a microphone sends them."""
+    """Give sound in pieces, as a microphone sends it."""
     size = round(piece_s * LISTEN_RATE_HZ)
     return (sound[at : at + size] for at in range(0, len(sound), size))
 
 
 class InlineExecutor(Executor):
-    """Runs what it is given at once, where it is given, so that no test waits for a thread."""
+    """Runs each call at once in the calling thread, so that no test waits for another thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -77,7 +77,7 @@ class InlineExecutor(Executor):
 
 
 class SameSound:
-    """A canceller that takes nothing out."""
+    """An echo canceller that removes nothing."""
 
     def __init__(self, reference: object = None) -> None: ...
 
@@ -90,7 +90,7 @@ class SameSound:
 
 
 class LoudnessVad:
-    """Speech is what is louder than 0.1."""
+    """Counts sound louder than 0.1 as speech."""
 
     name = "silero"
 
@@ -108,14 +108,14 @@ class LoudnessVad:
 
 
 class SetEndpoint:
-    """Says of each pause what the test set."""
+    """Gives the test's answer for every pause."""
 
     name = "smart-turn"
     answer = 0.0
 
     def __init__(self) -> None:
         self.asked: list[float] = []
-        "seconds of sound that it was given"
+        "seconds of sound in each question"
 
     def load(self) -> None: ...
 
@@ -127,7 +127,7 @@ class SetEndpoint:
 
 
 class RecordingRecognizer:
-    """Answers with the next of `texts`, and remembers what it was given. While `blocked`, answers wait."""
+    """Answers with the next of `texts`, and records what it was given. It waits until `may_answer` is set."""
 
     name = "faster-whisper"
     languages = frozenset({"en", "zh"})

@@ -1,4 +1,4 @@
-"""Avatars with what neural lip-sync backends need of them, cut out in the simplest way, and tiny weights for these."""
+"""Avatars with parts for neural lip-sync backends, made in the simplest way, and tiny weights for these backends."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from avatars.parts import parts_path, write_parts
 
 FACE_PX = {"wav2lip96": 96, "wav2lip256": 256, "ultralight": 168}
 WINDOW_SHAPES = {"mel": (80, 16), "whisper15": (50, 384), "whisper10": (50, 384), "hubert": (16, 32, 32)}
-"""Of the features that neural backends eat."""
+"""Shapes of the features that neural backends take."""
 
 
 def write_weights(folder: Path, backend: str) -> Path:
-    """All that the backend and its features need."""
+    """Write everything that a backend and its features need."""
     if backend.startswith("wav2lip"):
         write_wav2lip_weights(folder, 96 if backend == "wav2lip96" else 256)
     elif backend.startswith("musetalk"):
@@ -32,7 +32,7 @@ def write_weights(folder: Path, backend: str) -> Path:
 
 
 def add_parts(bundle: AvatarBundle, backend: str, feather_px: int = 0) -> None:
-    """Boxes are those of the mouth, masks 255 in the middle, feathered by choice; MuseTalk's latents are noise."""
+    """Write parts: boxes are the mouth boxes, masks are 255 in the middle, optionally feathered; latents are noise."""
     height, width = (int(edge) for edge in bundle.boxes[0, 2:][::-1] - bundle.boxes[0, :2][::-1])
     mask = np.zeros((height, width), np.uint8)
     mask[height // 4 : -height // 4, width // 4 : -width // 4] = 255

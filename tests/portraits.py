@@ -1,4 +1,4 @@
-"""Faces for tests: two drawn portraits, a photo of an open smile, their stored landmarks, and small avatars of them."""
+"""Faces for tests: two drawn portraits, a photo of an open smile, their landmarks, and small avatars made of them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ DRAWN = {"woman": "mira", "man": "theo"}
 
 
 def drawn(name: str) -> Preset:
-    """The character of ours that is called `woman` or `man` here."""
+    """Return our character that is called `woman` or `man` here."""
     return next(preset for preset in presets() if preset.id == DRAWN[name])
 
 
 def portrait(name: str, size: int = 384) -> tuple[np.ndarray, np.ndarray]:
-    """RGB (size, size, 3) and FaceMesh landmarks (478, 3) of `woman`, `man` (drawn) or `astronaut` (an open smile)."""
+    """Return RGB (size, size, 3) and landmarks (478, 3) of `woman` or `man` (drawn), or `astronaut` (an open smile)."""
     picture, landmarks = _portrait(name, size)
     return picture.copy(), landmarks.copy()
 
 
 @cache
 def _portrait(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """As portrait(), and the same arrays each time: a test asks for one face in each of forty pictures."""
+    """Return cached arrays like portrait(), because a test may ask for one face in each of forty pictures."""
     if name == "astronaut":
         import skimage.data
 
@@ -48,7 +48,7 @@ def _portrait(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def portrait_bundle(path: Path, name: str = "woman", size: int = 384, shifts: tuple[int, ...] = (0,)) -> AvatarBundle:
-    """An avatar of a portrait: one frame for each of `shifts`, the picture moved to the right by so many pixels."""
+    """Write an avatar with one frame for each shift: the portrait, moved to the right by that many pixels."""
     picture, landmarks = portrait(name, size)
     frames = [encode_jpeg(np.roll(picture, shift, axis=1)) for shift in shifts]
     points = np.stack([landmarks + np.array([shift, 0, 0], np.float32) for shift in shifts])
@@ -71,13 +71,13 @@ def portrait_bundle(path: Path, name: str = "woman", size: int = 384, shifts: tu
 
 
 def plain_parts(bundle: AvatarBundle, backend: str, parameters: Mapping[str, Any]) -> BackendParts:
-    """Parts without rows of their own: mouth boxes, and masks that replace all of them."""
+    """Write parts without rows of their own: boxes are the mouth boxes, and masks replace all of them."""
     masks = [np.full((y1 - y0, x1 - x0), 255, np.uint8) for x0, y0, x1, y1 in bundle.boxes]
     return write_parts(bundle, backend, boxes=bundle.boxes, masks=masks, rows={}, parameters=parameters)
 
 
 def own(bundle: AvatarBundle, owner: str) -> None:
-    """Make it that person's, as if they had had it made."""
+    """Make a person the owner of an avatar."""
     path = bundle.path / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["source"]["owner"] = owner

@@ -1,4 +1,4 @@
-"""Small recordings, whole, damaged and hostile, for tests."""
+"""Small recordings for tests: good, damaged and hostile ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RATE_HZ = 48_000
 
 
 def spoken(seconds: float, seed: int = 0) -> npt.NDArray[np.float32]:
-    """(n,) of noise that comes and goes as syllables do, at about -20 dBFS."""
+    """Return (n,) noise that comes and goes like syllables, at about -20 dBFS."""
     times_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     noise = np.random.default_rng(seed).normal(size=len(times_s))
     smooth = np.convolve(noise, np.ones(24) / 24, "same")
@@ -24,7 +24,7 @@ def spoken(seconds: float, seed: int = 0) -> npt.NDArray[np.float32]:
 def write_recording(
     path: Path, channels: npt.NDArray[np.float32], form: str, codec: str, *, layout: str = "", **options: str
 ) -> Path:
-    """Encode (channels, n) at RATE_HZ; `options` are the container's."""
+    """Encode (channels, n) at RATE_HZ. options: of the container."""
     layout = layout or {1: "mono", 2: "stereo"}[len(channels)]
     with av.open(str(path), "w", format=form, options=options) as file:
         stream = file.add_stream(codec, rate=RATE_HZ, layout=layout)
@@ -39,7 +39,7 @@ def write_recording(
 
 
 def playlists(target: str) -> dict[str, str]:
-    """Text files that FFmpeg reads as references to another one, by the format's name."""
+    """Return, by format, texts that FFmpeg reads as references to another file."""
     return {
         "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{target}\n#EXT-X-ENDLIST\n",
         "live hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{target}\n",

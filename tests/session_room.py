@@ -1,4 +1,4 @@
-"""A session to talk to without threads of time: an engine on a manual clock, and everything that comes out of it."""
+"""A session to talk to in tests: an engine on a manual clock, and a record of everything that it gives out."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,17 +14,17 @@ MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
 
 
 MOST_LOOKS = 500
-"""For a picture that may not come before the clock has moved."""
+"""Limit of looks for a picture that may not come before the clock moves."""
 
 
 class Room:
-    """An engine on a manual clock with one session, everything it told, and the frames it sent."""
+    """An engine on a manual clock with one session, its events, and the frames it sent."""
 
     def __init__(self, engine: Engine, session: Session, clock: ManualClock) -> None:
         self.engine, self.session, self.clock = engine, session, clock
         self.told: list[SessionEvent] = []
         self.transport = MemoryTransport(keep=10_000)
-        self._looks = 0  # for a picture, while something else sleeps on the clock
+        self._looks = 0  # looks for a picture in a row, while something else sleeps on the clock
 
     @property
     def states(self) -> list[tuple[int, str]]:
@@ -34,7 +34,7 @@ class Room:
         return [event for event in self.told if isinstance(event, kind)]
 
     async def pass_time(self, seconds: float) -> None:
-        """Let the media clock run; the threads behind the engine get their real time at each picture."""
+        """Let the media clock run. At each picture, the engine's threads get the real time that they need."""
         for _ in range(round(seconds * 25)):
             await self.clock.advance(0.04)
             while self._busy():  # noqa: ASYNC110 - threads draw in their own time, unknown to the manual clock
@@ -59,7 +59,8 @@ class Room:
             return False
         if self.clock.sleepers <= 1:  # the playout only
             return True
-        # Either a turn waits for time to pass, to ask a model again, or it has patience with what will come at once.
+        # Something besides the playout sleeps on the clock. Either a turn waits for time to pass before it asks a model
+        # again, or it has set a timeout for something that is about to come. So look again, a limited number of times.
         self._looks += 1
         return self._looks < MOST_LOOKS
 

@@ -1,4 +1,4 @@
-"""Stores for tests: one in memory, a folder, and a service that speaks S3 (moto's, where it is installed)."""
+"""Stores for tests: one in memory, one in a folder, and an S3 service (moto, if it is installed)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["HAS_S3", "STORES", "bring_back", "new_store", "running_s3", "take_aw
 
 HAS_S3 = find_spec("moto") is not None and find_spec("s3fs") is not None
 STORES = ("memory", "file", pytest.param("s3", marks=pytest.mark.skipif(not HAS_S3, reason="moto is not installed")))
-"Kinds of stores, to be parameters of a fixture."
+"Kinds of stores, as parameters of a fixture."
 BUCKET = "vivavoce"
 
 
 @contextmanager
 def running_s3() -> Iterator[None]:
-    """A service with one bucket. Until the end the environment says where it is, for child processes as well."""
+    """Run a service with one bucket. Until the end, the environment names it, also for child processes."""
     if not HAS_S3:
         yield
         return
@@ -52,13 +52,13 @@ def running_s3() -> Iterator[None]:
 
 
 def new_store(kind: str, folder: Path) -> str:
-    """The address of an empty store of a kind. folder: of the test."""
+    """Return the address of a new, empty store. folder: one that belongs to the test."""
     places = {"memory": f"memory://{uuid4().hex}", "file": f"file://{folder}/share", "s3": f"s3://{BUCKET}"}
     return f"{places[kind]}/{uuid4().hex}"
 
 
 def take_away(url: str) -> None:
-    """Nothing that was kept there is there any more."""
+    """Move everything in the store away, so that it seems lost."""
     _move(url, "", "-away")
 
 

@@ -1,4 +1,4 @@
-"""A voice in a process of its own, for tests: says the text back, and can be told to fail, die or hang."""
+"""A voice in a process of its own, for tests: it says the text back, and can be told to fail, die or hang."""
 
 import os
 import sys

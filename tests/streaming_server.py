@@ -13,7 +13,7 @@ from portal.commands.portal_process import free_port
 __all__ = ["STREAM_PORT", "receiver"]
 
 STREAM_PORT = free_port()
-"""Of the one to which the portal of the tests in browsers may send; a test that needs it starts it."""
+"""Port of the server to which the portal in browser tests may send; a test that needs the server starts it."""
 
 RECEIVER = """
 import av, sys
@@ -30,7 +30,7 @@ with av.open(sys.argv[1], options={"listen": "1", "timeout": "60"}) as source, a
 
 @contextmanager
 def receiver(port: int, file: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A streaming server for one connection, which keeps what it receives."""
+    """Run a streaming server for one connection, which stores what it receives in `file`."""
     command = [sys.executable, "-c", RECEIVER, f"rtmp://127.0.0.1:{port}/live/secret", str(file)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:

@@ -1,4 +1,4 @@
-"""A person who talks, for tests: the drawn woman, whose painted mouths pass for filmed ones."""
+"""A talking person for tests: the drawn woman, whose painted mouths stand for filmed ones."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _EYE_CORNERS = [33, 263, 133, 362]
 
 
 def said(name: str) -> np.ndarray:
-    """The mouth parameters (8,) of a viseme."""
+    """Return the mouth parameters (8,) of a viseme."""
     return MOUTH_SHAPES[VISEMES.index(name)]
 
 
 def babble(count: int) -> list[np.ndarray]:
-    """Mouth parameters of somebody who goes from closed lips to one vowel after another, ten pictures each."""
+    """Return mouth parameters that go from closed lips to one vowel after another, ten pictures each."""
     vowels = [said(name) for name in ("aa", "E", "ou", "ih", "oh")]
     share = [0.5 - 0.5 * np.cos(2 * np.pi * index / 10) for index in range(count)]
     return [part * vowels[index // 10 % len(vowels)] for index, part in enumerate(share)]
 
 
 class Talker:
-    """Pictures uint8 RGB (side, side, 3) of the woman saying `parameters`, and where her landmarks then are."""
+    """Pictures uint8 RGB (side, side, 3) of the woman saying `parameters`, and her landmarks in each."""
 
     def __init__(self, path: Path, parameters: Sequence[np.ndarray], side: int = 256) -> None:
         still = portrait_bundle(path / "talker-still", "woman", side)
@@ -53,7 +53,7 @@ class Talker:
         return find_real_mouths(self.landmarks, self.pictures)
 
     def bundle(self, path: Path, mouths: RealMouths) -> AvatarBundle:
-        """An avatar of these pictures."""
+        """Write an avatar of these pictures."""
         boxes = mouth_boxes(self.landmarks, self.side, self.side)
         width, height = (boxes[0, 2:] - boxes[0, :2]).tolist()
         contents = BundleContents(

@@ -1,4 +1,4 @@
-"""Files in the form of AudioSeal's published weights, of its real size, with random numbers in them."""
+"""Files in the form and real size of AudioSeal's published weights, with random numbers in them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DETECTORS = (
 
 
 def published_state(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
-    """Random weights, small enough that nothing overflows, under the names of the published files."""
+    """Return random weights, small enough that nothing overflows, under the names of the published files."""
     numbers, state = np.random.default_rng(seed), {}
     is_detector = isinstance(network, _Detector)
     for ours, value in network.state_dict().items():
@@ -43,7 +43,7 @@ def published_state(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
 
 
 def write_audioseal_weights(folder: Path) -> Path:
-    """Both files, as `launch.py fetch` would lay them there. Gives the weights folder."""
+    """Write both files where `launch.py fetch` would put them. Return the weights folder."""
     (folder / "audioseal").mkdir(parents=True)
     for role, network in (("generator", _Generator()), ("detector", _Detector())):
         content = {"xp.cfg": {"nbits": 16}, "model": published_state(network)}

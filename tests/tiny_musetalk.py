@@ -1,6 +1,7 @@
-"""MuseTalk's weights folder in small: real names, layouts, formats and architecture, random weights, few channels.
+"""MuseTalk's weights folder in small: real names, layouts, formats and architecture, but few channels and random
+weights.
 
-`musetalk15_unet_config` and `vae_config` are the published files, byte for byte, but for the sizes a test asks for.
+`musetalk15_unet_config` and `vae_config` are the published files, byte for byte, except for the sizes a test asks for.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ TINY_VAE = {
 
 
 def write_musetalk_weights(folder: Path, version: Literal["15", "10"] = "15", seed: int = 0) -> Path:
-    """The UNet of a version and the VAE, without whisper, as MuseTalk's and LiveTalking's users have them."""
+    """Write the UNet of a version and the VAE, without whisper, in the layout of MuseTalk and LiveTalking."""
     unet = folder / UNET_FILES[version]
     unet.parent.mkdir(parents=True, exist_ok=True)
     config = unet_config(**TINY_UNET)
@@ -51,11 +52,11 @@ def write_musetalk_weights(folder: Path, version: Literal["15", "10"] = "15", se
 
 
 def write_bisenet_weights(folder: Path, seed: int = 0, width: int = 4) -> Path:
-    """A face parser a sixteenth as wide as the published one; the file."""
+    """Write a face parser a sixteenth as wide as the published one; return its file."""
     path = folder / "face-parse-bisent" / "79999_iter.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
     network = random_network(lambda: BiSeNet(width), seed)
-    # Older than torch 1.6, as the published file.
+    # The published file has the format from before torch 1.6.
     torch.save(dict(network.state_dict()), path, _use_new_zipfile_serialization=False)
     return path
 
@@ -108,7 +109,7 @@ def write_config(config: Mapping[str, Any], path: Path) -> None:
 
 
 def random_unet(config: Mapping[str, Any], seed: int) -> UNet2DConditionModel:
-    """Its output is spread as widely as real latents are, so that pictures move with the audio."""
+    """Return a network whose output varies as much as real latents, so that pictures move with the audio."""
     unet: UNet2DConditionModel = random_network(lambda: UNet2DConditionModel(**config), seed)
     with torch.no_grad():
         unet.conv_out.weight.mul_(5)
@@ -116,7 +117,7 @@ def random_unet(config: Mapping[str, Any], seed: int) -> UNet2DConditionModel:
 
 
 def random_network(build: Callable[[], nn.Module], seed: int) -> Any:
-    """A network as its own initialisation makes it, but for random norms. Leaves the state of torch alone."""
+    """Return a network with its own initialisation, but random norms. torch's random state is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build()
@@ -136,7 +137,7 @@ def random_network(build: Callable[[], nn.Module], seed: int) -> Any:
 
 
 def old_attention_names(state: Mapping[str, Tensor], convolutions: bool = False) -> dict[str, Tensor]:
-    """A VAE's weights as diffusers before 0.15 named them, or with the 1x1 convolutions of Stable Diffusion's own."""
+    """Rename a VAE's weights as in diffusers before 0.15; convolutions: 1x1 convolutions, as in Stable Diffusion."""
     names = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
     old = {}
     for name, value in state.items():

@@ -1,4 +1,4 @@
-"""Ultralight and HuBERT weights for tests: random, of the real construction and file formats, but narrow."""
+"""Ultralight and HuBERT weights for tests: random and narrow, but with the real construction and file formats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.hubert import Hubert, HubertConfig
 from models.ultralight import AUDIO_SHAPE, INNER_PX, Ultralight
 
 TINY_HUBERT = HubertConfig(
-    hidden_size=1024,  # what the window of Ultralight is made of
+    hidden_size=1024,  # required by the shape of Ultralight's window
     num_hidden_layers=1,
     num_attention_heads=16,
     intermediate_size=8,
@@ -38,7 +38,7 @@ LARGE_HUBERT = HubertConfig(
     num_conv_pos_embedding_groups=16,
     layer_norm_eps=1e-5,
 )
-"""facebook/hubert-large-ls960-ft."""
+"""The sizes of facebook/hubert-large-ls960-ft."""
 
 
 def random_ultralight(seed: int = 0, width: int = 1) -> Ultralight:
@@ -47,7 +47,7 @@ def random_ultralight(seed: int = 0, width: int = 1) -> Ultralight:
 
 
 def write_ultralight_network(path: Path, seed: int = 0) -> Path:
-    """`ultralight.pth` of an avatar."""
+    """Write the `ultralight.pth` of an avatar."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(random_ultralight(seed).state_dict(), path)
     return path
@@ -58,7 +58,7 @@ def random_hubert(config: HubertConfig, seed: int = 0) -> Hubert:
 
 
 def ctc_state(network: Hubert) -> dict[str, Tensor]:
-    """The tensors as HubertForCTC names them, the positions' weight norm in its spelling before torch 2.0."""
+    """Return the tensors with the names of HubertForCTC; the positions' weight norm as before torch 2.0."""
     state = {f"hubert.{name}": value for name, value in network.state_dict().items()}
     positions = "hubert.encoder.pos_conv_embed.conv.weight"
     direction = state.pop(positions)
@@ -84,7 +84,7 @@ def write_config(config: HubertConfig, folder: Path) -> None:
 
 
 def write_hubert_weights(folder: Path, seed: int = 0) -> Path:
-    """config.json and pytorch_model.bin (in the old format of torch, as published) in `folder`."""
+    """Write config.json and pytorch_model.bin in `folder`; the latter in torch's old format, as published."""
     write_config(TINY_HUBERT, folder)
     state = ctc_state(random_hubert(TINY_HUBERT, seed))
     torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)

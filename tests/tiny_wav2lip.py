@@ -1,4 +1,4 @@
-"""Wav2Lip weights for tests: random, of the real construction and file formats, a sixteenth as wide."""
+"""Wav2Lip weights for tests: random and a sixteenth as wide, but with the real construction and file formats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def random_network(build: Callable[[], Network], *inputs: tuple[int, ...], seed: int) -> Network:
-    """Random weights and, after one look at noise of the shapes `inputs`, batch norms that keep signals alive."""
+    """Return a network with random weights. Its batch norms have seen noise of the shapes `inputs` once, so that
+    signals neither vanish nor explode.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build()
@@ -23,7 +25,7 @@ def random_network(build: Callable[[], Network], *inputs: tuple[int, ...], seed:
         for norm in norms:
             nn.init.uniform_(norm.weight, 0.5, 1.5)
             nn.init.uniform_(norm.bias, -0.5, 0.5)
-            norm.momentum = None  # the statistics of all it saw
+            norm.momentum = None  # average over everything seen
         with torch.no_grad():
             network.train()(*(torch.rand(shape) for shape in inputs))
     return network.eval().requires_grad_(False)
@@ -35,7 +37,7 @@ def random_wav2lip(side: Side, seed: int = 0, width: int = 1) -> Wav2Lip:
 
 
 def save_checkpoint(state: dict[str, Tensor], path: Path, side: Side) -> None:
-    """As they are: 96 in the format of torch 1.1 and under DataParallel's names, 256 in today's."""
+    """Save in the published form: 96 in the format of torch 1.1 with DataParallel's names, 256 in today's format."""
     if side == 96:
         state = {f"module.{name}": value for name, value in state.items()}
     checkpoint = {"state_dict": state, "optimizer": None, "global_step": 1000, "global_epoch": 2}
@@ -43,7 +45,7 @@ def save_checkpoint(state: dict[str, Tensor], path: Path, side: Side) -> None:
 
 
 def write_wav2lip_weights(folder: Path, side: Side, seed: int = 0) -> Path:
-    """`wav2lip96.pth` or `wav2lip256.pth` in `folder`."""
+    """Write `wav2lip96.pth` or `wav2lip256.pth` in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"wav2lip{side}.pth"
     save_checkpoint(random_wav2lip(side, seed).state_dict(), path, side)

@@ -1,4 +1,4 @@
-"""Whisper weights for tests: random, in the real forms; of tiny's width and depth, but for its inner layers."""
+"""Whisper weights for tests: random, in the real formats, with tiny's width and depth, but narrow inner layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BESIDE_WHISPER = (
     "sd-vae/config.json",
     "sd-vae/diffusion_pytorch_model.bin",
 )
-"""The other files of a folder that MuseTalk 1.5 and 1.0 can use."""
+"""The other files in a weights folder for MuseTalk 1.5 and 1.0."""
 TINY_WHISPER = WhisperSizes(inner=16)
 _HUGGING_FACE_NAMES = {
     "positional_embedding": "embed_positions.weight",
@@ -38,7 +38,7 @@ _HUGGING_FACE_NAMES = {
 
 
 def random_encoder(sizes: WhisperSizes = TINY_WHISPER, seed: int = 0) -> WhisperEncoder:
-    """As torch initialises it, with positions that differ."""
+    """Return an encoder with torch's initialisation, but with positions that differ."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = WhisperEncoder(sizes)
@@ -54,7 +54,7 @@ def write_whisper_weights(
     sizes: WhisperSizes = TINY_WHISPER,
     vocabulary: int = 51_865,
 ) -> Path:
-    """`whisper/tiny.pt`, or `whisper/` with config.json and model.safetensors, in `folder`; what was written."""
+    """Write `whisper/tiny.pt`, or `whisper/` with config.json and model.safetensors, in `folder`; return its path."""
     place = folder / "whisper"
     place.mkdir(parents=True, exist_ok=True)
     state = random_encoder(sizes, seed).state_dict()

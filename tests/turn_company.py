@@ -1,4 +1,4 @@
-"""A company that lends TURN servers by token, on 127.0.0.1: in the bytes of Cloudflare's and Twilio's documents."""
+"""A company on 127.0.0.1 that lends TURN servers by token. Its answers are from Cloudflare's and Twilio's documents."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ TWILIO = {
 
 @dataclass
 class Company:
-    """What it answers: `answer` with `status`; nothing at all while it hangs."""
+    """The company's answer, its status, and whether it gives no answer at all."""
 
     answer: object
     status: int = 201
     hangs: bool = False
     asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-    "paths, headers and bodies"
+    "(path, headers, body) of each request"
 
 
 @contextmanager
 def turn_company(patch: pytest.MonkeyPatch, name: str, answer: object) -> Iterator[Company]:
-    """In a thread of its own, in the place of the real one."""
+    """Run a company in a thread of its own, in place of the real one called `name`."""
     company, over = Company(answer), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

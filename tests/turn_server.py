@@ -1,4 +1,4 @@
-"""A TURN server over UDP, on this machine (RFC 8656, RFC 8489). It lends relays and leads from them to anybody."""
+"""A TURN server over UDP on this machine (RFC 8656, RFC 8489). Its relays forward to any address."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REALM, NONCE = "test", b"nonce"
 UNAUTHORIZED = (401, "Unauthorized")
 
 Password = Callable[[str], str | None]
-"""The password of a user; None if the user may not come in."""
+"""Returns the password of a user; None if the user is refused."""
 
 
 def shared_secret(secret: str, now_unix_s: float) -> Password:
-    """As coturn's `use-auth-secret` has it: the user name says until when it is valid."""
+    """Return passwords as coturn's `use-auth-secret` does: the user name begins with the time at which it expires."""
 
     def password(username: str) -> str | None:
         expires, _, _name = username.partition(":")
@@ -38,21 +38,21 @@ def shared_secret(secret: str, now_unix_s: float) -> Password:
 
 @dataclass
 class Relay:
-    """Of one client."""
+    """The relay of one client."""
 
     socket: socket.socket
     channels: dict[int, tuple[str, int]] = field(default_factory=dict)
-    "peers by number"
+    "channel number -> peer"
 
 
 @dataclass
 class TurnServer(asyncio.DatagramProtocol):
     password: Password
     lent: int = 0
-    "relays that were not given back"
+    "number of relays that were not given back"
     names: list[str] = field(default_factory=list)
     relayed: int = 0
-    "datagrams of clients that were led on"
+    "number of datagrams from clients that were forwarded"
 
     def __post_init__(self) -> None:
         self._relays: dict[tuple[str, int], Relay] = {}
@@ -67,7 +67,7 @@ class TurnServer(asyncio.DatagramProtocol):
             self._end(address)
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
-        if data[0] & 0xC0 == 0x40:  # of a channel
+        if data[0] & 0xC0 == 0x40:  # a message on a channel
             number, length = struct.unpack_from("!HH", data)
             self._lead_on(address, data[4 : 4 + length], lambda relay: relay.channels.get(number))
             return
@@ -146,7 +146,7 @@ class TurnServer(asyncio.DatagramProtocol):
 
 @contextmanager
 def turn_server(password: Password, host: str = "127.0.0.1") -> Iterator[tuple[str, TurnServer]]:
-    """Its address as a URL, and the server, which runs in a thread of its own."""
+    """Run a server in a thread of its own; give its address as a URL, and the server."""
     loop = asyncio.new_event_loop()
     server = TurnServer(password)
     transport, _ = loop.run_until_complete(loop.create_datagram_endpoint(lambda: server, local_addr=(host, 0)))

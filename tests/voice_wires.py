@@ -1,4 +1,4 @@
-"""The formats of services that speak over HTTP: what they answer, and which requests they would take."""
+"""The HTTP formats of voice services: what each one answers, and which requests it accepts."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ TEXT = "Hello there, Bob."
 
 @dataclass(frozen=True)
 class Wire:
-    """A service's format: the body of a good answer, and what a good request looks like."""
+    """A service's format: how it answers, and what a valid request looks like."""
 
     body: Callable[[web.Request, bytes], bytes]
+    "(request, its body) -> the body of a good answer"
     is_request: Callable[[web.Request, bytes, str], bool]
-    "(request, its body, voice) -> whether the service would take it"
+    "(request, its body, voice) -> whether the service would accept it"
     headers: Mapping[str, str] = field(default_factory=dict)
-    "of a good answer"
+    "headers of a good answer"
     api_key: str = "secret"
     comes_whole: bool = False
-    "no sound is known before the answer has ended"
+    "whether sound is available only after the whole answer has come"
 
 
 PIECES = [pcm_tone(1.0)[at : at + 4801] for at in range(0, 48_000, 4801)]

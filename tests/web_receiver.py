@@ -1,4 +1,4 @@
-"""A web server on this machine that takes what is posted to it, as a webhook does, well or badly."""
+"""A web server on this machine that receives webhooks, well or badly."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Received:
 
 @dataclass
 class WebReceiver:
-    """answers: a status for each request in turn, the last one for all that follow; 0: none, ever."""
+    """answers: a status for each request in turn, the last one for all that follow; 0 means no answer, ever."""
 
     answers: list[int] = field(default_factory=lambda: [204])
     headers: dict[str, str] = field(default_factory=dict)
-    "of its answers"
+    "headers of its answers"
     received: list[Received] = field(default_factory=list)
     address: str = ""
 
@@ -39,7 +39,7 @@ class WebReceiver:
 
 @asynccontextmanager
 async def receiving(*answers: int, **headers: str) -> AsyncIterator[WebReceiver]:
-    """headers: of its answers, `_` for `-`."""
+    """Run a receiver. headers: of its answers, with `_` for `-`."""
     receiver = WebReceiver([*answers] or [204], {name.replace("_", "-"): value for name, value in headers.items()})
     app = web.Application()
     app.router.add_post("/{path:.*}", receiver.take)

@@ -1,4 +1,4 @@
-"""A server that takes streams by WHIP: real HTTP and a second aiortc, which decodes what it receives.
+"""A server that accepts streams over WHIP: real HTTP, and a second aiortc that decodes what it receives.
 
 `python -m tests.whip_server PORT` runs one in a process of its own.
 """
@@ -30,18 +30,18 @@ NTP_UNITS_PER_S: Final = 2**32
 
 @dataclass
 class WhipReceiver:
-    """What came, and from whom."""
+    """What the server has received."""
 
     asked: list[str] = field(default_factory=list)
     "method and path of each request"
     pictures: list[tuple[int, float]] = field(default_factory=list)
-    "RTP time since the first, and brightness"
+    "(RTP time since the first one, brightness) of each picture"
     sound: list[tuple[int, float]] = field(default_factory=list)
-    "RTP time since the first, and loudness (RMS, 1 is full scale)"
+    "(RTP time since the first one, loudness as RMS, 1 is full scale) of each piece of sound"
     begun: dict[str, int] = field(default_factory=dict)
-    "by kind: RTP time of the first packet"
+    "kind -> RTP time of the first packet"
     reports: dict[str, tuple[int, int]] = field(default_factory=dict)
-    "by kind: NTP time and RTP time of the last sender report"
+    "kind -> NTP time and RTP time of the last sender report"
     peers: list[RTCPeerConnection] = field(default_factory=list)
     _reading: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class WhipReceiver:
         ]
 
     def times_s(self, kind: str, moments: list[int]) -> list[float]:
-        """When these RTP times were due at the sender, by its last report."""
+        """Return when these RTP times were due at the sender, according to its last report."""
         ntp, rtp = self.reports[kind]
         since = self.begun[kind] - rtp
         return [ntp / NTP_UNITS_PER_S + ((one + since + 2**31) % 2**32 - 2**31) / CLOCK_HZ[kind] for one in moments]
@@ -123,7 +123,7 @@ class WhipReceiver:
 
 @asynccontextmanager
 async def whip_server(port: int) -> AsyncIterator[WhipReceiver]:
-    """One on loopback, in this process."""
+    """Run a server on loopback in this process."""
     receiver = WhipReceiver()
     app = web.Application()
     app.add_routes(receiver.routes())
@@ -139,7 +139,7 @@ async def whip_server(port: int) -> AsyncIterator[WhipReceiver]:
 
 @contextmanager
 def whip_process(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """One that is killed at the end: it says good-bye to nobody."""
+    """Run a server in a process that is killed at the end, so it closes nothing in order."""
     process = subprocess.Popen([sys.executable, "-m", "tests.whip_server", str(port)], stderr=subprocess.DEVNULL)
     try:
         yield process

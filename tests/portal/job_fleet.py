@@ -55,7 +55,7 @@ class JobFleet:
 
     def __post_init__(self) -> None:
         self.queue = open_queue(self.data_dir, AvatarLibrary(self.data_dir / "avatars"), database_url=self.database_url)
-        self.queue.list()  # waits until the queue has made the fleet's tables
+        self.queue.list()  # opens the database, where workers then find what they must have in common with this portal
         url = sqlalchemy.make_url(self.database_url).set(drivername="postgresql+psycopg")
         self._engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
 
