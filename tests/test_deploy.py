@@ -1,4 +1,4 @@
-"""The files in deploy/: they name metrics and settings that exist."""
+"""The files in deploy/ name only metrics and settings that exist."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def queries() -> Iterator[str]:
 
 
 def test_dashboard_and_alerts_ask_for_metrics_that_exist() -> None:
-    """A panel whose metric was renamed would stay empty, and an alert silent."""
+    """If a metric had been renamed, a panel would stay empty and an alert silent."""
     metrics = EngineMetrics()
     metrics.observe_turn({"first_audio": 5.0})
     exposition = metrics.exposition().decode()
@@ -42,20 +42,20 @@ def test_dashboard_and_alerts_ask_for_metrics_that_exist() -> None:
 
 @pytest.mark.parametrize("name", ["vivavoce.service", "vivavoce-worker.service", "compose.yaml"])
 def test_they_set_settings_that_exist(name: str) -> None:
-    """The portal warns of an unknown variable and goes on without it, so a wrong name would be noticed late."""
+    """The portal only warns of an unknown variable, so a wrong name would be noticed late."""
     named = {found.lower() for found in VARIABLE.findall((DEPLOY / name).read_text(encoding="utf-8"))}
     assert named
     assert named <= {*Settings.model_fields, "data"}
 
 
 def test_nginx_lets_uploads_of_the_portals_size_in() -> None:
-    """Its own bound is one megabyte, and it would answer in its own words."""
+    """nginx's default limit is one megabyte, and its answer would not be ours."""
     (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", (DEPLOY / "nginx.conf").read_text(encoding="utf-8"))
     assert int(megabytes) * 1_000_000 >= Settings.model_fields["max_upload_bytes"].default
 
 
 def test_a_fresh_server_gets_the_libraries_that_finding_faces_needs() -> None:
-    """Without them no avatar can be made, and a server, a Space or a slim image has neither."""
+    """Without these libraries no avatar can be made; a server, a Space or a slim image lacks them."""
     (packages,) = re.findall(r"apt install (.+)", FaceFinderMissing("").hint)
     for place in (
         "docs/deploying.md",
@@ -70,7 +70,7 @@ def test_a_fresh_server_gets_the_libraries_that_finding_faces_needs() -> None:
 
 
 def test_no_alert_sounds_once_the_last_viewer_has_left() -> None:
-    """What happened counts for five more minutes; shared among no sessions, a single late picture would be too much."""
+    """Events count for five more minutes. Divided by no sessions, a single late picture would raise an alarm."""
     rules = (DEPLOY / "alerts.yaml").read_text(encoding="utf-8")
     assert len(re.findall(r"vivavoce_sessions", rules)) == len(
         re.findall(r"clamp_min\(sum\(vivavoce_sessions\), 1\)", rules)

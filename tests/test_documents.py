@@ -1,4 +1,4 @@
-"""The documents: their links lead somewhere, each has its other language, and pictures of tables are up to date."""
+"""The documents: links work, each page has its other language, and pictures of tables are up to date."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
 def text_of(page: Path) -> str:
-    """Without blocks of code."""
+    """Return a page without its blocks of code."""
     return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 def slug(heading: str) -> str:
-    """The anchor that GitHub and the site give a heading."""
+    """Return the anchor that GitHub and the site give to a heading."""
     kept = (one for one in heading.strip().lower() if one in "-_ " or unicodedata.category(one)[0] in "LN")
     return "".join(kept).replace(" ", "-")
 
@@ -70,7 +70,7 @@ def test_each_document_leads_to_its_other_language(name: str) -> None:
 
 @pytest.mark.parametrize("name", IN_CHINESE)
 def test_the_chinese_has_the_parts_of_the_english(name: str) -> None:
-    """As many chapters, or more, and as many blocks of code."""
+    """It has at least as many headings, and the same number of code blocks."""
     english, chinese = DOCS / name, DOCS / "zh" / name
     assert len(HEADING.findall(text_of(chinese))) >= len(HEADING.findall(text_of(english)))
     assert blocks(chinese) == blocks(english)
@@ -82,13 +82,13 @@ def blocks(page: Path) -> int:
 
 @pytest.mark.parametrize("name", IN_CHINESE)
 def test_the_chinese_has_each_row_of_a_table(name: str) -> None:
-    """What is code in the first column is the same in both languages, row by row."""
+    """Code in the first column is the same in both languages, row by row."""
     english, chinese = first_cells(DOCS / name), first_cells(DOCS / "zh" / name)
     assert chinese == english
 
 
 def first_cells(page: Path) -> list[list[str]]:
-    """The first word of what is code; the others may be examples."""
+    """Return, for each row, the first word of each piece of code in the first column; the rest may be examples."""
     rows = re.findall(r"^\|(.*?[^\\])\|", text_of(page), re.MULTILINE)
     return [[code.split()[0] for code in re.findall(r"`([^`]+)`", row)] for row in rows]
 
@@ -111,7 +111,7 @@ def test_both_languages_have_the_same_figures() -> None:
 
 @pytest.mark.parametrize(("name", "picture"), pictures(DOCS).items(), ids=lambda value: value[:20])
 def test_the_picture_of_the_figures_is_that_of_the_table(name: str, picture: str) -> None:
-    """Where it is not: python -m tests.benchmarks.figures_picture docs."""
+    """If it is not, run: python -m tests.benchmarks.figures_picture docs."""
     assert (DOCS / "images" / name).read_text(encoding="utf-8") == picture
 
 
@@ -122,7 +122,7 @@ def test_the_readmes_show_it(readme: str, picture: str) -> None:
 
 @pytest.mark.parametrize("folder", ["", "docs", "deploy", "clients", "notebooks", "portal/static"])
 def test_no_merge_is_left_half_done(folder: str) -> None:
-    """Of Python that would be an error. Elsewhere readers would see it."""
+    """A merge conflict in Python would be an error; in these files only readers would notice it."""
     files = (ROOT / folder).rglob("*") if folder else ROOT.glob("*")
     kinds = {".md", ".toml", ".yml", ".yaml", ".json", ".css", ".html", ".js", ".ts", ".conf", ".ipynb", ".txt"}
     texts = [file for file in files if file.suffix in kinds and "vendor" not in file.parts]

@@ -1,5 +1,5 @@
-"""The tables of what strangers found (tests/findings.md) and of what was measured of LiveTalking: every row is held by
-tests that exist, or says why not.
+"""The tables of findings by strangers (tests/findings.md) and of LiveTalking's measured faults: the tests that a row
+names exist, or the row says why there are none.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLES = (ROOT / "tests" / "findings.md", ROOT / "tests" / "livetalking_faults.md")
 STATES = ("mended", "right as it is", "open")
 ROWS_OF_PARTS = {"A": 26, "B": 8, "C": 15, "D": 25, "E": 1, "F": 9, "G": 14, "H": 10}
-"How many rows each part has: none gets lost."
+"Number of rows in each part, so that no row gets lost."
 FEWEST_LETTERS = 15
-"Of a mechanism or a reason: less says nothing."
+"A mechanism or a reason needs at least this many letters to mean anything."
 JS_TEST = re.compile(r"^test\(\"([^\"]+)\"", re.MULTILINE)
 
 
@@ -29,12 +29,12 @@ class Row:
     name: str
     state: str
     how: str
-    "what mended it, as `file::name`, or the reason why nothing did"
+    "what mended it, as `file::name`, or the reason why nothing was changed"
     tests: tuple[str, ...]
 
 
 def rows_of(text: str) -> Iterator[Row]:
-    """Of every table below a heading "## Part X"."""
+    """Give the rows of every table below a heading "## Part X"."""
     part = ""
     for line in text.splitlines():
         if heading := re.match(r"## Part ([A-Z])\b", line):
@@ -45,7 +45,7 @@ def rows_of(text: str) -> Iterator[Row]:
 
 
 def faults_of(row: Row) -> Iterator[str]:
-    """What is wrong with a row; nothing if it can be believed."""
+    """Give what is wrong with a row; nothing if it is in order."""
     named = re.findall(r"`([^`]+)`", row.how)
     if row.state not in STATES:
         yield f"{row.state!r} is no state"
@@ -62,7 +62,7 @@ def faults_of(row: Row) -> Iterator[str]:
 
 
 def exists(place: str) -> bool:
-    """Whether there is such a file and, after `::`, such a test, class or function in it."""
+    """Whether the file exists and, if the place has `::`, defines that test, class or function."""
     file, _, name = place.partition("::")
     path = ROOT / file
     return path.is_file() and (not name or name in names_in(path))
@@ -70,7 +70,7 @@ def exists(place: str) -> bool:
 
 @cache
 def names_in(path: Path) -> frozenset[str]:
-    """What a file defines: `name`, `Class::name`; of a script whatever word it has, of its tests their sentences."""
+    """Return the names that a file defines: `name`, `Class::name`. Of a script all words, of its tests their titles."""
     source = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         return frozenset(_defined(ast.parse(source).body))
@@ -94,12 +94,12 @@ ROWS = [row for table in TABLES for row in rows_of(table.read_text(encoding="utf
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.part} {row.name}")
 def test_each_row_is_held_by_tests_or_says_why_not(row: Row) -> None:
-    """What is named is there."""
+    """Everything that a row names exists."""
     assert list(faults_of(row)) == []
 
 
 def test_no_row_is_lost() -> None:
-    """Each part has as many as it had."""
+    """Each part has the expected number of rows."""
     assert {part: sum(row.part == part for row in ROWS) for part in ROWS_OF_PARTS} == ROWS_OF_PARTS
     assert len({(row.part, row.name) for row in ROWS}) == len(ROWS)
 
@@ -116,6 +116,6 @@ def test_no_row_is_lost() -> None:
     ],
 )
 def test_a_row_that_cannot_be_believed_is_told(line: str, fault: str) -> None:
-    """Without a test, with one that does not exist, without a reason, with a mechanism that is gone."""
+    """No test, a test that does not exist, no reason, or a mechanism that is gone."""
     (row,) = rows_of(f"## Part A\n{line}\n")
     assert any(fault in one for one in faults_of(row))

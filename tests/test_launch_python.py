@@ -1,4 +1,4 @@
-"""launch.py: which Python makes the environment, and what pip is seen to do meanwhile. Nothing is run here."""
+"""launch.py: which Python makes the environment, and how pip's progress is shown. Nothing is run here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run() -> FakeRun:
 
 
 def test_this_python_is_used_if_it_is_supported(run: FakeRun) -> None:
-    """No other interpreter is looked for without need."""
+    """If this interpreter is supported, no other is looked for."""
     assert launch.suitable_python((3, 12), "/usr/bin/python3", run) == "/usr/bin/python3"
     assert run.commands == []
 
@@ -27,7 +27,7 @@ def test_this_python_is_used_if_it_is_supported(run: FakeRun) -> None:
 def test_another_python_is_found_on_path(
     run: FakeRun, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int]
 ) -> None:
-    """Older and newer interpreters hand over to a supported one that works."""
+    """An older or newer interpreter hands over to a supported one that works."""
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
     run.answers["/bin/python3.12"] = (127, ["pyenv: python3.12: command not found"])
     run.answers["/bin/python3.11"] = (0, ["3.11"])
@@ -35,7 +35,7 @@ def test_another_python_is_found_on_path(
 
 
 def test_no_suitable_python_is_said_plainly(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any supported interpreter the message names the versions that are."""
+    """Without any supported interpreter, the message names the supported versions."""
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     with pytest.raises(SetupError, match=r"needs Python 3\.11 to 3\.14; this is Python 3\.9"):
         launch.suitable_python((3, 9), "/bin/python3", run)
@@ -43,13 +43,13 @@ def test_no_suitable_python_is_said_plainly(run: FakeRun, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("file", ["launch.py", "launch_packages.py"])
 def test_old_interpreters_can_read_the_launcher(file: str) -> None:
-    """It parses as Python 3.8, so that an old interpreter gets the message and no SyntaxError."""
+    """It parses as Python 3.8, so that an old interpreter shows the message instead of a SyntaxError."""
     source = (launch.ROOT / file).read_text(encoding="utf-8")
     ast.parse(source, feature_version=(3, 8))
 
 
 def test_progress_is_one_line_a_download_without_a_terminal() -> None:
-    """A log shows what is fetched, not each look at the index."""
+    """A log shows the downloads, but not each look at the index."""
     written: list[str] = []
     progress = PipProgress(written.append, terminal=False)
     for line in (

@@ -19,7 +19,7 @@ def accuracies() -> dict[str, SyncAccuracy]:
 
 @pytest.mark.parametrize("driver", ["phonemes", "audio"])
 def test_lips_close_on_p_b_and_m(accuracies: dict[str, SyncAccuracy], driver: str) -> None:
-    """An independent detector sees the closures in the rendered pictures, and vowels are not shut for it."""
+    """An independent detector sees the closures in the rendered pictures, and does not take vowels for them."""
     accuracy = accuracies[driver]
     assert accuracy.closures >= 20
     assert accuracy.closure_recall >= TARGETS[driver]
@@ -28,7 +28,7 @@ def test_lips_close_on_p_b_and_m(accuracies: dict[str, SyncAccuracy], driver: st
 
 @pytest.mark.parametrize("driver", ["phonemes", "audio"])
 def test_lips_move_with_the_sound(accuracies: dict[str, SyncAccuracy], driver: str) -> None:
-    """The aperture follows the speech, neither early nor late by more than a picture."""
+    """The opening follows the speech, at most one picture early or late."""
     accuracy = accuracies[driver]
     assert abs(accuracy.best_lag_pictures) <= LARGEST_LAG_PICTURES
     assert accuracy.correlation >= LEAST_CORRELATION

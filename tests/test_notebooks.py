@@ -31,13 +31,13 @@ each_notebook = pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One data folder for all, so that a preset is prepared once."""
+    """One data folder for all tests, so that a preset is prepared once."""
     return tmp_path_factory.mktemp("data")
 
 
 @each_notebook
 def test_the_notebook_runs_from_top_to_bottom(path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every cell runs, in a fresh kernel and with no weights but tiny ones, and shows what it showed when stored."""
+    """Every cell runs in a fresh kernel with tiny weights only, and shows what it showed when it was stored."""
     if path.stem not in WITHOUT_NETWORKS:
         pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
     monkeypatch.setenv("VIVAVOCE_DATA", str(data))
@@ -51,7 +51,7 @@ def test_the_notebook_runs_from_top_to_bottom(path: Path, data: Path, monkeypatc
 
 
 def _shown(cell: NotebookNode) -> list[str]:
-    """What a cell shows: a picture, a player or words, in the order in which they come."""
+    """Return the kinds of output of a cell, in order: picture, player or words."""
     return [_kind(output.data) for output in cell.get("outputs", []) if "data" in output]
 
 
@@ -63,8 +63,8 @@ def _kind(data: NotebookNode) -> str:
 
 @each_notebook
 def test_the_notebook_is_stored_with_what_it_shows(path: Path) -> None:
-    """Each cell has run, in order and without a fault; there are pictures and a player, and no folder of whoever ran
-    it. Nothing in it comes from elsewhere: it plays offline.
+    """Each cell was run, in order and without an error; there are pictures and a player, and no path of the author's
+    machine. Everything is stored inside, so it plays offline.
     """
     notebook = nbformat.read(path, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -78,14 +78,14 @@ def test_the_notebook_is_stored_with_what_it_shows(path: Path) -> None:
 
 @each_notebook
 def test_what_is_stored_came_from_this_code(path: Path) -> None:
-    """Whoever changes a cell runs `python notebooks/execute.py`."""
+    """A cell that was changed must be run again: `python notebooks/execute.py`."""
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata.vivavoce.outputs_of == code_of(notebook)
 
 
 @each_notebook
 def test_the_notebook_reads_in_both_languages_and_ends_with_exercises(path: Path) -> None:
-    """Each text is there in English and Chinese; as many exercises in one as in the other."""
+    """Each text is in English and Chinese, with the same number of exercises in both."""
     texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
     for text in texts:
         assert re.search(r"[\u4e00-\u9fff]{2}", text) and re.search(r"[A-Za-z]{3}", text), text
@@ -95,14 +95,14 @@ def test_the_notebook_reads_in_both_languages_and_ends_with_exercises(path: Path
 
 
 def test_the_notebooks_are_small() -> None:
-    """Pictures, sound and all: they are part of every clone."""
+    """They include pictures and sound, and every clone contains them."""
     assert all(path.stat().st_size < MAX_BYTES for path in ALL)
     assert sum(path.stat().st_size for path in ALL) < MAX_BYTES_OF_ALL
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
 def test_the_readme_says_how_to_open_them(name: str) -> None:
-    """How many there are, and what to start."""
+    """It gives their number, and the command that opens them."""
     text = (NOTEBOOKS.parent / name).read_text(encoding="utf-8")
     assert len(ALL) == 6 and re.search("six \\[notebooks\\]|六个 \\[Jupyter", text)
     assert "python launch.py notebooks" in text
@@ -113,7 +113,7 @@ TOKEN = {"Authorization": "token of-a-test"}
 
 @pytest.fixture
 def jupyter(tmp_path: Path) -> Iterator[httpx.Client]:
-    """Asks the JupyterLab that `notebooks` opens, which knows nothing of this person's settings."""
+    """A client of the JupyterLab that `notebooks` opens, started without this person's own settings."""
     pytest.importorskip("jupyterlab", reason="pip install -e .[notebooks]")
     port = free_port()
     own = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
@@ -141,7 +141,7 @@ def _answers(client: httpx.Client) -> bool:
 
 
 def test_the_command_opens_them_where_they_can_run(jupyter: httpx.Client) -> None:
-    """JupyterLab shows the six, and a kernel of its own finds the product, its client, and what shows things."""
+    """JupyterLab lists all six, and its kernel can import the product, its client, and `showing`."""
     there = {one["name"] for one in jupyter.get("/api/contents").json()["content"]}
     assert {path.name for path in ALL} <= there
     kernel = jupyter.post("/api/kernels", json={"name": "python3", "path": ALL[0].name}).json()["id"]

@@ -1,4 +1,4 @@
-"""Backends that another package brings: found everywhere without another change, and harmless where they are broken."""
+"""Backends from another package: they are found everywhere without further changes, and broken ones do no harm."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from portal.commands.listing import backends_table, own_rows
 
 TESTS = Path(__file__).parent
 COLOUR = (10, 20, 30)
-"The toy network's weights: three bytes."
+"The weights of the toy network: three bytes."
 
 
 class _Hub(BaseHTTPRequestHandler):
-    """Hugging Face, as far as the toy needs it."""
+    """Plays Hugging Face, as far as the toy needs it."""
 
     def log_message(self, *_args: object) -> None:
         pass
@@ -39,7 +39,7 @@ class _Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[str]:
-    """The address of a server that has the toy's weights."""
+    """The address of a server that offers the toy's weights."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -48,7 +48,7 @@ def hub() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, hub: str) -> dict[str, Any]:
-    """What a fresh process of the portal makes of the installed toy package."""
+    """What a new portal process finds with the toy package installed."""
     site, data = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("data")
     shutil.copytree(TESTS / "toy_house", site / "toy_house")
     info = site / "toy_house-1.0.dist-info"
@@ -66,14 +66,14 @@ def found(tmp_path_factory: pytest.TempPathFactory, hub: str) -> dict[str, Any]:
 
 
 def test_the_doctor_lists_them_and_what_the_network_lacks(found: dict[str, Any]) -> None:
-    """The voice is usable, and the network has a line with the command that brings its weights."""
+    """The voice is usable; the network's line names the command that fetches its weights."""
     assert "tts toy-voice" in found["doctor"]
     assert "backends: lipsync toy, tts toy-voice" in found["doctor"]
     assert "without toy.bin" in found["doctor"] and "launch.py fetch toy" in found["doctor"]
 
 
 def test_the_doctor_names_what_is_refused(found: dict[str, Any]) -> None:
-    """An entry that cannot be imported, and a name that exists, are reported with cause and remedy; ours stays."""
+    """An entry that cannot be imported, and a name that is taken, are reported with cause and remedy; ours is kept."""
     assert (
         "broken (toy-house): toy_house.broken:ROWS cannot be imported: RuntimeError: the toy is broken"
         in (found["doctor"])
@@ -84,7 +84,7 @@ def test_the_doctor_names_what_is_refused(found: dict[str, Any]) -> None:
 
 
 def test_fetch_brings_its_weights_and_prepare_its_faces(found: dict[str, Any]) -> None:
-    """Both commands succeed, with the format's own defaults; the network draws from what they brought."""
+    """Both commands succeed with the format's own defaults, and the network draws with their results."""
     assert (found["fetched"], found["prepared"]) == (0, 0)
     assert found["parameters"]["toy"]["pads"] == [0, 7, 0, 0]
     assert found["patch"] == [[24, 24, 3], list(COLOUR)]
@@ -98,7 +98,7 @@ def test_the_api_lists_them(found: dict[str, Any]) -> None:
 
 
 def test_the_page_offers_them_by_name_in_both_languages(found: dict[str, Any]) -> None:
-    """The menus have a line for each, and the words of all tabs have their labels."""
+    """The menus have a line for each, and the texts of all tabs have their labels."""
     assert found["page"]["lipsync"]["toy"]["ready"] and found["page"]["lipsync"]["toy"]["fetched"]
     assert found["page"]["tts"]["toy-voice"]["voices"] == ["whistle"]
     assert found["texts"]["en"] == {
@@ -111,7 +111,7 @@ def test_the_page_offers_them_by_name_in_both_languages(found: dict[str, Any]) -
 
 
 def test_the_table_of_the_documents_has_them(found: dict[str, Any]) -> None:
-    """What docs/backends.md is made of says what they need."""
+    """The table from which docs/backends.md is made says what they need."""
     assert "| lipsync | `toy` | Toy network | `loudness` | weights: `toy`; avatars prepared with faces of 24 px |" in (
         found["table"].splitlines()
     )
@@ -120,6 +120,6 @@ def test_the_table_of_the_documents_has_them(found: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("name", "language"), [("backends.md", "en"), ("zh/backends.md", "zh")])
 def test_the_table_in_the_documents_is_that_of_the_registry(name: str, language: Literal["en", "zh"]) -> None:
-    """docs/backends.md has what `python -m portal.commands.listing` writes; zh/backends.md the Chinese one."""
+    """docs/backends.md contains the output of `python -m portal.commands.listing`; zh/backends.md the Chinese one."""
     text = (TESTS.parent / "docs" / name).read_text(encoding="utf-8")
     assert backends_table(own_rows(), language) in text

@@ -1,4 +1,4 @@
-"""Tests in browsers wait for what they assert: what a page shows comes after what it was asked."""
+"""Browser tests wait for what they assert, because a page needs a moment to show it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ AT_ONCE = {
     *("is_checked", "is_disabled", "is_editable", "is_enabled", "is_hidden", "is_visible", "query_selector"),
     "text_content",
 }
-"""What Playwright reads of an element as it is at this moment."""
+"""Methods of Playwright that read the present state of an element."""
 FIXED = {"sleep", "wait_for_timeout"}
 
 
 def name_of(node: ast.AST) -> str:
-    """Of the method that is called; "": it is no such call."""
+    """Return the name of the method that is called; "" if the node is not a method call."""
     return node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
 
 
 def impatient(node: ast.AST, depth: int = 0) -> Iterator[str]:
-    """Faults of a module. What stands in a function within a test is asserted until it holds (passes())."""
+    """Give the faults of a module. Functions inside a test are exempt: passes() repeats them until they hold."""
     for child in ast.iter_child_nodes(node):
         inner = depth + isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
         name, line = name_of(child), f"line {child.lineno}" if isinstance(child, ast.expr | ast.stmt) else ""
@@ -40,7 +40,7 @@ def impatient(node: ast.AST, depth: int = 0) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", sorted(BROWSER.glob("test_*.py")), ids=lambda path: path.stem)
 def test_what_a_page_shows_is_waited_for(path: Path) -> None:
-    """By expect(), or by until(), eventually() and passes() of tests/browser/patience.py."""
+    """They use expect(), or until(), eventually() and passes() of tests/browser/patience.py."""
     assert list(impatient(ast.parse(path.read_text(encoding="utf-8")))) == []
 
 

@@ -1,4 +1,4 @@
-"""What `python -m tests.scripts` runs where the npm registry can be reached, and where it cannot."""
+"""Which checks `python -m tests.scripts` runs if the npm registry can be reached, and if it cannot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.scripts import __main__ as scripts
 
 
 class Runs:
-    """Node in the place of the real one: keeps what it was asked for, and fails where `failing` is in it."""
+    """Stands in for Node: records its calls, and fails for those that contain `failing`."""
 
     def __init__(self, failing: str = "") -> None:
         self.calls: list[str] = []
@@ -32,7 +32,7 @@ def checked(monkeypatch: pytest.MonkeyPatch, runs: Runs, *, tools: bool, ci: str
 
 
 def test_lint_types_and_all_unit_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ESLint, TypeScript, and every test that lies in the two folders."""
+    """ESLint, TypeScript, and every test in the two folders run."""
     runs = Runs()
     assert checked(monkeypatch, runs, tools=True) == 0
     lint, types, unit = runs.calls
@@ -43,7 +43,7 @@ def test_lint_types_and_all_unit_tests_run(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("failing", ["eslint", "tsc", "--test"])
 def test_any_failure_fails_the_whole_and_hides_nothing(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
-    """The others are run all the same."""
+    """The other checks still run."""
     runs = Runs(failing)
     assert checked(monkeypatch, runs, tools=True) == 1
     assert len(runs.calls) == 3
@@ -53,7 +53,7 @@ def test_any_failure_fails_the_whole_and_hides_nothing(monkeypatch: pytest.Monke
 def test_without_the_registry_plain_tests_run_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ci: str, status: int
 ) -> None:
-    """A person goes on without the other checks; in CI that is a fault. Either is told with the remedy."""
+    """Without the registry a person's run passes, while in CI it fails. Both print the remedy."""
     runs = Runs()
     assert checked(monkeypatch, runs, tools=False, ci=ci) == status
     (unit,) = runs.calls
@@ -62,7 +62,7 @@ def test_without_the_registry_plain_tests_run_and_it_is_said(
 
 
 def test_tools_are_fetched_once_for_each_lock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Not again while the lock is the same; again when it has changed, or when they could not be had."""
+    """They are not fetched again for the same lock, but for a changed one, and after a failure."""
     runs = Runs()
     monkeypatch.setattr(scripts, "node", runs)
     monkeypatch.setattr(scripts, "LOCK", tmp_path / "lock")

@@ -1,4 +1,4 @@
-"""The site made of the documents: made without a warning, and every link in it leads somewhere."""
+"""The site made of the documents: it builds without a warning, and every link in it works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINKS = {"a": "href", "link": "href", "img": "src", "script": "src"}
 
 
 class Page(HTMLParser):
-    """Where a page leads, and the anchors in it."""
+    """The links of a page, and the anchors in it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def test_every_document_is_a_page_that_leads_to_its_other_language(site: Path, l
 
 
 def test_a_sentence_of_two_lines_has_no_space_in_its_middle(site: Path) -> None:
-    """As in 「...，⏎运行...」 of docs/zh/operating.md."""
+    """For example 「...，⏎运行...」 in docs/zh/operating.md."""
     text = (site / "zh" / "operating.html").read_text(encoding="utf-8")
     assert "或者命令行、文件里有不认识的名字时，服务不会启动。不认识的" in text
     assert "环境变量不起作用，日志里会提示。" in text

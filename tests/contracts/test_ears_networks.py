@@ -1,4 +1,4 @@
-"""What tells speech from other sound, and the end of a turn from a pause: the real networks, over the registry."""
+"""The detectors of speech and of the end of a turn in the registry, with their real networks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def endpoint(request: pytest.FixtureRequest) -> EndOfTurnDetector:
 
 @pytest.fixture(scope="module")
 def question() -> FloatArray:
-    """Two seconds of a voice, between half seconds of silence."""
+    """A spoken question of two seconds, with half a second of silence before and after it."""
     return asyncio.run(spoken("What can you tell me about this picture?"))
 
 
@@ -56,7 +56,7 @@ def probabilities(stream: VoiceActivityStream, sound: FloatArray) -> list[float]
 
 
 def test_speech_is_told_from_noise(vad: VoiceActivityDetector, question: FloatArray) -> None:
-    """Most windows of a spoken question are speech, none of silence or hiss."""
+    """Most windows of a spoken question count as speech, and none of silence or hiss."""
     found = probabilities(vad.stream(), question)
     assert all(0 <= probability <= 1 for probability in found)
     assert np.mean(np.array(found[25:-20]) >= 0.5) > 0.7
@@ -65,7 +65,7 @@ def test_speech_is_told_from_noise(vad: VoiceActivityDetector, question: FloatAr
 
 
 def test_streams_know_nothing_of_each_other(vad: VoiceActivityDetector, question: FloatArray) -> None:
-    """Two that take turns hear what each hears alone; one that is reset is as new."""
+    """Two streams used in turn hear what each hears alone; a stream that is reset is like new."""
     alone = probabilities(vad.stream(), question)
     one, other = vad.stream(), vad.stream()
     together = []
@@ -79,12 +79,12 @@ def test_streams_know_nothing_of_each_other(vad: VoiceActivityDetector, question
 
 @pytest.mark.parametrize("samples", [0, 1, 300, 16_000, 20 * 16_000])
 def test_any_length_has_a_probability(endpoint: EndOfTurnDetector, samples: int) -> None:
-    """From nothing to more than it looks at."""
+    """Sound of any length gives a probability: none at all, or more than the detector uses."""
     assert 0 <= endpoint.probability(np.zeros(samples, np.float32)) <= 1
 
 
 def test_smart_turn_hears_that_all_has_been_said(question: FloatArray) -> None:
-    """A question that is complete, against a sentence that trails off; what came longer ago than 8 s does not count."""
+    """It tells a complete question from a sentence that trails off; sound from over 8 s ago does not count."""
     detector = loaded("endpoint", "smart-turn")
     assert isinstance(detector, EndOfTurnDetector)
     assert detector.probability(question) > 0.8
@@ -95,7 +95,7 @@ def test_smart_turn_hears_that_all_has_been_said(question: FloatArray) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), [("vad", "silero"), ("endpoint", "smart-turn")])
 def test_a_file_that_is_not_the_checked_one_is_refused(monkeypatch: pytest.MonkeyPatch, kind: str, name: str) -> None:
-    """One person publishes such a package: another file under the same name is not run. The command is named."""
+    """The package has a single maintainer, so a different file under the same name is not run. The remedy is named."""
     made = loaded(kind, name)
     assert isinstance(made, PackagedNetwork)
     network = made.file
@@ -107,7 +107,7 @@ def test_a_file_that_is_not_the_checked_one_is_refused(monkeypatch: pytest.Monke
 
 
 async def test_closing_may_be_repeated(vad: VoiceActivityDetector) -> None:
-    """A stream that is in use goes on."""
+    """A stream that is in use keeps working."""
     made = loaded("vad", vad.name)
     assert isinstance(made, VoiceActivityDetector)
     stream = made.stream()

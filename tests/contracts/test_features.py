@@ -23,7 +23,7 @@ WORDS = "hˈəlˌO bˈɑb ˈaɪ meɪk pˈaɪp fɹʌm wʊd"
 
 
 def speech(seconds: float, seed: int = 0) -> FloatArray:
-    """Something like speech: buzzes of changing colour, hisses and pauses."""
+    """Return something like speech: buzzes of changing timbre, hisses and pauses."""
     rng = np.random.default_rng(seed)
     t = np.arange(round(seconds * FEATURE_RATE_HZ)) / FEATURE_RATE_HZ
     buzz = sum(np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 30) if k % (2 + seed % 3))
@@ -33,7 +33,7 @@ def speech(seconds: float, seed: int = 0) -> FloatArray:
 
 
 def timing(seconds: float, seed: int = 0) -> tuple[Phoneme, ...]:
-    """Sounds of random length with some pauses, to the end of the speech."""
+    """Return phonemes of random length with some pauses, up to the end of the speech."""
     rng = np.random.default_rng(seed)
     phonemes: list[Phoneme] = []
     at_s = 0.0
@@ -46,7 +46,7 @@ def timing(seconds: float, seed: int = 0) -> tuple[Phoneme, ...]:
 
 
 def chunks(samples: FloatArray, cuts: Sequence[int], phonemes: tuple[Phoneme, ...] | None) -> list[AudioChunk]:
-    """The speech in pieces, each with the sounds that start in it."""
+    """Cut the speech into chunks, each with the phonemes that start in it."""
     edges = [0, *sorted(cuts), len(samples)]
     pieces = []
     for a, b in pairwise(edges):
@@ -68,7 +68,7 @@ def table(windows: list[FeatureWindow]) -> FloatArray:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights folder with all that ears need; of what lies beside, it is enough that it is there."""
+    """A weights folder with everything that the extractors need; other files of a network only have to exist."""
     folder = tmp_path_factory.mktemp("weights")
     write_whisper_weights(folder)
     write_hubert_weights(folder / "hubert-large-ls960-ft")
@@ -80,7 +80,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=names("features"))
 def extractor(request: pytest.FixtureRequest, weights: Path) -> FeatureExtractor:
-    """Each of the registry's, loaded once: what one sentence leaves is in its stream, and that is a test's own."""
+    """Each extractor of the registry, loaded once. State of a sentence is in its stream, which each test has anew."""
     options = {"weights": weights} if request.param in WITH_WEIGHTS else {}
     made: FeatureExtractor = create("features", request.param, **options)
     made.load("cpu")
@@ -94,7 +94,7 @@ def stream(extractor: FeatureExtractor) -> FeatureStream:
 
 @pytest.fixture(params=["sound", "timing"])
 def timed(request: pytest.FixtureRequest) -> bool:
-    """Whether the synthesizer tells when its phonemes sound."""
+    """Whether the synthesizer gives the times of its phonemes."""
     return bool(request.param == "timing")
 
 
@@ -106,7 +106,7 @@ def test_it_keeps_to_the_protocol(extractor: FeatureExtractor) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_pieces_do_not_matter(stream: FeatureStream, timed: bool, seed: int) -> None:
-    """Fed in pieces of any size it gives the same windows as fed in one go."""
+    """Pieces of any size give the same windows as the whole speech at once."""
     samples = speech(2.73, seed)
     phonemes = timing(2.73, seed) if timed else None
     whole = windows_of(stream, chunks(samples, [], phonemes))
@@ -124,7 +124,7 @@ def test_pieces_do_not_matter(stream: FeatureStream, timed: bool, seed: int) -> 
 
 @pytest.mark.parametrize("n", [0, 1, 639, 640, 641, 12_345])
 def test_a_flushed_sentence_has_all_its_pictures(stream: FeatureStream, timed: bool, n: int) -> None:
-    """After flush() there were exactly ceil(samples / 640) windows, numbered from 0."""
+    """By the end of flush() there are exactly ceil(samples / 640) windows, numbered from 0."""
     samples = speech(1.0)[:n]
     phonemes = timing(n / FEATURE_RATE_HZ) if timed else None
     windows = windows_of(stream, chunks(samples, [n // 3], phonemes))
@@ -135,7 +135,7 @@ def test_a_flushed_sentence_has_all_its_pictures(stream: FeatureStream, timed: b
 def test_a_window_waits_no_longer_than_the_lookahead(
     extractor: FeatureExtractor, stream: FeatureStream, timed: bool
 ) -> None:
-    """A picture is given out as soon as lookahead_ms of audio after its end are known."""
+    """A window is given as soon as lookahead_ms of audio after its picture's end are known."""
     samples = speech(2.0)
     phonemes = timing(2.0) if timed else None
     heard = given = 0
@@ -147,7 +147,7 @@ def test_a_window_waits_no_longer_than_the_lookahead(
 
 
 def test_later_audio_does_not_matter(extractor: FeatureExtractor, stream: FeatureStream, timed: bool) -> None:
-    """A window depends on no audio later than lookahead_ms after its picture."""
+    """A window does not depend on audio later than lookahead_ms after its picture."""
     seconds, known_s = 2.0, 1.2
     known = round(known_s * FEATURE_RATE_HZ)
     fixed = int((known_s * 1000 - extractor.lookahead_ms) // 40)
@@ -164,7 +164,7 @@ def test_later_audio_does_not_matter(extractor: FeatureExtractor, stream: Featur
 
 
 def test_sentences_do_not_touch(extractor: FeatureExtractor, stream: FeatureStream, timed: bool) -> None:
-    """A second sentence on the same instance gives what it gives on a new one, also after a reset in mid-sentence."""
+    """A second sentence gives the same windows as on a new stream, also after a reset in the middle of a sentence."""
     first = chunks(speech(1.0, 1), [5000], timing(1.0, 1) if timed else None)
     second = chunks(speech(1.5, 2), [5000], timing(1.5, 2) if timed else None)
     alone = windows_of(extractor.stream(), second)
@@ -179,7 +179,7 @@ def test_sentences_do_not_touch(extractor: FeatureExtractor, stream: FeatureStre
 
 
 def test_another_sample_rate_is_refused(stream: FeatureStream) -> None:
-    """Audio that is not at 16 kHz raises ValueError naming both rates."""
+    """Audio that is not at 16 kHz raises a ValueError that names both rates."""
     with pytest.raises(ValueError, match=r"16000.*48000"):
         stream.push(AudioChunk(np.zeros(1920, np.float32), 48_000))
 

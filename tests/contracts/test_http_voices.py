@@ -1,4 +1,4 @@
-"""What every voice that a service speaks keeps to, against a local server that answers in the service's own format."""
+"""What every HTTP voice does, tested with a local server that answers in the service's own format."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from tests.voice_wires import TEXT, WIRES, Wire, speak
 
 
 def test_every_voice_of_a_service_is_tried() -> None:
-    """The table of formats knows the format of each row of the registry that speaks over HTTP."""
+    """The table of formats has an entry for each HTTP voice in the registry."""
     rows = {name for name in registry.names("tts") if issubclass(registry.backend_class("tts", name), HttpVoice)}
     assert rows == set(WIRES)
 
@@ -38,7 +38,7 @@ async def house(wire: tuple[str, Wire]) -> AsyncIterator[tuple[FakeVoiceService,
 
 
 async def test_it_speaks_as_the_service_does(house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str, Wire]) -> None:
-    """The request is one that the service takes; its second of sound comes in several chunks, unchanged."""
+    """The service accepts the request; its second of sound arrives in several chunks, unchanged."""
     service, voice = house
     chunks = await speak(voice)
     ((request, content),) = service.requests
@@ -53,7 +53,7 @@ async def test_it_speaks_as_the_service_does(house: tuple[FakeVoiceService, Http
 
 
 async def test_what_passes_is_asked_for_again(house: tuple[FakeVoiceService, HttpVoice]) -> None:
-    """A service that is busy once is asked once more; one that stays busy is an error that says so."""
+    """A service that is busy once is asked again; one that stays busy gives an error that says so."""
     service, voice = house
     service.status, service.fails = 503, 1
     assert len(await speak(voice)) >= 2
@@ -71,7 +71,7 @@ async def test_what_passes_is_asked_for_again(house: tuple[FakeVoiceService, Htt
 async def test_a_refusal_is_told_in_plain_words(
     house: tuple[FakeVoiceService, HttpVoice], status: int, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The error names the cause; the service's own words go to the log, without the key."""
+    """The error names the cause; the service's own message goes to the log, without the key."""
     service, voice = house
     service.status, service.refusal = status, b"<html>the key secret is wrong</html>" * 10
     with pytest.raises(SpeechError, match=told) as caught:
@@ -86,7 +86,7 @@ async def test_a_refusal_is_told_in_plain_words(
 async def test_half_an_answer_is_an_error_after_its_sound(
     house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str, Wire], after: str
 ) -> None:
-    """What came is spoken, then the error comes. Then the request is not sent again, for nothing is said twice."""
+    """The received half is spoken, then the error is raised. The request is not repeated, so nothing is said twice."""
     service, voice = house
     service.after = after
     came: list[AudioChunk] = []
@@ -100,7 +100,7 @@ async def test_half_an_answer_is_an_error_after_its_sound(
 async def test_cancelling_closes_the_connection(
     house: tuple[FakeVoiceService, HttpVoice], wire: tuple[str, Wire]
 ) -> None:
-    """Who stops listening leaves the service at once, also while no sound has come."""
+    """Whoever stops listening disconnects from the service at once, also before any sound has come."""
     service, voice = house
     service.after = "hang"
     async with asyncio.timeout(30):
@@ -115,7 +115,7 @@ async def test_cancelling_closes_the_connection(
 
 
 async def test_who_asks_for_a_long_pause_is_not_asked_again(house: tuple[FakeVoiceService, HttpVoice]) -> None:
-    """A service that names a time far ahead is believed: the error says when to try again."""
+    """A service that names a long pause is not asked again: the error says when to try again."""
     service, voice = house
     service.status, service.headers = 429, {"Retry-After": "30"}
     with pytest.raises(SpeechError, match="busy") as caught:
@@ -126,7 +126,7 @@ async def test_who_asks_for_a_long_pause_is_not_asked_again(house: tuple[FakeVoi
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/json"])
 async def test_a_page_is_not_played_as_sound(house: tuple[FakeVoiceService, HttpVoice], kind: str) -> None:
-    """A good answer that says it is text is an error, whatever it holds."""
+    """A successful answer whose type is text is an error, whatever it contains."""
     service, voice = house
     service.headers, service.body = {"Content-Type": kind}, lambda _request, _content: b"<html>Welcome</html>" * 999
     with pytest.raises(SpeechError, match="instead of sound") as caught:
@@ -136,7 +136,7 @@ async def test_a_page_is_not_played_as_sound(house: tuple[FakeVoiceService, Http
 
 
 async def test_something_else_than_sound_is_an_error(house: tuple[FakeVoiceService, HttpVoice]) -> None:
-    """An answer without a byte is an error, not a silent sentence."""
+    """An empty answer is an error, not a silent sentence."""
     service, voice = house
     service.body = lambda _request, _content: b""
     with pytest.raises(SpeechError):
@@ -144,7 +144,7 @@ async def test_something_else_than_sound_is_an_error(house: tuple[FakeVoiceServi
 
 
 async def test_nothing_to_say_asks_nobody(house: tuple[FakeVoiceService, HttpVoice]) -> None:
-    """Text without a word is one empty, final chunk, without a request."""
+    """Text without a word gives one empty, final chunk, without a request."""
     service, voice = house
     (chunk,) = await speak(voice, "...")
     assert chunk.final

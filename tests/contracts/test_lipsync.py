@@ -1,4 +1,4 @@
-"""What every lip-sync backend promises, whichever it is."""
+"""What every lip-sync backend in the registry promises."""
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ NEURAL = tuple(row.name for row in rows("lipsync") if row.weights)
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
-    """Constructor arguments by backend: tiny weights for networks, no time for the null device."""
+    """Constructor arguments by backend: tiny weights for networks, and no waiting for the null device."""
     made: dict[str, dict[str, object]] = {"null": {"wait": lambda _seconds: None}}
     if importlib.util.find_spec("torch"):
         from neural_avatars import write_weights
@@ -93,7 +93,7 @@ def requests(backend: LipSync, bundles: Sequence[AvatarBundle]) -> Sequence[LipS
 
 
 def test_it_is_a_lipsync(backend: LipSync) -> None:
-    """Name, features and batch size are there to be read; the features are a registered extractor."""
+    """It has a name, features and a batch size; its features are a registered extractor."""
     assert isinstance(backend, LipSync)
     assert backend.name in names("lipsync")
     assert backend.features in names("features")
@@ -103,7 +103,7 @@ def test_it_is_a_lipsync(backend: LipSync) -> None:
 def test_one_patch_a_request_in_order_inside_its_avatar(
     backend: LipSync, bundles: Sequence[AvatarBundle], requests: Sequence[LipSyncRequest]
 ) -> None:
-    """Requests may mix avatars: each answer is RGB uint8 for a box, with its mask, inside its own avatar's frame."""
+    """Requests may mix avatars: each patch is uint8 RGB with its mask, for a box inside its own avatar's frame."""
     patches = backend.infer(requests)
     assert len(patches) == len(requests)
     for i, patch in enumerate(patches):
@@ -135,7 +135,7 @@ def test_the_same_request_gives_the_same_patch(backend: LipSync, requests: Seque
 def test_parts_that_do_not_suit_the_network_are_refused_before_a_turn(
     backend: LipSync, tmp_path: Path, changed: Changed
 ) -> None:
-    """What another program wrote in their place is told as damage, with the remedy, when the avatar is chosen."""
+    """If another program wrote unsuitable parts, choosing the avatar reports them as damaged, with the remedy."""
     from neural_avatars import add_parts
 
     bundle = portrait_bundle(tmp_path, "woman", 256)
@@ -151,7 +151,7 @@ def test_parts_that_do_not_suit_the_network_are_refused_before_a_turn(
 
 
 def test_a_batch_equals_its_requests_one_by_one(backend: LipSync, requests: Sequence[LipSyncRequest]) -> None:
-    """Batching changes no pixel; those of a network, which adds in another order then, by one level at most."""
+    """Batching changes no pixel. A network may differ by one level, because it adds in another order."""
     together = backend.infer(requests)
     for request, patch in zip(requests, together, strict=True):
         alone = backend.infer([request])[0].pixels.astype(int)
@@ -167,7 +167,7 @@ def test_a_patch_belongs_to_whoever_asked(backend: LipSync, requests: Sequence[L
 
 
 def test_no_requests_no_patches(backend: LipSync) -> None:
-    """An empty batch is answered by an empty list."""
+    """An empty batch gives an empty list."""
     assert backend.infer([]) == []
 
 

@@ -1,4 +1,4 @@
-"""What every language model keeps to, over the registry."""
+"""What every language model in the registry does."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ async def test_is_a_language_model(llm: LanguageModel, request: pytest.FixtureRe
 
 @pytest.mark.parametrize("question", ["Hello there.", "你好，世界", "😀", "word " * 2000])
 async def test_answers(llm: LanguageModel, question: str) -> None:
-    """It answers any text in pieces of text, none of them empty."""
+    """It answers any text in non-empty pieces of text."""
     history = [Message("system", "Be kind."), Message("user", "Hi"), Message("assistant", "Hi!")]
     pieces = [piece async for piece in llm.stream([*history, Message("user", question)])]
     assert "".join(pieces).strip()
@@ -46,13 +46,13 @@ async def test_answers(llm: LanguageModel, question: str) -> None:
 
 
 async def test_nothing_said_yet(llm: LanguageModel) -> None:
-    """An empty conversation or an empty question does no harm."""
+    """An empty conversation or an empty question raises no error."""
     for messages in ([], [Message("user", "")]):
         assert all([isinstance(piece, str) async for piece in llm.stream(messages)])
 
 
 async def test_two_answers_at_once(llm: LanguageModel) -> None:
-    """Two sessions may listen at the same time; neither hears the other's answer twice."""
+    """Sessions that ask at the same time each get one whole answer."""
 
     async def ask() -> str:
         return "".join([piece async for piece in llm.stream([Message("user", "Hello there.")])])
@@ -62,7 +62,7 @@ async def test_two_answers_at_once(llm: LanguageModel) -> None:
 
 
 async def test_cancelling_leaves_nothing(llm: LanguageModel, service: FakeOpenAI) -> None:
-    """Cancelled in mid-answer, it leaves no task behind, and answers again."""
+    """After it is cancelled in the middle of an answer, it leaves no task behind, and can answer again."""
     service.after = "hang"
     before = asyncio.all_tasks()
     heard = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What every row of the registry promises, whichever backend it is of."""
+"""What every row of the registry promises, for every kind of backend."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def row(request: pytest.FixtureRequest) -> BackendRow:
 
 
 def test_the_row_leads_to_its_class(row: BackendRow) -> None:
-    """The path can be imported, and the class has the name of the row where its kind has names."""
+    """The path can be imported, and the class has the row's name if its kind has names."""
     cls = registry.backend_class(row.kind, row.name)
     assert getattr(cls, "name", row.name) == row.name
 
 
 def test_it_is_called_something_in_both_languages(row: BackendRow) -> None:
-    """A person reads a label in English or Chinese, and a note in both languages or in none."""
+    """The label has both languages; a note has both languages or is missing."""
     assert row.label.en.strip() and row.label.zh.strip()
     assert row.note is None or (row.note.en.strip() and row.note.zh.strip())
 
 
 def test_what_the_row_says_is_what_the_class_does(row: BackendRow) -> None:
-    """Features are those of the class and of the registry; weights are those of a manifest."""
+    """Features are those of the class and in the registry; weights are in the manifest."""
     if row.kind == "lipsync":
         assert registry.backend_class(row.kind, row.name).features == row.features
         assert row.features in registry.names("features")
@@ -42,7 +42,7 @@ def test_what_the_row_says_is_what_the_class_does(row: BackendRow) -> None:
 
 
 def test_its_settings_are_arguments_of_the_class(row: BackendRow) -> None:
-    """Each argument is one of the constructor's, and each setting one of the portal's."""
+    """Each argument is one of the constructor's, and each setting is one of the portal's."""
     arguments = inspect.signature(registry.backend_class(row.kind, row.name)).parameters
     assert row.settings.keys() <= arguments.keys()
     assert all(hasattr(Settings(), setting) for setting in row.settings.values())
@@ -50,7 +50,7 @@ def test_its_settings_are_arguments_of_the_class(row: BackendRow) -> None:
 
 @pytest.mark.parametrize("row", registry.rows("tts"), ids=lambda row: row.name)
 def test_a_voice_says_whether_its_service_is_looked_for_on_this_machine(row: BackendRow) -> None:
-    """So that strangers cannot have text sent there."""
+    """By this mark, the portal keeps strangers from having text sent to a program on this machine."""
     found = registry.backend_class(row.kind, row.name)
     usual = found.default_url if issubclass(found, HttpVoice) else ""
     assert row.looked_for_here == usual.startswith("http://127.0.0.1:")
@@ -58,7 +58,7 @@ def test_a_voice_says_whether_its_service_is_looked_for_on_this_machine(row: Bac
 
 @pytest.mark.parametrize("row", registry.rows("tts"), ids=lambda row: row.name)
 def test_an_online_voice_says_where_text_goes(row: BackendRow) -> None:
-    """In both languages, to whoever chooses it; one of this server says that text stays there."""
+    """The note says in both languages where the text goes; for a local voice, that it stays on this server."""
     note = row.note
     if row.online:
         assert note is not None and "text goes to" in note.en.lower() and "文字会发送给" in note.zh

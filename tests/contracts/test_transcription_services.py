@@ -1,4 +1,4 @@
-"""A recogniser that is a service, against a local server that answers in the service's own format."""
+"""A recogniser that is a service, tested with a local server that answers in the service's own format."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def recognizer(service: FakeVoiceService) -> AsyncIterator[OpenAITranscrip
 
 
 def fields_of(request: web.Request, content: bytes) -> dict[str, bytes]:
-    """Of a form: name -> content."""
+    """Return the fields of a form: name -> content."""
     head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
     form = BytesParser().parsebytes(head + content)
     parts = form.get_payload()
@@ -51,7 +51,7 @@ def fields_of(request: web.Request, content: bytes) -> dict[str, bytes]:
 async def test_the_request_is_one_that_the_service_takes(
     recognizer: OpenAITranscription, service: FakeVoiceService
 ) -> None:
-    """A form with the sound as a WAV file of 16 kHz, the model and the language; the answer's text is stripped."""
+    """It is a form with a 16 kHz WAV file, the model and the language; spaces around the answer's text are removed."""
     assert await recognizer.transcribe(speech(1), "zh") == Transcript("How are you?", "zh")
     ((request, content),) = service.requests
     assert (request.method, request.path) == ("POST", "/v1/audio/transcriptions")
@@ -69,7 +69,7 @@ async def test_the_request_is_one_that_the_service_takes(
 
 
 async def test_without_a_language_the_text_tells_it(recognizer: OpenAITranscription, service: FakeVoiceService) -> None:
-    """The service is asked to find it out, and does not say what it found."""
+    """The service is left to detect the language but does not return it, so it is found from the text."""
     assert await recognizer.transcribe(speech(1)) == Transcript("How are you?", "en")
     ((request, content),) = service.requests
     assert "language" not in fields_of(request, content)
@@ -79,13 +79,13 @@ async def test_without_a_language_the_text_tells_it(recognizer: OpenAITranscript
 async def test_what_nobody_says_is_left_out(
     recognizer: OpenAITranscription, service: FakeVoiceService, text: str
 ) -> None:
-    """Remarks about sound are no words."""
+    """Remarks about sounds are not words."""
     service.body = lambda _request, _content: json.dumps({"text": text}).encode()
     assert (await recognizer.transcribe(speech(1), "en")).text == ""
 
 
 async def test_what_passes_is_asked_for_again(recognizer: OpenAITranscription, service: FakeVoiceService) -> None:
-    """A service that is busy once is asked once more; one that stays busy is an error that says so."""
+    """A service that is busy once is asked again; one that stays busy gives an error that says so."""
     service.status, service.fails = 429, 1
     assert (await recognizer.transcribe(speech(1), "en")).text
     assert len(service.requests) == 2
@@ -103,7 +103,7 @@ async def test_a_refusal_is_told_in_plain_words(
     told: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The error names the cause; the service's own words go to the log, without the key."""
+    """The error names the cause; the service's own message goes to the log, without the key."""
     service.status, service.refusal = status, b"<html>the key secret is wrong</html>" * 10
     with pytest.raises(RecognitionError, match=told) as caught:
         await recognizer.transcribe(speech(1), "en")
@@ -116,7 +116,7 @@ async def test_a_refusal_is_told_in_plain_words(
 async def test_something_else_than_a_transcript_is_an_error(
     recognizer: OpenAITranscription, service: FakeVoiceService, body: bytes
 ) -> None:
-    """A page of a proxy, say; it is not asked for again."""
+    """An answer such as a proxy's page is an error, and the request is not repeated."""
     service.body = lambda _request, _content: body
     with pytest.raises(RecognitionError, match="no transcript"):
         await recognizer.transcribe(speech(1), "en")
@@ -124,7 +124,7 @@ async def test_something_else_than_a_transcript_is_an_error(
 
 
 async def test_an_answer_without_end_is_given_up(recognizer: OpenAITranscription, service: FakeVoiceService) -> None:
-    """A transcript of half a minute has no megabyte."""
+    """A transcript of half a minute never has a megabyte."""
     service.body = lambda _request, _content: b" " * (2**20 + 1)
     service.piece_bytes = 2**16
     with pytest.raises(RecognitionError, match="does not stop"):
@@ -132,7 +132,7 @@ async def test_an_answer_without_end_is_given_up(recognizer: OpenAITranscription
 
 
 async def test_half_an_answer_is_an_error(recognizer: OpenAITranscription, service: FakeVoiceService) -> None:
-    """A connection that is cut is tried once more, then told."""
+    """After a cut connection the request is repeated once; then it is an error."""
     service.after = "die"
     service.piece_bytes = 4
     with pytest.raises(RecognitionError, match=r"cut|no transcript"):
@@ -141,7 +141,7 @@ async def test_half_an_answer_is_an_error(recognizer: OpenAITranscription, servi
 
 
 async def test_silence_of_the_service_is_an_error(service: FakeVoiceService) -> None:
-    """After the set time without a byte, twice."""
+    """It is an error after the timeout has passed twice without a byte."""
     service.after = "hang"
     recognizer = OpenAITranscription(service.base_url, timeout_s=1.0, clock=EagerClock())
     with pytest.raises(RecognitionError, match="no answer for 1 seconds"):
@@ -151,7 +151,7 @@ async def test_silence_of_the_service_is_an_error(service: FakeVoiceService) -> 
 
 
 async def test_cancelling_closes_the_connection(recognizer: OpenAITranscription, service: FakeVoiceService) -> None:
-    """Whoever stops waiting leaves the service at once."""
+    """Whoever stops waiting disconnects from the service at once."""
     service.after = "hang"
     run = asyncio.create_task(recognizer.transcribe(speech(1), "en"))
     async with asyncio.timeout(30):
@@ -162,7 +162,7 @@ async def test_cancelling_closes_the_connection(recognizer: OpenAITranscription,
 
 
 async def test_nobody_at_the_address_is_an_error() -> None:
-    """It says that the service cannot be reached; without an address there is no recogniser at all."""
+    """The error says that the service cannot be reached. Without an address, no recogniser is created."""
     recognizer = OpenAITranscription("http://127.0.0.1:9", clock=EagerClock())
     with pytest.raises(RecognitionError, match="cannot be reached"):
         await recognizer.transcribe(speech(1), "en")

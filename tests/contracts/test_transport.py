@@ -1,4 +1,4 @@
-"""What every transport of the registry does with frames, however its viewer behaves."""
+"""What every transport in the registry does with frames, however its viewer behaves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MakeBundle = Callable[..., AvatarBundle]
 
 
 class Rig(ABC):
-    """A transport with a viewer whose pictures can be held up."""
+    """A transport with a viewer, whose pictures can be held back."""
 
     transport: MemoryTransport | WebRtcTransport | WebSocketTransport
     can_stall = True
@@ -39,15 +39,15 @@ class Rig(ABC):
 
     @abstractmethod
     def sound(self) -> list[int]:
-        """pts of the frames whose sound arrived."""
+        """Return the pts of the frames whose sound arrived."""
 
     @abstractmethod
     def pictures(self) -> list[int]:
-        """pts of the frames whose picture arrived."""
+        """Return the pts of the frames whose picture arrived."""
 
     @abstractmethod
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for what arrives."""
+        """Wait until what arrives meets the condition."""
 
     async def aclose(self) -> None:
         await self.transport.aclose()
@@ -62,7 +62,7 @@ class MemoryRig(Rig):
         self.transport = MemoryTransport()
 
     async def open(self) -> None:
-        """The viewer is there already."""
+        """Do nothing: the viewer is connected from the start."""
 
     def sound(self) -> list[int]:
         assert isinstance(self.transport, MemoryTransport)
@@ -82,7 +82,7 @@ class WebSocketRig(Rig):
         self.transport = WebSocketTransport(self.receive, self.loops, self.executor)
 
     async def open(self) -> None:
-        """The viewer is there already."""
+        """Do nothing: the viewer is connected from the start."""
 
     async def receive(self, message: bytes) -> None:
         self.messages.append(message)
@@ -139,14 +139,14 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
 
 
 async def test_it_is_a_transport(rig: Rig) -> None:
-    """It has the Protocol's methods, its registry name, and counts of one shape."""
+    """It has the Protocol's methods and its registry name, and its stats have the common form."""
     assert isinstance(rig.transport, Transport)
     assert RIGS[rig.transport.name] is type(rig)
     assert rig.transport.stats() == TransportStats(connected=True)
 
 
 async def test_frames_arrive_in_order_and_whole(rig: Rig, make_bundle: MakeBundle) -> None:
-    """Idle, speaking and idle again: every picture and all sound, in pts order."""
+    """Idle, speaking and idle again: every picture and all sound arrive in order."""
     bundle = make_bundle()
     for pts in range(30):
         rig.transport.send((speaking_frame if 10 <= pts < 20 else idle_frame)(pts, bundle))
@@ -157,8 +157,8 @@ async def test_frames_arrive_in_order_and_whole(rig: Rig, make_bundle: MakeBundl
 
 
 async def test_what_waits_is_bounded_and_no_sound_is_lost(rig: Rig, make_bundle: MakeBundle) -> None:
-    """While pictures are held up for a second send() returns at once; then all sound and the newest 200 ms of
-    pictures arrive, and what was dropped is counted.
+    """While pictures are held back for a second, send() returns at once. Then all sound arrives, and the newest 200 ms
+    of pictures; dropped pictures are counted.
     """
     bundle = make_bundle()
     if rig.can_stall:
@@ -176,7 +176,7 @@ async def test_what_waits_is_bounded_and_no_sound_is_lost(rig: Rig, make_bundle:
 
 
 async def test_flush_forgets_what_waits(rig: Rig, make_bundle: MakeBundle) -> None:
-    """After an interrupt nothing of before it comes but the picture on its way; what follows comes as ever."""
+    """After an interrupt, only the one picture on its way still arrives; later frames arrive as usual."""
     bundle = make_bundle()
     if rig.can_stall:
         rig.executor.close_gate()
@@ -192,7 +192,7 @@ async def test_flush_forgets_what_waits(rig: Rig, make_bundle: MakeBundle) -> No
 
 
 async def test_closing_twice_is_fine_and_later_frames_are_ignored(rig: Rig, make_bundle: MakeBundle) -> None:
-    """The playout may send one more frame before it learns of the end."""
+    """The playout may send one more frame before it learns of the closing."""
     bundle = make_bundle()
     rig.transport.send(idle_frame(0, bundle))
     await rig.until(lambda: len(rig.sound()) == 1)

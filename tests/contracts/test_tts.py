@@ -1,4 +1,4 @@
-"""What every speech synthesizer keeps to, over the registry."""
+"""What every speech synthesizer in the registry does."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def _edge() -> EdgeSynthesizer:
     return EdgeSynthesizer(fake.speaking, fake.reach)
 
 
-# Nothing here may need the network: what would ask for it gets a stand-in.
+# Nothing here may need the network, so a synthesizer that would use it gets a stand-in.
 MAKERS: dict[str, Callable[[], SpeechSynthesizer]] = {
     "edge": _edge,
     "auto": lambda: AutoSynthesizer(online=_edge()),
@@ -33,9 +33,9 @@ MAKERS: dict[str, Callable[[], SpeechSynthesizer]] = {
 OF_NO_SERVICE = [
     name for name in registry.names("tts") if not issubclass(registry.backend_class("tts", name), HttpVoice)
 ]
-"Voices that a service speaks over HTTP have a contract of their own: test_http_voices.py."
+"HTTP voices have their own contract: test_http_voices.py."
 VARIES = frozenset({"pico", "espeak"})
-"What these say depends a little on what they said before: noise at -60 dB, a few samples of length."
+"The sound of these depends a little on what they spoke before: noise at -60 dB, a few samples of length."
 
 
 @pytest.fixture(scope="module", params=OF_NO_SERVICE)
@@ -56,7 +56,7 @@ IN_MANDARIN = {
     "One two three. Four five six.": "一二三。四五六。",
     "I wonder how quickly you can say a sentence as long as this.": "我想知道这么长的话你能读得多快。",
 }
-"The same for a voice that speaks no English."
+"The same texts for a voice that does not speak English."
 
 
 def wording(tts: SpeechSynthesizer, text: str) -> str:
@@ -68,7 +68,7 @@ async def speak(tts: SpeechSynthesizer, text: str) -> list[AudioChunk]:
 
 
 async def test_is_a_speech_synthesizer(tts: SpeechSynthesizer, request: pytest.FixtureRequest) -> None:
-    """It has the interface and the name of its row, at least one voice, and speaks English or Chinese."""
+    """It has the interface, the name of its row, and a voice; it speaks English or Chinese."""
     assert isinstance(tts, SpeechSynthesizer)
     assert tts.name in request.node.name
     assert len(set(tts.voices)) == len(tts.voices) >= 1
@@ -78,7 +78,7 @@ async def test_is_a_speech_synthesizer(tts: SpeechSynthesizer, request: pytest.F
 
 @pytest.mark.parametrize("text", ["Hello there, Bob.", "Hm", "3.14", "a word or two, and so on, " * 16])
 async def test_chunks(tts: SpeechSynthesizer, text: str) -> None:
-    """Chunks are float32 in [-1, 1] at the promised rate and leave no gap; only the last is final."""
+    """Chunks are float32 in [-1, 1] at the promised rate, without gaps; only the last one is final."""
     chunks = await speak(tts, text)
     assert [chunk.final for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     samples = 0
@@ -95,7 +95,7 @@ async def test_chunks(tts: SpeechSynthesizer, text: str) -> None:
 
 
 async def test_phonemes(tts: SpeechSynthesizer) -> None:
-    """Who promises phonemes gives them in order and within their chunk; who does not gives none."""
+    """With phoneme_timing, phonemes are in order and within their chunk; without it, there are none."""
     for chunk in await speak(tts, "Hello there, Bob."):
         if not tts.phoneme_timing:
             assert chunk.phonemes is None
@@ -109,14 +109,14 @@ async def test_phonemes(tts: SpeechSynthesizer) -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "😀🎉", "...", "—", "\n", "“”"])
 async def test_nothing_to_say(tts: SpeechSynthesizer, text: str) -> None:
-    """Text without a word is one empty, final chunk."""
+    """Text without a word gives one empty, final chunk."""
     (chunk,) = await speak(tts, text)
     assert chunk.final
     assert len(chunk.samples) == 0
 
 
 async def test_every_voice_is_a_name(tts: SpeechSynthesizer) -> None:
-    """The default voice may be named."""
+    """Naming the default voice gives the same sound as naming none."""
     named = [chunk async for chunk in tts.synthesize(wording(tts, "Hello"), tts.voices[0])]
     unnamed = await speak(tts, "Hello")
     assert length(named) == (length(unnamed) if tts.name not in VARIES else pytest.approx(length(unnamed), rel=0.01))
@@ -127,7 +127,7 @@ def length(chunks: list[AudioChunk]) -> int:
 
 
 async def test_two_sentences_at_once(tts: SpeechSynthesizer) -> None:
-    """Two sessions may speak at the same time and get what each alone would get."""
+    """Sessions that speak at the same time get the same sound as each would alone."""
     alone = np.concatenate([chunk.samples for chunk in await speak(tts, "Hello there, you.")])
     for chunks in await asyncio.gather(*(speak(tts, "Hello there, you.") for _ in range(3))):
         together = np.concatenate([chunk.samples for chunk in chunks])
@@ -139,7 +139,7 @@ async def test_two_sentences_at_once(tts: SpeechSynthesizer) -> None:
 
 
 async def test_cancelling_leaves_nothing(tts: SpeechSynthesizer) -> None:
-    """Cancelled in mid-sentence, it leaves no task behind, and speaks again."""
+    """After it is cancelled in the middle of a sentence, it leaves no task behind, and can speak again."""
     before = asyncio.all_tasks()
     heard = asyncio.Event()
 
@@ -159,14 +159,14 @@ async def test_cancelling_leaves_nothing(tts: SpeechSynthesizer) -> None:
 
 
 def sounding(chunks: list[AudioChunk]) -> int:
-    """Samples from the first sound to the last. The silence around them need not follow the speed: Pico's does not."""
+    """Return the samples from the first sound to the last. Silence around them may not follow the speed, as in Pico."""
     loud = np.flatnonzero(np.abs(np.concatenate([chunk.samples for chunk in chunks])) > 0.01)
     return int(loud[-1] - loud[0])
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.5, 2.0])
 async def test_speed(tts: SpeechSynthesizer, speed: float) -> None:
-    """A sentence at a speed is that much shorter or longer, and its phonemes are those of the sound as it is."""
+    """At a speed, a sentence is shorter or longer accordingly, and phoneme times match the sound."""
     if tts.speeds == (1.0, 1.0):
         return
     assert tts.speeds == (0.5, 2.0)

@@ -1,4 +1,4 @@
-"""What single services want of a request, and how they tell that they refuse it."""
+"""What particular services require of a request, and how they report a refusal."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.voice_wires import TEXT, WIRES, doubao_answer, speak
 
 
 async def test_options_go_into_the_request() -> None:
-    """What the operator adds goes to the service by its own names, and wins over what the voice would say."""
+    """The operator's options are sent under the service's own names, and override the voice's values."""
     async with FakeVoiceService(lambda _request, _content: wav_tone(0.5)).serving() as service:
         options = {"prompt_lang": "en", "prompt_text": "Hello, you.", "speed_factor": 1.1}
         voice = registry.create("tts", "gpt-sovits", base_url=service.base_url, options=options)
@@ -34,7 +34,7 @@ async def test_a_reference_of_fish_is_named() -> None:
 
 
 async def test_cosyvoice_copies_the_voice_of_a_recording(tmp_path: Path) -> None:
-    """A voice that is a file is sent with each sentence, with the words in it as far as they are known."""
+    """A voice that is a file is sent with each sentence, with its transcript if that is known."""
     recording = tmp_path / "alice.wav"
     recording.write_bytes(wav_tone(0.1))
     async with FakeVoiceService(lambda _request, _content: pcm_tone(0.5)).serving() as service:
@@ -58,7 +58,7 @@ async def test_cosyvoice_copies_the_voice_of_a_recording(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("size", [None, 11 * 2**20])
 async def test_a_recording_that_cannot_be_sent_is_named(tmp_path: Path, size: int | None) -> None:
-    """A file that is not there, or is far too large, is an error that says so; nobody is asked."""
+    """If the file is missing or far too large, the error says so, and no request is sent."""
     recording = tmp_path / "alice.wav"
     if size:
         recording.write_bytes(bytes(size))
@@ -70,7 +70,7 @@ async def test_a_recording_that_cannot_be_sent_is_named(tmp_path: Path, size: in
 
 
 async def test_sound_in_two_channels_is_refused() -> None:
-    """A WAV file that is not mono would play at half the speed: it is an error that names the format."""
+    """A WAV file that is not mono would play at half speed, so the error names the format."""
     stereo = bytearray(wav_tone(0.5))
     stereo[22] = 2
     async with FakeVoiceService(lambda _request, _content: bytes(stereo)).serving() as service:
@@ -81,7 +81,7 @@ async def test_sound_in_two_channels_is_refused() -> None:
 
 
 async def test_text_is_no_markup_for_azure() -> None:
-    """Signs that mean something in SSML are said, not obeyed; options become attributes of its prosody."""
+    """Characters that mean something in SSML are spoken, not interpreted; options become attributes of its prosody."""
     text = 'Tom & <voice name="x">Jerry</voice>'
     async with FakeVoiceService(lambda _request, _content: pcm_tone(0.5)).serving() as service:
         voice = registry.create("tts", "azure", base_url=service.base_url, api_key="k", options={"rate": '1" x="2'})
@@ -92,7 +92,7 @@ async def test_text_is_no_markup_for_azure() -> None:
 
 
 async def test_xtts_is_told_the_language_in_its_own_words() -> None:
-    """Chinese is `zh-cn` there; other languages have the code that they have here."""
+    """Chinese is `zh-cn` there; other languages have the same codes as here."""
     async with FakeVoiceService(lambda _request, _content: wav_tone(0.5)).serving() as service:
         voice = registry.create("tts", "xtts", base_url=service.base_url)
         voice.load()
@@ -112,7 +112,7 @@ async def test_xtts_is_told_the_language_in_its_own_words() -> None:
     ],
 )
 def test_what_an_online_voice_lacks_is_named(name: str, arguments: dict[str, str], lacking: str) -> None:
-    """Without an address or a key it is not offered, and the page shows the remedy."""
+    """Without an address or a key, the voice is not offered, and the page shows the remedy."""
     with pytest.raises(BackendUnavailable, match=lacking) as caught:
         registry.create("tts", name, **arguments)
     assert caught.value.hint
@@ -139,7 +139,7 @@ def test_what_an_online_voice_lacks_is_named(name: str, arguments: dict[str, str
     ],
 )
 async def test_an_error_in_a_good_answer_is_one(name: str, answer: str, told: str) -> None:
-    """Services that answer 200 and write an error into it are understood as if they had refused by its status."""
+    """Services that answer 200 and put an error into the body are handled as if their status were an error."""
     async with FakeVoiceService(lambda _request, _content: answer.encode()).serving() as service:
         voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret", clock=EagerClock())
         with pytest.raises(SpeechError) as caught:
@@ -152,7 +152,7 @@ async def test_an_error_in_a_good_answer_is_one(name: str, answer: str, told: st
 @pytest.mark.parametrize("name", ["qwen-tts", "doubao", "tencent"])
 @pytest.mark.parametrize("answer", [b"<html>", b"[1]", b"null\n", b'data:"x"\n', b'{"code":0,"data":"?"}', b"{" * 9999])
 async def test_json_of_another_form_is_not_played(name: str, answer: bytes) -> None:
-    """What is no answer of the service, or holds no base64, is an error that says so."""
+    """An answer that is not in the service's form, or holds no base64, is an error that says so."""
     async with FakeVoiceService(lambda _request, _content: answer).serving() as service:
         voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret", clock=EagerClock())
         with pytest.raises(SpeechError) as caught:
@@ -162,7 +162,7 @@ async def test_json_of_another_form_is_not_played(name: str, answer: bytes) -> N
 
 
 async def test_a_line_without_an_end_is_given_up() -> None:
-    """A service that never ends its line is not waited for until memory is full."""
+    """If a service never ends its line, reading stops long before memory is full."""
     async with FakeVoiceService(lambda _request, _content: b"{" * (9 * 2**20), piece_bytes=2**20).serving() as service:
         voice = registry.create("tts", "doubao", base_url=service.base_url, api_key="k")
         with pytest.raises(SpeechError) as caught:
@@ -172,7 +172,7 @@ async def test_a_line_without_an_end_is_given_up() -> None:
 
 
 async def test_doubao_takes_the_keys_of_its_old_console() -> None:
-    """An id of the app and a token, with a colon between, go into the headers that they had there."""
+    """An app id and a token, joined by a colon, are sent in the headers that the old console used."""
     async with FakeVoiceService(doubao_answer).serving() as service:
         options = {"audio_params": {"loudness_rate": 20}}
         voice = registry.create("tts", "doubao", base_url=service.base_url, api_key="123:token", options=options)
@@ -189,7 +189,7 @@ async def test_doubao_takes_the_keys_of_its_old_console() -> None:
 
 
 def test_requests_to_tencent_are_signed_as_its_documentation_shows() -> None:
-    """The example of https://cloud.tencent.com/document/api/213/30654, with its keys and the signature it prints."""
+    """The example of https://cloud.tencent.com/document/api/213/30654, with its keys and its printed signature."""
     payload = '{"Limit": 1, "Filters": [{"Values": ["\\u672a\\u547d\\u540d"], "Name": "instance-name"}]}'
     scope = "2019-02-25/cvm/tc3_request"
     signed = signature("Gu5t9xGARNpq86cd98joQYCN3EXAMPLE", "cvm.tencentcloudapi.com", scope, 1551113065, payload)
@@ -209,7 +209,7 @@ def test_requests_to_tencent_are_signed_as_its_documentation_shows() -> None:
     ],
 )
 async def test_what_a_service_does_not_speak_is_not_sent(name: str, arguments: dict[str, object], text: str) -> None:
-    """A language that the documentation does not name is reported, before anything goes out: it would be mumbled."""
+    """A language that the service's documentation does not list is refused before any request: it would be mumbled."""
     voice = registry.create("tts", name, base_url="http://127.0.0.1:9", api_key="AKID:secret", **arguments)
     voice.load()
     with pytest.raises(LanguageNotSupported):
@@ -231,7 +231,7 @@ async def test_what_a_service_does_not_speak_is_not_sent(name: str, arguments: d
 def test_languages_are_those_of_the_model_and_the_voices(
     name: str, arguments: dict[str, object], spoken: set[str]
 ) -> None:
-    """What is declared follows the model, or the voices, that the operator chose."""
+    """The declared languages follow the model or the voices that the operator chose."""
     voice = registry.create("tts", name, base_url="http://x", api_key="k", **arguments)
     assert voice.languages >= spoken
 
@@ -256,7 +256,7 @@ def test_languages_are_those_of_the_model_and_the_voices(
 async def test_a_speed_is_asked_for_by_the_service_s_own_name(
     name: str, options: dict[str, object], speed: float, asked: dict[str, object]
 ) -> None:
-    """It is one more field of the request, beside those that the operator adds."""
+    """The speed is a further field of the request, beside the operator's options."""
     wire = WIRES[name]
     async with FakeVoiceService(wire.body, headers=wire.headers).serving() as service:
         voice = registry.create("tts", name, base_url=service.base_url, api_key="AKID:secret", options=options)
@@ -266,7 +266,7 @@ async def test_a_speed_is_asked_for_by_the_service_s_own_name(
 
 
 async def test_doubao_and_azure_count_speed_in_percent() -> None:
-    """Half as fast is -50, twice as fast +100."""
+    """Half as fast is -50, twice as fast is +100."""
     for speed, percent in ((0.5, -50), (2.0, 100)):
         async with FakeVoiceService(doubao_answer).serving() as service:
             voice = registry.create("tts", "doubao", base_url=service.base_url, api_key="k")
