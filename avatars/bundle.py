@@ -189,6 +189,7 @@ class AvatarBundle:
 
     @cached_property
     def files(self) -> BundleFiles:
+        """The files that this bundle and its gestures were read from."""
         return BundleFiles(self.path, (self._stamp, *(clip._stamp for clip in self._gesture_bundles)))
 
     def derived(self, make: Callable[[AvatarBundle], Derived]) -> Derived:
@@ -282,6 +283,7 @@ class AvatarBundle:
         return int(np.argmin(apart[self.loop]))
 
     def jpeg(self, frame_index: int) -> bytes:
+        """Return one frame as JPEG, with the frames of gestures numbered on from those of the loop."""
         beyond = frame_index - self.frame_count
         for clip in self._gesture_bundles if beyond >= 0 else ():
             if beyond < clip.frame_count:
@@ -319,6 +321,7 @@ class AvatarBundle:
 
     @property
     def poster_path(self) -> Path:
+        """Path of the still for galleries; there may be no such file."""
         return self.path / "poster.jpg"
 
     @property
@@ -333,6 +336,7 @@ class AvatarBundle:
 
     @property
     def preview_path(self) -> Path | None:
+        """Path of the moving preview; None if there is none."""
         path = self.path / "preview.mp4"
         return path if path.exists() else None
 

@@ -88,6 +88,7 @@ class _Sums:
         self._full, self._full_bare = np.zeros(full, np.float32), np.zeros(full[:2], np.float32)
 
     def add(self, rgb: ImageArray, person: FloatArray) -> None:
+        """Add a picture, uint8 RGB (height, width, 3), with the person's share in it, float32 (h, w)."""
         height, width = rgb.shape[:2]
         h, w = person.shape
         small = cv2.resize(rgb, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -106,6 +107,7 @@ class _Sums:
         self._full_bare += bare_full
 
     def background(self) -> ClipBackground:
+        """Return what the pictures so far tell about the background."""
         mean = np.asarray(self._colours / np.maximum(self._bare, 1)[..., None], np.float32)
         variance = self._squares / np.maximum(self._bare, 1)[..., None] - mean * mean
         noise: FloatArray = np.sqrt(np.maximum(variance, 0).mean(axis=2)).astype(np.float32)

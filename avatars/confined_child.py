@@ -34,16 +34,19 @@ class _Answers:
             os.dup2(nowhere.fileno(), 1)
 
     def send(self, kind: bytes, content: bytes) -> None:
+        """Send one message. content: at most MAX_MESSAGE_BYTES, or the parent takes this process for dead."""
         self._pipe.write(HEADER.pack(kind, len(content)) + content)
         self._pipe.flush()
 
     def emit(self, item: object) -> None:
+        """Send an item: bytes as they are, anything else as JSON."""
         if isinstance(item, bytes):
             self.send(DATA, item)
         else:
             self.send(ITEM, json.dumps(item).encode())
 
     def fail(self, error: Exception) -> None:
+        """Report an error, so that the parent can raise the same AvatarError."""
         kind = type(error).__name__
         told = {"kind": kind, "message": "".join(traceback.format_exception(error))[-MAX_TOLD_CHARACTERS:]}
         if isinstance(error, AvatarError):

@@ -38,6 +38,8 @@ FACE_PLACES: Final = np.array([[6, 8], [18, 8], [12, 19]], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class SceneCuts:
+    """The discontinuities of a clip; pictures are numbers."""
+
     cuts: frozenset[int]
     "pictures at which another scene begins"
     foreign: frozenset[int]

@@ -92,6 +92,7 @@ class Face:
 
     @property
     def centre(self) -> tuple[float, float]:
+        """Centre of the box: x, y in pixels."""
         x0, y0, x1, y1 = self.box
         return (x0 + x1) / 2, (y0 + y1) / 2
 

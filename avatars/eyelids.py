@@ -62,6 +62,7 @@ class Eye:
 
     @property
     def opening(self) -> float:
+        """How far the eye is open: the mean gap between the lids, in widths of the eye."""
         return float(np.mean((self.lower - self.upper)[self.sides > 0.9])) / self.width
 
 
@@ -168,6 +169,7 @@ def _eye(picture: ImageArray, landmarks: FloatArray, ring: Ring, fold: Ring, bro
         return knots_u[order], knots_v[order]
 
     upper = np.interp(u, *curve(list(ring[UPPER]), True))
+    # Landmarks of a nearly shut eye may cross, so the lower lid is never above the upper one.
     lower = np.maximum(np.interp(u, *curve(list(ring[LOWER]), True)), upper)
     folded = np.interp(u, *curve(list(fold), False))
     browed = np.interp(u, *curve(list(brow), False))

@@ -15,6 +15,8 @@ __all__ = ["AvatarFacts", "facts_of"]
 
 @dataclass(frozen=True, slots=True)
 class AvatarFacts:
+    """The facts about an avatar that are not in its bundle."""
+
     prepared: Mapping[str, dict[str, object]]
     "see avatars.parts.prepared_for()"
     networks: Sequence[str]

@@ -132,6 +132,7 @@ class _Canvas:
         self._painter = FramePainter()
 
     def paint(self, frame: VideoFrame) -> ImageArray:
+        """Return a decoded frame as uint8 sRGB (height, width, 3) of the canvas' size, upright."""
         own_width, own_height = frame.width * self._aspect, frame.height
         self._size = self._size or even_size(own_width, own_height, self._max_side)
         width, height = self._size

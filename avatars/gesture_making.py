@@ -115,6 +115,7 @@ class _Placement:
         return np.asarray(landmarks * np.float32(self.scale) + np.array([*self.shift, 0], np.float32), np.float32)
 
     def pictures(self, jpegs: Iterator[bytes]) -> Iterator[bytes]:
+        """Convert the clip's pictures, JPEG to JPEG."""
         return jpegs if self.is_same else (encode_jpeg(self._picture(decode_jpeg(jpeg))) for jpeg in jpegs)
 
     def _picture(self, rgb: ImageArray) -> ImageArray:
@@ -136,6 +137,8 @@ def _placement(landmarks: FloatArray, size: tuple[int, int], avatar: AvatarBundl
     moves = float(np.abs(own_middle - middle).max()) / max(wanted)
     if size == wanted and abs(scale - 1) < _SAME and moves < _SAME:
         return _Placement(1.0, (0.0, 0.0), wanted, is_same=True)
+    # Place the face as the avatar's, if the clip then still covers the avatar's picture, but for a little at its edges.
+    # Otherwise scale it as a whole, if it has the avatar's ratio of sides.
     covered_from, covered_to = shift, shift + scale * np.array(size)
     slack = _BEYOND * max(wanted)
     if (covered_from <= slack).all() and (covered_to >= np.array(wanted) - slack).all():

@@ -53,6 +53,7 @@ class _Item:
     "ids of its tiles, row by row"
 
     def property(self, name: bytes, start: bytes = b"") -> bytes | None:
+        """Return the content of the first property of that name that begins with `start`; None if there is none."""
         return next((body for one, body in self.properties if one == name and body.startswith(start)), None)
 
 

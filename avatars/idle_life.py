@@ -118,6 +118,7 @@ class _Frames:
         "way -> the frames with a blink, which replace those from _blink_start() on"
 
     def draw(self, pose: npt.NDArray[np.float64], gaze: _Gaze, closure: float = 0.0) -> int:
+        """Add a frame; return its number."""
         self.drawn.append((pose, closure, gaze))
         return len(self.drawn) - 1
 
@@ -196,6 +197,7 @@ def _between(start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], part:
     """Return the pose at `part` (0 to 1) of a way: each motion starts and ends smoothly, within its times in _WHEN."""
     first, last = np.array(_WHEN).T
     t = np.clip((part - first) / (last - first), 0, 1)
+    # The polynomial 6t^5 - 15t^4 + 10t^3 has no speed and no acceleration at either end.
     return np.asarray(start + (end - start) * t**3 * (10 - 15 * t + 6 * t * t))
 
 
@@ -237,6 +239,7 @@ class _Walk:
             stop = start + len(BLINK)
             frames = [*frames[:start], *self._frames.blinks[way], *frames[stop:]]
             self._shown += frames
+            # The blink began in the middle of the way, so the time until the next one counts from there.
             self._expect_blink(ago=len(frames) - start)
         else:
             self._shown += frames

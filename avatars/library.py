@@ -382,6 +382,7 @@ def summary_of(
 
 
 def ownership_in(manifest: Manifest) -> Ownership:
+    """Read from a manifest who owns the avatar."""
     return Ownership(str(manifest["source"].get("owner", "")), manifest.get("shared") is True)
 
 
@@ -401,4 +402,5 @@ def face_in(path: Path, width: int, height: int) -> tuple[float, float, float, f
 
 
 def not_found(avatar_id: str) -> AvatarNotFound:
+    """Return the error for an id that leads to no avatar."""
     return AvatarNotFound(f"There is no avatar {avatar_id[:80]!r}.", "Choose one of the gallery.")

@@ -113,6 +113,7 @@ class LightMap:
         light: npt.NDArray[np.float32] = self._light[rgb]
         if self._transfer == HLG:
             luminance = cv2.transform(light, np.array([[0.2627, 0.6780, 0.0593]], np.float32))
+            # The OOTF of BT.2100 for a screen of 1,000 nits: scene light times its luminance to the power 1.2 - 1.
             light *= HLG_PEAK_NITS / WHITE_NITS * np.maximum(luminance, 1e-9)[..., None] ** np.float32(0.2)
         light = np.asarray(cv2.transform(light, self._to_srgb), np.float32)
         if self._transfer in HDR_CURVES:
@@ -127,5 +128,6 @@ def _draw_together(light: npt.NDArray[np.float32]) -> None:
     bright = brightest > _srgb_light(np.array(KNEE))
     if bright.any():
         peak = brightest[bright].astype(np.float64)
+        # x / (1 + x) maps everything above the knee to between the knee and white, with no step at the knee.
         over = (_srgb_value(peak) - KNEE) / (1 - KNEE)
         light[bright] *= (_srgb_light(KNEE + (1 - KNEE) * over / (1 + over)) / peak).astype(np.float32)[:, None]

@@ -52,6 +52,7 @@ class PersonFinder:
     def _seen(self, picture: ImageArray) -> FloatArray:
         """Return the network's result, float32 (320, 320), 0 to 1."""
         small = cv2.resize(picture, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
+        # U²-Net was trained with pictures scaled by their maximum, then normalised with ImageNet's mean and deviation.
         normal = (small / max(float(small.max()), 1.0) - _MEAN) / _DEVIATION
         given = {self._session.get_inputs()[0].name: normal.transpose(2, 0, 1)[None]}
         seen = np.asarray(self._session.run(None, given)[0], np.float32)[0, 0]

@@ -97,6 +97,7 @@ class Mattes:
         """Return the matte of a frame, uint8 (height, width), in the frame's size."""
         height, width = self.background.shape[:2]
         small = _grey(self.jpegs[self.of_frame[frame_index]]).astype(np.float32)
+        # JPEG's errors must not leave a haze in the background or holes in the person.
         sure = np.clip((small - _NOTHING) * (255 / (_ALL - _NOTHING)), 0, 255)
         large = cv2.resize(sure, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(np.round(large), np.uint8)

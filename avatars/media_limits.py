@@ -82,6 +82,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def too_large(max_pixels: int, width: int = 0, height: int = 0) -> BadMedia:
+    """Return the error for a picture with too many pixels; width and height if they are known."""
     size = f"{width * height / 1e6:.0f} megapixels ({width} x {height})" if width else "too many megapixels"
     return BadMedia(
         f"The picture has {size}; at most {max_pixels / 1e6:.0f} are taken.",

@@ -108,6 +108,7 @@ class RealMouths:
 
     @classmethod
     def none(cls, why_not: str) -> RealMouths:
+        """Return the result for a clip without a personal mouth."""
         return cls(why_not, np.zeros(0, np.int32), np.zeros((0, SKIN_ROWS, SKIN_COLUMNS, 3), np.float16))
 
     def tensors(self) -> dict[str, AnyArray]:
@@ -200,6 +201,7 @@ class _Look:
 
     @classmethod
     def at(cls, picture: Image, chart: MouthChart, index: int) -> _Look:
+        """Examine the mouth of the frame `index` in its picture, uint8 RGB (h, w, 3)."""
         left, top, right, bottom = CHART_IOD
         px = min(_LOOK_PX, chart.px_per_iod)
         size = (round(px * (right - left)), round(px * (bottom - top)))

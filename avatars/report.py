@@ -109,6 +109,7 @@ class FaceReport:
     strip: tuple[StripPicture, ...] = ()
 
     def to_json(self) -> FaceReportRecord:
+        """Return the report as the manifest and the page have it."""
         return {
             "frames": self.frames,
             "used": [self.first, self.stop],
@@ -216,6 +217,7 @@ def _words(track: Track, counts: Mapping[FaceStatus, int], concerns: tuple[Conce
 def _telling_frames(track: Track) -> list[int]:
     total = len(track.statuses)
     bad = [first + count // 2 for status, first, count in _runs(track.statuses) if status != FaceStatus.OK]
+    # Bad stretches get at most half of the strip; -(-a // b) is the quotient rounded up.
     bad = bad[:: max(1, -(-len(bad) // (STRIP_LENGTH // 2)))]
     even = np.linspace(0, total - 1, min(total, STRIP_LENGTH - len(bad)))
     return sorted({*bad, *(int(place) for place in even)})

@@ -47,6 +47,7 @@ class Energies:
         self._sums, self._samples = np.zeros(channels), 0
 
     def push(self, piece: FloatArray) -> None:
+        """Add the next piece of sound, float32 (channels, n), of any length."""
         if len(piece) != self._channels:  # the layout changed midway: only the sound before counts
             return
         self._sums += piece.sum(axis=1, dtype=np.float64)
@@ -75,11 +76,13 @@ class Energies:
         audible = powers[powers >= 10 ** (FAINTEST_DBFS / 10)]  # a long silence may contain just one word
         if len(audible) < WORD_S * FRAMES_HZ:
             return -math.inf
+        # In a short recording, a quarter of the audible stretches stands for SPOKEN_S.
         speech = audible[min(round(SPOKEN_S * FRAMES_HZ), len(audible) // 4)]
         active = audible[audible >= speech * 10 ** (-ACTIVE_RANGE_DB / 10)]
         return 10 * math.log10(float(np.mean(np.minimum(active, speech))))
 
     def offsets(self) -> tuple[float, ...]:
+        """Return the DC offset of each channel."""
         return tuple((self._sums / max(1, self._samples)).tolist())
 
     def _speech(self) -> npt.NDArray[np.float64]:

@@ -174,6 +174,7 @@ class Found:
     "how well a foreign avatar's boxes agree with ours; None for any other upload"
 
     def save(self, directory: Path) -> None:
+        """Write the result into the stage's directory."""
         write_json(directory / _REPORT, self.report)
         for entry, jpeg in zip(self.report["strip"], self.strip, strict=True):
             (directory / entry["file"]).write_bytes(jpeg)
@@ -263,6 +264,7 @@ class Loop:
 
     @classmethod
     def load(cls, work: Path, source: Source, found: Found) -> Loop:
+        """Read it back from a working directory."""
         with np.load(work / MAKE_LOOP / _LOOP) as kept:
             first, stop = kept["stretch"].tolist()
             width, height = kept["size"].tolist()

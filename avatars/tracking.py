@@ -42,6 +42,8 @@ LANDMARK_SIGMA = 1.0
 
 
 class FaceStatus(StrEnum):
+    """What was found in one picture."""
+
     OK = "ok"
     MISSING = "missing"
     TOO_SMALL = "too_small"
@@ -51,6 +53,7 @@ class FaceStatus(StrEnum):
 
     @property
     def usable(self) -> bool:
+        """Whether an avatar may show this picture."""
         return self in (FaceStatus.OK, FaceStatus.SEVERAL_FACES)
 
 
@@ -71,6 +74,7 @@ class Track:
 
     @property
     def good(self) -> int:
+        """Number of pictures in the usable stretch."""
         return self.stop - self.first
 
 
@@ -100,6 +104,7 @@ def follow(
         faces = () if index in foreign else every
         last = None if index in cuts else last
         face = _continuation(last, faces)
+        # After a gap that is too long to bridge, start a new stretch with the largest face, wherever it is.
         if face is None and faces and (last is None or not any(chosen[-LONGEST_GAP:])):
             face = faces[0]
             breaks.add(index)

@@ -55,6 +55,7 @@ def _sync_all(directory: Path) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Write a JSON object, readable by people."""
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
@@ -86,6 +87,7 @@ class PhotoFile:
             np.save(self._alpha, alpha)
 
     def read(self) -> ImageArray:
+        """Return the photo, uint8 RGB (h, w, 3)."""
         return np.asarray(np.load(self._photo), np.uint8)
 
     def read_alpha(self) -> ImageArray | None:
@@ -93,6 +95,7 @@ class PhotoFile:
         return np.asarray(np.load(self._alpha), np.uint8) if self._alpha.exists() else None
 
     def read_closed(self) -> ImageArray | None:
+        """Return the photo with closed eyes, uint8 RGB (h, w, 3); None if there is none."""
         return np.asarray(np.load(self._closed), np.uint8) if self._closed.exists() else None
 
 
@@ -142,6 +145,7 @@ class ForeignFiles:
         np.save(self._boxes, boxes)
 
     def boxes(self) -> FloatArray | None:
+        """Return the boxes of write_boxes(); None if there are none."""
         return np.asarray(np.load(self._boxes), np.float32) if self._boxes.exists() else None
 
     def write_masks(self, masks: Iterable[ByteArray]) -> None:

@@ -74,6 +74,7 @@ class Pictures:
         return map(self.decode, range(self.count))
 
     def first(self, count: int) -> Pictures:
+        """Return the first pictures, `count` at most."""
         return Pictures(min(count, self.count), self.decode)
 
 
@@ -125,6 +126,7 @@ def written_pictures(folder: ForeignFolder, boxes: int) -> tuple[Pictures, int]:
     """
     names = folder.numbered(FULL_IMAGES)
     written = list(takewhile(folder.__contains__, (f"{FULL_IMAGES}/{index:08d}.png" for index in count())))
+    # There may be as many boxes as pictures, or twice as many for a cycle whose pictures are stored once (see fold).
     fit = len(written) >= boxes or 2 * len(written) == boxes
     chosen = written[:boxes] if fit else names
     return _pictures(folder, chosen), len(names) - len(chosen)

@@ -68,6 +68,7 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
             copy_to(kept.new_network(backend))
         used = foreign.pictures.first(round(USED_CLIP_S * FPS))
         height, width = used.decode(0).shape[:2]
+        # Pictures are scaled down to MAX_SIDE_PX, so the boxes have to be scaled in the same way.
         boxes = foreign.boxes[: used.count] * np.float32(min(1.0, MAX_SIDE_PX / max(width, height)))
         kept.write_boxes(boxes)
         if max(width, height) <= MAX_SIDE_PX:  # masks cannot be scaled: that would change their edges
