@@ -75,8 +75,9 @@ def musetalk(folder: Path, count: int = 40) -> Path:
 
 
 def openavatarchat(folder: Path, count: int = 40, full_imgs: bool = True) -> Path:
-    """Write MuseTalk's layout, and pickles of pictures and masks. full_imgs: False leaves out full_imgs and mask,
-    without which OpenAvatarChat starts as well.
+    """Write MuseTalk's layout, and pickles of pictures and masks.
+
+    full_imgs: if False, full_imgs and mask are left out; OpenAvatarChat starts without them, too.
     """
     pictures, boxes = moving_portrait(count), face_boxes(count)
     cycle = [*pictures, *pictures[::-1]]

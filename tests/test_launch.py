@@ -140,7 +140,7 @@ def test_the_terms_of_an_extra_are_said_before_it_is_installed(
 
 
 def test_neural_packages_are_kept_up_to_date(own, run, progress) -> None:
-    """Once installed, they are part of every start. After an interrupted installation, only `fetch` installs them."""
+    """Once installed, they belong to every start; if broken off, only to a command that needs them."""
     own.install([NEURAL], run, progress)
     assert launch_packages.lists_for([], own.stamps()) == (CORE, NEURAL)
     run.answers["torch==2.13.0"] = (1, [])

@@ -1,3 +1,5 @@
+"""How well the lips of our own renderer follow speech, measured by an independent detector."""
+
 import pytest
 
 from tests.benchmarks.lip_sync_accuracy import (

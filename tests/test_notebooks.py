@@ -1,3 +1,5 @@
+"""The notebooks: they run, are stored with the outputs of their code, and have both languages."""
+
 import json
 import os
 import re

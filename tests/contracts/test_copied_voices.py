@@ -162,7 +162,7 @@ async def test_a_service_on_another_machine_cannot_open_the_sample(name: str, tm
 
 
 async def test_a_service_that_sees_the_folder_elsewhere_is_told_its_own_path(tmp_path: Path) -> None:
-    """With a path of its own, in a container or over a shared folder, the service may run on any machine."""
+    """It may be in a container or share the folder, so with its own path it may run on any machine."""
     avatar = tmp_path / "ada"
     avatar.mkdir()
     keep(avatar)

@@ -79,7 +79,7 @@ def test_streams_know_nothing_of_each_other(vad: VoiceActivityDetector, question
 
 @pytest.mark.parametrize("samples", [0, 1, 300, 16_000, 20 * 16_000])
 def test_any_length_has_a_probability(endpoint: EndOfTurnDetector, samples: int) -> None:
-    """Sound of any length gives a probability: none at all, or more than the detector uses."""
+    """Any length gives a probability, from no sound at all to more than the detector uses."""
     assert 0 <= endpoint.probability(np.zeros(samples, np.float32)) <= 1
 
 

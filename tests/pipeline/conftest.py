@@ -1,3 +1,5 @@
+"""Fixtures for tests of the pipeline: a small avatar, a session on a manual clock, a transport with its viewer."""
+
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -40,6 +42,7 @@ def make_small_bundle(path: Path, level: int = 128) -> AvatarBundle:
 
 @pytest.fixture
 async def room(small_bundle: AvatarBundle) -> AsyncIterator[Room]:
+    """An engine on a manual clock, with one session of the small avatar."""
     clock = ManualClock()
     engine = Engine(clock=clock)
     await engine.start()
@@ -52,6 +55,7 @@ async def room(small_bundle: AvatarBundle) -> AsyncIterator[Room]:
 
 @pytest.fixture
 async def pair() -> AsyncIterator[Pair]:
+    """A WebRTC transport and its viewer, not connected yet."""
     pair = Pair()
     yield pair
     await pair.aclose()
