@@ -118,8 +118,7 @@ class Eyelids:
 
 
 def _lid_displacement(eye: Eye, lid: FloatArray, source_lid: FloatArray, flat: float) -> FloatArray:
-    """Return (h, w), in px along v, the distance from each pixel to its source, with the source's lid edge put at
-    `lid`.
+    """Return (h, w), in px along v, the distance from each pixel to its source. lid: where the lid's edge is to lie.
 
     flat: the fraction of their height that the lashes lose.
     """

@@ -155,8 +155,7 @@ def ultralight_boxes(landmarks: Landmarks, size: tuple[int, int], parameters: Cr
 
 
 def smooth_boxes(boxes: AnyArray, frames: int = _SMOOTHING_FRAMES) -> AnyArray:
-    """Replace each row by the mean of the `frames` rows from it on; the last rows by the mean of the last `frames`
-    rows.
+    """Replace each row by the mean of `frames` rows from it on; the last rows by that of the last `frames` rows.
 
     As in Wav2Lip (`get_smoothened_boxes`), rows are replaced in place, so the last means include smoothed rows, and
     integer results are truncated.

@@ -1,5 +1,4 @@
-"""Masks: how strongly a generated face replaces the filmed one in each pixel. MuseTalk's mask, and plain feathered
-ones.
+"""Masks: how strongly a generated face replaces the filmed one in each pixel. MuseTalk's, and plain feathered ones.
 
 MuseTalk finds the skin with a face parser and blurs the result. `face_classes` draws the same classes from FaceMesh
 points, which needs no network. The classes of a real parser go through the same steps.
@@ -172,9 +171,7 @@ def _fill(classes: Mask, outline: npt.NDArray[np.float64], kind: int) -> None:
 
 
 def _cone() -> Mask:
-    """Return MuseTalk's kernel (33, 33), a wedge that widens towards its middle, then a tail. It grows shapes up and
-    down.
-    """
+    """Return MuseTalk's kernel (33, 33), a widening wedge and then a tail. It grows shapes up and down."""
     size = _CONE_HEIGHT + _CONE_TAIL
     kernel = np.zeros((size, size), np.uint8)
     centre, first = size // 2, _CONE_HEIGHT // 2

@@ -120,9 +120,7 @@ def _normalized(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def canonical_points(landmarks: Points) -> npt.NDArray[np.float64]:
-    """Return landmarks (..., 478, 3) in the head's own coordinates: origin between the eyes, unit IOD, facing the
-    viewer.
-    """
+    """Return landmarks (..., 478, 3) in the head's own coordinates: origin between the eyes, unit IOD, facing us."""
     points = np.asarray(landmarks, np.float64)
     origin = points[..., list(_EYE_CORNERS), :].mean(axis=-2, keepdims=True)
     turned = (points - origin) @ np.swapaxes(face_axes(points), -1, -2)

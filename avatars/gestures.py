@@ -1,5 +1,4 @@
-"""Gestures: named clips of an avatar beside its loop, such as a wave or a nod. Idle clips are shown without being asked
-for.
+"""Gestures: named clips of an avatar beside its loop, such as a wave or a nod. Idle clips are shown unasked.
 
 Each gesture is a bundle of its own in the folder `gestures/` of the avatar's bundle. It has pictures and boxes of the
 avatar's size, landmarks, and the clip's sound if that is to be heard. Its folder is named after it, percent-encoded.

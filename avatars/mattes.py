@@ -1,5 +1,4 @@
-"""The mattes of an avatar: how much of each pixel of each frame is the person, and the background behind them. Also
-makes the still of the person alone.
+"""The mattes of an avatar: the person's share in each pixel of each frame, and the background; the still made of them.
 
 The mattes are one file of the bundle, `mattes.bin`, which the page downloads as it is:
 

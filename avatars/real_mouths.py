@@ -158,8 +158,7 @@ def has_real_mouths(bundle: AvatarBundle) -> bool:
 
 
 def find_real_mouths(landmarks: npt.NDArray[np.float32], pictures: Iterable[Image]) -> RealMouths:
-    """Choose exemplars among the frames of a clip: landmarks (n, 478, 3) px, and n pictures uint8 RGB (h, w, 3) in
-    order.
+    """Choose exemplars in a clip: landmarks (n, 478, 3) px, and its n pictures, uint8 RGB (h, w, 3), in order.
 
     Each picture is examined once and dropped; it takes about 2 ms of CPU and leaves 2 kB. If the landmarks alone show
     that there is nothing to choose from, `pictures` is not read.

@@ -1,5 +1,4 @@
-"""Reference formulas for Stable Diffusion 1's UNet and VAE and for BiSeNet, over a state dict. Our networks must give
-the same results.
+"""Stable Diffusion 1's UNet and VAE, and BiSeNet, as formulas over a state dict, for comparison with our networks.
 
 Sources: Ronneberger et al. 2015 and He et al. 2016 (blocks), Ho et al. 2020 (time, residual blocks), Vaswani et al.
 2017 (attention), Shazeer 2020 (GEGLU), Rombach et al. 2022 (their combination), Yu et al. 2018 (BiSeNet).

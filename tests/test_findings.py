@@ -1,6 +1,4 @@
-"""The tables of findings by strangers (tests/findings.md) and of LiveTalking's measured faults: the tests that a row
-names exist, or the row says why there are none.
-"""
+"""The tables of findings (tests/findings.md, livetalking_faults.md): each row names existing tests, or says why not."""
 
 from __future__ import annotations
 

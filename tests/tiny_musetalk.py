@@ -1,5 +1,4 @@
-"""MuseTalk's weights folder in small: real names, layouts, formats and architecture, but few channels and random
-weights.
+"""MuseTalk's weights folder in small: real names, layouts, formats and architecture; few channels, random weights.
 
 `musetalk15_unet_config` and `vae_config` are the published files, byte for byte, except for the sizes a test asks for.
 """

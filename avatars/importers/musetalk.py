@@ -1,5 +1,4 @@
-"""Avatars of MuseTalk's real-time script, and those of LiveTalking for its musetalk model, whose layout is almost the
-same.
+"""Avatars of MuseTalk's real-time script, and those of LiveTalking for its musetalk model, which are stored alike.
 
 MuseTalk stores the doubled cycle and, since 1.5, its version. LiveTalking stores each picture once, and no version.
 """
