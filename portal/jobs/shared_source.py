@@ -36,7 +36,7 @@ assert OWN_END_S + 2 * GUARD_S < SILENT_S
 
 
 def awake_or_asleep_s() -> float:
-    """Return a clock in seconds that goes on while the machine sleeps, if the system has such a clock."""
+    """Return monotonic seconds, which count on while the machine sleeps if the system has such a clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
