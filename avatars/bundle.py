@@ -22,7 +22,7 @@ import logging
 import mmap
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -278,9 +278,16 @@ class AvatarBundle:
 
     def loop_place_like(self, frame_index: int) -> int:
         """Return the place in the loop where the face is most like that of a frame, by its landmarks in pixels."""
-        points = self.landmarks[:, ::8, :2]  # every 8th point: all of them would take 10 ms in a long loop
-        apart = np.abs(points[: self.frame_count] - points[frame_index]).mean(axis=(1, 2))
-        return int(np.argmin(apart[self.loop]))
+        return self.loop_places_like([frame_index])[0]
+
+    def loop_places_like(self, frame_indices: Iterable[int]) -> list[int]:
+        """Do the same for several frames. This takes about 0.1 ms per frame."""
+        points = np.ascontiguousarray(self.landmarks[:, ::8, :2])  # every 8th point: all would take 10 ms per frame
+        of_loop, places = points[: self.frame_count], []
+        for index in frame_indices:
+            apart = np.abs(of_loop - points[index]).mean(axis=(1, 2))
+            places.append(int(np.argmin(apart[self.loop])))
+        return places
 
     def jpeg(self, frame_index: int) -> bytes:
         """Return one frame as JPEG, with the frames of gestures numbered on from those of the loop."""

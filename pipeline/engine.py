@@ -101,6 +101,8 @@ class Engine:
         self.clock: Clock = clock or SystemClock()
         self.devices = tuple(DeviceWorker(name, self.clock.now_s) for name in devices)
         self._own_device = DeviceWorker("cpu", self.clock.now_s)  # for lip-sync that is not a network
+        # Preparing an avatar with many gestures takes seconds. The thread above has to draw for everybody meanwhile.
+        self._preparing = DeviceWorker("cpu", self.clock.now_s)
         self.executor = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="media")
         self.backends = Backends(options or {})
         self.hearing = Hearing(self.backends, options or {}, hearing or HearingChoice())
@@ -322,7 +324,7 @@ class Engine:
 
     @property
     def _all_devices(self) -> tuple[DeviceWorker, ...]:
-        return (self._own_device, *self.devices)
+        return (self._own_device, self._preparing, *self.devices)
 
     async def _context_with_room(
         self,
@@ -405,7 +407,8 @@ class Engine:
     ) -> object:
         key = (lipsync, bundle, made_from)
         if key not in self._states:
-            self._states[key] = asyncio.create_task(device.call(lambda: lipsync.prepare(bundle)))
+            worker = device if lipsync.on_device else self._preparing
+            self._states[key] = asyncio.create_task(worker.call(lambda: lipsync.prepare(bundle)))
         preparing = self._states[key]
         self._states.move_to_end(key)
         while len(self._states) > KEPT_STATES:

@@ -131,7 +131,10 @@ class FeatureStream(Protocol):
 
 @runtime_checkable
 class LipSync(Protocol):
-    """Draws mouths. Everything except the constructor and prepared_from() is called on one thread only."""
+    """Draws mouths. Everything except the constructor and prepared_from() is called on one thread only.
+
+    Without a network (`on_device` is False), prepare() may run on another thread, at the same time as infer().
+    """
 
     name: str
     features: str

@@ -219,14 +219,15 @@ class Turn:
         return self._take_text(self._tags.flush(), splitter) + splitter.flush()
 
     def _gestures_until(self, end: int) -> tuple[str, ...]:
-        """Take the gestures at or before that place of the text which no sentence has taken yet.
+        """Take the gestures at or before that place of the text, and return the name of the last one, if any.
 
-        Returns their names.
+        All of them would begin at the same picture, each replacing the one before. Beginning each of them would let a
+        text of thousands of tags hold up the event loop.
         """
         due: list[str] = []
         while self._gestures and self._gestures[0].at <= end:
             due.append(self._gestures.popleft().name)
-        return tuple(due)
+        return tuple(due[-1:])
 
     async def _pieces(self, splitter: SentenceSplitter) -> AsyncGenerator[str | None, None]:
         """Yield the answer in pieces small enough to be cut into sentences within milliseconds.

@@ -123,7 +123,7 @@ def _skin_of(bundle: AvatarBundle) -> AnyArray:
     """The skin of each frame. A gesture's picture is lit as the loop's picture in which the face is most like it."""
     skin = bundle.backend_tensors[SKIN]
     of_gestures = range(bundle.frame_count, len(bundle.landmarks))
-    alike = [bundle.frame_index(bundle.loop_place_like(frame)) for frame in of_gestures]
+    alike = [bundle.frame_index(place) for place in bundle.loop_places_like(of_gestures)]
     return np.concatenate([skin, skin[alike]]) if alike else skin
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from pipeline.clock import Clock
 from pipeline.errors import BadRequest
-from portal.http.limits import TooMany
+from portal.http.limits import WIDER, TooMany
+from portal.http.proxies import network_of
 
 __all__ = ["PARKED", "PARKED_EACH", "PARKED_S", "ParkedUploads"]
 
 PARKED_S = 600.0
 "An upload that has waited this long is removed."
 PARKED_EACH = 4
-"Most waiting uploads of one address; another one removes its oldest."
+"Most waiting uploads of one address; another one removes its oldest. A /48 network of IPv6 has WIDER times as many."
 PARKED = 48
 "Most waiting uploads of all addresses; further ones are refused."
 
@@ -44,8 +45,12 @@ class ParkedUploads:
         Raises TooMany: too many uploads wait. The file is removed then.
         """
         own = [handle for handle, upload in self._uploads.items() if upload.address == address]
+        network = network_of(address)
+        near = [handle for handle, upload in self._uploads.items() if network and network_of(upload.address) == network]
         if len(own) >= PARKED_EACH:
             self._remove(own[0])
+        elif len(near) >= WIDER * PARKED_EACH:
+            self._remove(near[0])
         if len(self._uploads) >= PARKED:
             path.unlink(missing_ok=True)
             raise TooMany(

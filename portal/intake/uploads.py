@@ -26,7 +26,7 @@ from pipeline.clock import Clock, SystemClock
 from pipeline.errors import BadRequest
 from portal.errors import QueueFull, UnsupportedMedia
 from portal.http.bodies import UploadPlaces
-from portal.http.limits import AddressAllowance, TooOften, Turns
+from portal.http.limits import AddressAllowance, AddressShares, TooMany, TooOften, Turns
 from portal.intake.forms import NOT_STORED, Spool, limited_form
 
 __all__ = ["MAX_SPEECH_S", "YES", "HandedIn", "Uploads", "check_media", "check_speech"]
@@ -41,6 +41,8 @@ DOUBTED_S = 600.0
 "How long a family of formats is doubted after a file of it took too long; see Uploads."
 MAX_WAITING = 50
 "Most uploads that wait to be examined; further ones are refused."
+MAX_WAITING_EACH = 10
+"Most uploads of one address that wait or are being examined, so that nobody fills the line for everybody else."
 MAX_SLOW = 8
 "Most files in the slow lane, which examines one at a time; further ones are refused."
 WASTED_S, WASTED_PER_S = 16.0, 0.05
@@ -102,6 +104,7 @@ class Uploads:
         "number of files in the slow lane"
         self._turns = Turns()
         "turns of the addresses whose uploads wait or are being examined"
+        self._waiting_each = AddressShares(MAX_WAITING_EACH)
         self._wasted = AddressAllowance(self._clock, burst=WASTED_S, per_s=WASTED_PER_S)
 
     def form(
@@ -141,10 +144,15 @@ class Uploads:
         off and started again in the slow lane, which has one place. Files of one address are examined one after
         another.
 
-        Raises QueueFull (the slow lane is full), TooOften (this address has sent several files that took too long), and
-        what submit() raises.
+        Raises TooMany (this address has as many files waiting as one address may have), QueueFull (the slow lane is
+        full), TooOften (this address has sent several files that took too long), and what submit() raises.
         """
-        with _removed_if_refused(path):
+        of_address = TooMany(
+            f"{MAX_WAITING_EACH} files from your address are waiting to be checked.",
+            "Wait until one of them has been checked, then send this one again.",
+            cause="uploads",
+        )
+        with _removed_if_refused(path), self._waiting_each.held(address, of_address):
             async with self._turns.of(address):
                 self._refuse_debtor(address)
                 try:

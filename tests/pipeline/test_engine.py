@@ -13,6 +13,7 @@ from pipeline.engine import Engine
 from pipeline.errors import BackendUnavailable, SessionClosed
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.llm.echo import EchoLanguageModel
+from pipeline.session import Session
 from pipeline.turn_context import Choice
 from pipeline.types import TurnEvent, TurnState
 
@@ -119,24 +120,54 @@ async def test_what_is_no_network_is_not_held_up_by_one(
             loading.set()
             assert go_on.wait(30)
 
-    ordinary = registry.backend_class
-    monkeypatch.setattr(registry, "backend_class", lambda kind, name: Large if name == "null" else ordinary(kind, name))
+    replaced(monkeypatch, "null", Large)
     engine = Engine()
     await engine.start()
     try:
         opening = asyncio.create_task(engine.open_session("large", small_bundle, replace(MEASURED, lipsync="null")))
         assert await asyncio.to_thread(loading.wait, 10)
-        session = await engine.open_session("small", small_bundle, MEASURED)
-        session.say("Hello.", mode="echo")
-        async for event in session.events:
-            if isinstance(event, TurnEvent) and event.state is TurnState.SPEAKING:
-                break
+        await begins_to_speak(await engine.open_session("small", small_bundle, MEASURED))
         assert not opening.done()
         go_on.set()
         await opening
     finally:
         go_on.set()
         await engine.aclose()
+
+
+async def test_nobody_is_held_up_by_an_avatar_that_takes_long_to_prepare(
+    monkeypatch: pytest.MonkeyPatch, small_bundle: AvatarBundle
+) -> None:
+    """One with many gestures takes seconds, and everybody may choose it. Those who are there are drawn meanwhile."""
+    preparing, go_on = threading.Event(), threading.Event()
+
+    class Thorough(FlashLipSync):
+        def prepare(self, bundle: AvatarBundle) -> AvatarBundle:
+            preparing.set()
+            assert go_on.wait(30)
+            return super().prepare(bundle)
+
+    replaced(monkeypatch, "null", Thorough)
+    engine = Engine()
+    await engine.start()
+    try:
+        session = await engine.open_session("small", small_bundle, MEASURED)
+        opening = asyncio.create_task(engine.open_session("large", small_bundle, replace(MEASURED, lipsync="null")))
+        assert await asyncio.to_thread(preparing.wait, 10)
+        await begins_to_speak(session)
+        assert not opening.done()
+        go_on.set()
+        await opening
+    finally:
+        go_on.set()
+        await engine.aclose()
+
+
+async def begins_to_speak(session: Session) -> None:
+    session.say("Hello.", mode="echo")
+    async for event in session.events:
+        if isinstance(event, TurnEvent) and event.state is TurnState.SPEAKING:
+            return
 
 
 async def test_a_session_that_ended_meanwhile_cannot_be_given_another_avatar(small_bundle: AvatarBundle) -> None:

@@ -17,6 +17,7 @@ from pipeline.drawing import Drawing
 from pipeline.engine import Engine
 from pipeline.errors import SessionClosed
 from pipeline.gestures import DISSOLVED_PICTURES
+from pipeline.idle import GestureRun
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.llm.echo import EchoLanguageModel
 from pipeline.playout import QUEUED_PICTURES
@@ -151,6 +152,25 @@ async def test_a_tag_at_the_end_starts_a_gesture_after_the_speech(room: Room) ->
     await room.pass_time(0.04)
     last = max(frame.number for frame in frames(room) if frame.speaking)
     assert next(frame.number for frame in frames(room) if frame.loop_index >= 6) == last + 1
+
+
+async def test_of_many_tags_before_a_sentence_only_the_last_begins_a_gesture(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one that begins takes time on the event loop, and thousands fit into a text."""
+    begun: list[GestureRun] = []
+    begin = room.session.playout.begin_gesture
+
+    def noted(run: GestureRun, *, soon: bool = False) -> None:
+        begun.append(run)
+        begin(run, soon=soon)
+
+    monkeypatch.setattr(room.session.playout, "begin_gesture", noted)
+    turn = room.session.say("[wave] " * 200 + "[sing] one two." + "[sing]" * 100 + "[wave]", mode="echo")
+    await room.until(done(room, turn))
+    await room.pass_time(0.04)
+    assert len(begun) == 2
+    assert [event.name for event in room.all(GestureEvent) if event.begins] == ["sing", "wave"]
 
 
 async def test_a_text_that_is_nothing_but_a_tag_shows_the_gesture(room: Room) -> None:

@@ -23,7 +23,7 @@ from portal.api.schemas import ClipRequest, JobView
 from portal.app import Portal, create_app
 from portal.errors import JobNotFound, JobUnfinished
 from portal.http.bodies import Bodies
-from portal.http.limits import TooMany
+from portal.http.limits import WIDER, TooMany
 from portal.http.people import PERSON, Person, Role, UsersFile
 from portal.intake.parked import PARKED, PARKED_EACH, PARKED_S, ParkedUploads
 from portal.jobs.records import Job, JobFailure
@@ -303,6 +303,28 @@ async def test_parked_uploads_have_bounds(tmp_path: Path) -> None:
     await parked.aclose()
     await parked.aclose()
     assert left() == [path]
+
+
+async def test_one_network_does_not_park_all_uploads(tmp_path: Path) -> None:
+    """Whoever has a /48 network of IPv6 has 65,536 addresses. Beyond its share, its own oldest upload is removed."""
+    parked = ParkedUploads(ManualClock())
+    numbers = itertools.count()
+
+    def put(address: str) -> str:
+        path = tmp_path / str(next(numbers))
+        path.write_bytes(b"x")
+        return parked.put(path, "a.png", address)
+
+    def left() -> list[Path]:
+        return list(tmp_path.iterdir())
+
+    handles = [put(f"2001:db8:7:{number:x}::") for number in range(PARKED)]
+    assert len(left()) == WIDER * PARKED_EACH < PARKED
+    with pytest.raises(BadRequest):
+        parked.take(handles[0])
+    assert parked.take(handles[-1])[0].exists()
+    put("192.0.2.1")
+    await parked.aclose()
 
 
 async def test_lists_are_made_two_at_a_time_and_one_for_an_address(

@@ -16,9 +16,9 @@ from avatars.confined import QUICK_LOOK, TOOK_TOO_LONG, Limits
 from avatars.errors import BadMedia, DiskFull
 from pipeline.clock import ManualClock
 from portal.errors import QueueFull
-from portal.http.limits import TooOften
+from portal.http.limits import TooMany, TooOften
 from portal.intake import uploads as module
-from portal.intake.uploads import DOUBTED_S, LOOKED_AT, Uploads
+from portal.intake.uploads import DOUBTED_S, LOOKED_AT, MAX_WAITING_EACH, Uploads
 
 
 def stored(folder: Path) -> list[Path]:
@@ -55,6 +55,31 @@ async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, mo
         go_on.set()
         await asyncio.gather(*looks)
     assert (await uploads.store(UploadFile(io.BytesIO(b"more")))).read_bytes() == b"more"
+
+
+async def test_one_address_does_not_fill_the_line_for_others(tmp_path: Path) -> None:
+    """What it sends beyond its share is refused and removed. Its share is free again when its files are done."""
+    uploads, go_on = Uploads(tmp_path), threading.Event()
+
+    def look(_limits: Limits) -> str:
+        go_on.wait(30)
+        return "looked at"
+
+    def another(name: str) -> Path:
+        return photo(tmp_path).rename(tmp_path / name)
+
+    mine = [asyncio.create_task(uploads.submit(look, another(str(n)), "198.51.100.7")) for n in range(MAX_WAITING_EACH)]
+    await asyncio.sleep(0)  # each has taken its share
+    try:
+        with pytest.raises(TooMany) as told:
+            await uploads.submit(look, another("beyond"), "198.51.100.7")
+        assert told.value.hint and not (tmp_path / "beyond").exists()
+        others = asyncio.create_task(uploads.submit(look, another("others"), "203.0.113.9"))
+    finally:
+        go_on.set()
+        done = await asyncio.gather(*mine)
+    assert await others == "looked at" and set(done) == {"looked at"}
+    assert await uploads.submit(look, another("later"), "198.51.100.7") == "looked at"
 
 
 async def test_part_of_the_disk_stays_free(tmp_path: Path) -> None:
