@@ -16,7 +16,7 @@ __all__ = ["CAMERA", "Lack", "camera_lacks", "require_camera"]
 CAMERA: Final = "camera"
 "Stands for the virtual camera where the address of a streaming server is expected."
 PACKAGE: Final = "pyvirtualcam"
-LOADED: Final = "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Vivavoce"
+LOADING: Final = "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Vivavoce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ def camera_lacks(platform: str = sys.platform, root: Path = Path("/")) -> Lack |
     if not (root / "sys" / "module" / "v4l2loopback").exists():
         return Lack(
             "the kernel module v4l2loopback is not loaded",
-            f"sudo apt install v4l2loopback-dkms && {LOADED} (in a container: on its host, and pass /dev/video0 in)",
+            f"sudo apt install v4l2loopback-dkms && {LOADING} (in a container: on its host, and pass /dev/video0 in)",
         )
     found = sorted(path.name for path in (root / "sys" / "devices" / "virtual" / "video4linux").glob("video*"))
     devices = [device for name in found if (device := root / "dev" / name).exists()]
     if not devices:
-        return Lack("v4l2loopback is loaded, but has no device here", f"sudo modprobe -r v4l2loopback && {LOADED}")
+        return Lack("v4l2loopback is loaded, but has no device here", f"sudo modprobe -r v4l2loopback && {LOADING}")
     if not any(os.access(device, os.R_OK | os.W_OK) for device in devices):
         return Lack(
             f"{', '.join(map(str, devices))} may not be written by this user",

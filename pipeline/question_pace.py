@@ -34,7 +34,7 @@ class QuestionPace:
         if len(asked_s) == asked_s.maxlen and now_s - asked_s[0] < MINUTE_S:
             wait_s = round(MINUTE_S - (now_s - asked_s[0])) + 1
             raise AskedTooOften(
-                f"That were {len(asked_s)} questions within a minute.", f"Ask again in {wait_s} seconds."
+                f"Those were {len(asked_s)} questions within a minute.", f"Ask again in {wait_s} seconds."
             )
         asked_s.append(now_s)
 

@@ -12,7 +12,7 @@ from pipeline.transports.pictures import PictureEncoder
 from pipeline.transports.stats import QUEUE_PICTURES
 from pipeline.types import FPS, MediaFrame
 
-__all__ = ["SHARED_KEY_GAP", "FrameCoding", "PictureStream"]
+__all__ = ["SHARED_KEY_GAP", "EncodedPictures", "FrameCoding"]
 
 SHARED_KEY_GAP = FPS // 2
 """Least number of pictures between requested key frames if viewers share a stream, so that nobody can inflate it."""
@@ -35,7 +35,7 @@ class FrameCoding:
         self._opus: OpusEncoder | None = OpusEncoder()
         self._sound = b""
         self._sound_number = -1
-        self._streams: dict[str, PictureStream] = {}
+        self._streams: dict[str, EncodedPictures] = {}
 
     def sound(self, frame: MediaFrame) -> bytes:
         """Return the frame's sound as one Opus packet. Call it in order of the frames. Empty after close()."""
@@ -45,13 +45,13 @@ class FrameCoding:
             self._sound, self._sound_number = self._opus.encode(frame.audio), frame.number
         return self._sound
 
-    def pictures(self, codec: str) -> PictureStream:
+    def pictures(self, codec: str) -> EncodedPictures:
         """Return the stream of pictures in H264 or VP8. All viewers with that codec share it."""
         if codec not in self._streams:
             limit = BitrateLimit()
             live = video_encoder(codec, self._bitrate_bps)
             encoder = PictureEncoder(self._loops, self._executor, live, limit)
-            self._streams[codec] = PictureStream(encoder, limit, self._key_gap)
+            self._streams[codec] = EncodedPictures(encoder, limit, self._key_gap)
         return self._streams[codec]
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class FrameCoding:
             stream.close()
 
 
-class PictureStream:
+class EncodedPictures:
     """Pictures in one codec. Each is encoded when the first viewer asks for it.
 
     limit: follows the connection of a single viewer. With several viewers nobody sets it, because one slow connection

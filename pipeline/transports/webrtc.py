@@ -46,7 +46,7 @@ from pipeline.transports.aiortc_adapter import (
     take_packets,
 )
 from pipeline.transports.candidates import CandidateFilter
-from pipeline.transports.frame_coding import FrameCoding, PictureStream
+from pipeline.transports.frame_coding import EncodedPictures, FrameCoding
 from pipeline.transports.ice import IceServer, Reach
 from pipeline.transports.incoming_opus import OpusMicrophone
 from pipeline.transports.loops import LoopCache
@@ -129,7 +129,7 @@ class WebRtcTransport:
         self._closer: asyncio.Task[None] | None = None
         self._candidates = CandidateFilter(local=at.local, far=at.is_far)
 
-        self._pictures: PictureStream | None = None
+        self._pictures: EncodedPictures | None = None
         self._waiting: Channel[tuple[MediaFrame, int]] = Channel(QUEUE_PICTURES)
 
         self._frames_sent = self._pictures_sent = self._bytes_sent = 0
@@ -223,7 +223,7 @@ class WebRtcTransport:
             take_packets(audio.receiver, self._microphone.take)
         return peer, video, audio
 
-    def _prepare(self, peer: RTCPeerConnection, video: RTCRtpTransceiver, audio: RTCRtpTransceiver) -> PictureStream:
+    def _prepare(self, peer: RTCPeerConnection, video: RTCRtpTransceiver, audio: RTCRtpTransceiver) -> EncodedPictures:
         """Connect the parts. Call it when the other end's codecs are known, and before anything arrives from there."""
         pictures = self._pictures = self._coding.pictures(negotiated_codec(video))
         on_remb = pictures.limit.on_remb if self._is_alone else _ignore
@@ -238,7 +238,7 @@ class WebRtcTransport:
         refuse_data(peer)
         return pictures
 
-    def _start(self, pictures: PictureStream) -> None:
+    def _start(self, pictures: EncodedPictures) -> None:
         if self.closed.is_set():
             raise BadSignalling("The connection was closed while it was being made.", "Open a new one.")
         self._tasks = [
@@ -342,7 +342,7 @@ class WebRtcTransport:
             connected=self.connected.is_set() and not self.closed.is_set(),
         )
 
-    async def _send_pictures(self, pictures: PictureStream) -> None:
+    async def _send_pictures(self, pictures: EncodedPictures) -> None:
         async for frame, due_ntp in self._waiting:
             data = None
             if not self._video.full:  # a lost encoded picture would leave the decoder without its reference
@@ -382,7 +382,7 @@ class WebRtcTransport:
 
 
 def _ignore(_estimate_bps: int) -> None:
-    """See PictureStream.limit."""
+    """See EncodedPictures.limit."""
 
 
 def _check_media(found: SessionDescription, what: str) -> None:
