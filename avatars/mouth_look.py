@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from avatars.records import MouthLookRecord
 
@@ -27,10 +26,13 @@ class MouthLook:
 
     def to_json(self) -> MouthLookRecord:
         """Return the manifest's entry `mouth_look`."""
-        colours = {name: list(value) for name, value in asdict(self).items() if name != "single_teeth"}
-        record: Any = {**colours, "single_teeth": self.single_teeth}  # has exactly the record's fields
-        checked: MouthLookRecord = record
-        return checked
+        return {
+            "enamel": [*self.enamel],
+            "gum": [*self.gum],
+            "tongue": [*self.tongue],
+            "cavity": [*self.cavity],
+            "single_teeth": self.single_teeth,
+        }
 
 
 def look_of(manifest: Mapping[str, object]) -> MouthLook | None:

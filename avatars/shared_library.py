@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from avatars.bundle import AvatarBundle
 from avatars.bundle_versions import manifest_of_today
@@ -25,7 +24,8 @@ from avatars.library import (
     ownership_in,
     summary_of,
 )
-from avatars.shelf import INDEX, Shelf
+from avatars.shelf import Shelf
+from avatars.shelf_copies import INDEX
 from avatars.store import Index, Store
 
 __all__ = ["SharedLibrary"]
@@ -103,7 +103,7 @@ class SharedLibrary(AvatarLibrary):
     def sweep(self) -> None:
         """Also put into the store what was in the folder before there was one: nothing of it is lost."""
         super().sweep()
-        self.shelf.sweep()
+        self.shelf.copies.sweep()
         for path in self.root.glob("*"):
             if VALID_ID.fullmatch(path.name) and path.is_dir() and not (path / INDEX).is_file():
                 try:
@@ -120,7 +120,7 @@ class SharedLibrary(AvatarLibrary):
         return index
 
 
-def _about(folder: Path) -> Mapping[str, Any]:
+def _about(folder: Path) -> Mapping[str, object]:
     """What lists show of the avatar in this folder. Raises BundleError: it is none."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

@@ -302,10 +302,9 @@ def _told_s(file: InputContainer, path: Path, read_s: float) -> float:
 def _decoded(packet: av.Packet[av.AudioStream]) -> list[AudioFrame] | None:
     """Decode one packet; return None if it is damaged."""
     try:
-        frames: list[Any] = list(packet.decode())  # audio frames, whatever PyAV's type hints say
+        return [frame for frame in packet.decode() if isinstance(frame, AudioFrame)]  # all are, in a stream of sound
     except av.FFmpegError:
         return None
-    return frames
 
 
 def _check_length(seconds: float, longest_s: float) -> None:

@@ -20,7 +20,7 @@ from pipeline.outputs import Outputs
 from pipeline.question_pace import QuestionPace
 from pipeline.turn import Utterance
 from pipeline.turn_context import Choice, TurnContext
-from pipeline.types import AudioChunk, FloatArray, ListenMode, MediaFrame, Message, SessionEvent
+from pipeline.types import AudioChunk, FloatArray, ListenMode, MediaFrame, Message, SessionEvent, SessionStats
 
 __all__ = ["MAX_TEXT_CHARACTERS", "Session"]
 
@@ -257,7 +257,7 @@ class Session:
         self.conversation.context, self.choice = context, choice
         self.conversation.change_voice()
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> SessionStats:
         """Return a snapshot of the session's state, for people and tests."""
         playout, ledger = self.playout, self.playout.ledger
         return {

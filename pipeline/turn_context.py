@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypedDict
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import GestureNotFound
@@ -21,9 +20,16 @@ from pipeline.types import LoopPictures
 
 __all__ = ["Change", "Choice", "Limits", "TurnContext"]
 
-Change: TypeAlias = Mapping[str, Any]
-"""What to change in a running session: avatar, tts, voice, speed, lipsync, prompt. Keys that are absent stay as they
-are."""
+
+class Change(TypedDict, total=False):
+    """What to change in a running session. Keys that are absent stay as they are; None asks for the usual again."""
+
+    avatar: str | None
+    tts: str | None
+    voice: str | None
+    speed: float | None
+    lipsync: str | None
+    prompt: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,7 @@ __all__ = [
     "Phoneme",
     "Picture",
     "SessionEvent",
+    "SessionStats",
     "SubtitleEvent",
     "TextEvent",
     "Transcript",
@@ -394,6 +395,23 @@ class EarsEvent:
     """The state of the ears: off, waiting for speech, hearing some, or finding its words."""
 
     state: EarsState
+
+
+class SessionStats(TypedDict):
+    """What Session.stats() tells."""
+
+    session: str
+    avatar: str
+    choice: dict[str, object]
+    pts: int
+    "how many pictures were released"
+    turn: int
+    state: str
+    queued_pictures: int
+    starved_pictures: int
+    slipped_ms: int
+    transport: str
+    ears: dict[str, object]
 
 
 SessionEvent: TypeAlias = (

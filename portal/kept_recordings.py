@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from avatars.disk import disk_full_explained
 from avatars.errors import StoreUnreachable
 from avatars.library import Ownership
-from avatars.shelf import INDEX, Shelf
+from avatars.shelf import Shelf
+from avatars.shelf_copies import INDEX
 from avatars.store import Store
 from portal.errors import RecordingNotFound
 
@@ -177,7 +177,7 @@ def _left_by_a_crash(folder: Path) -> Iterator[KeptRecording]:
         yield KeptRecording(folder.stat().st_mtime, size_bytes, _owner_in(folder), _remover(folder))
 
 
-def _about(folder: Path) -> Mapping[str, Any]:
+def _about(folder: Path) -> Mapping[str, object]:
     try:
         avatars = _avatars_in(folder)
     except (OSError, ValueError):  # the transcript could not be written

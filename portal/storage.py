@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from avatars.errors import StoreUnreachable
 from avatars.library import AvatarLibrary
 from avatars.shared_library import SharedLibrary
-from avatars.shelf import Copy, Shelf
+from avatars.shelf import Shelf
+from avatars.shelf_copies import Copy
 from avatars.store import Store
 from portal.http.login import secret_of, use_secret
 from portal.jobs.records import JobFolders
@@ -68,13 +69,13 @@ class LocalCopies:
         held = set(self.in_use())
         for shelf in self.shelves:
             for name in held:
-                shelf.touch(name)
+                shelf.copies.touch(name)
         self._make_room(held)
         for shelf in self.shelves:
             shelf.follow()
 
     def _make_room(self, held: Collection[str]) -> None:
-        copies = [(copy, shelf) for shelf in self.shelves for copy in shelf.copies()]
+        copies = [(copy, shelf) for shelf in self.shelves for copy in shelf.copies]
         copies.sort(key=lambda found: found[0].used_at)
         total_bytes = sum(copy.size_bytes for copy, _ in copies)
         for copy, shelf in copies:
@@ -82,7 +83,7 @@ class LocalCopies:
                 return
             if copy.name not in held and not self._is_in_use(copy):
                 logger.info("the copy of %s is removed to make room", copy.name)
-                shelf.forget_copy(copy.name)
+                shelf.copies.forget(copy.name)
                 total_bytes -= copy.size_bytes
 
     def _is_in_use(self, copy: Copy) -> bool:

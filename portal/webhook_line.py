@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 from pipeline.clock import Clock
 from pipeline.http_service import RETRYABLE
@@ -217,7 +217,7 @@ class WebhookLine:
         """Wait until a request is due, or a new one has come."""
         self._changed.clear()
         due_s = min((one.due_s for one in self._subjects.values()), default=None)
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._changed.wait())]
+        waits: list[asyncio.Task[object]] = [asyncio.ensure_future(self._changed.wait())]
         if due_s is not None:
             waits.append(asyncio.ensure_future(self._clock.sleep_until(due_s)))
         try:

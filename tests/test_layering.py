@@ -49,7 +49,7 @@ CONFINED = {
     "espeakng_loader": ("pipeline/tts/espeak_child.py", "models/training/*"),
     "pyvirtualcam": ("pipeline/camera_child.py",),
     "dbos": ("portal/jobs/dbos_*.py",),
-    "fsspec": ("avatars/store.py",),
+    "fsspec": ("avatars/store_objects.py",),
     "ray": ("portal/commands/ray_cluster.py", "portal/commands/ray_post.py"),
 }
 "Package -> the only places where it may be imported."

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from aioice import ice
+from aioice import ice, stun
 from aiortc import (
     RTCDtlsTransport,
     RTCPeerConnection,
@@ -137,9 +137,9 @@ def _limit_transport(transport: RTCDtlsTransport, clock: Clock) -> None:
         if datagrams.take():
             take_data(data, component)
 
-    def request_received(*request: Any) -> None:
+    def request_received(message: stun.Message, addr: tuple[str, int], protocol: ice.StunProtocol) -> None:
         if datagrams.take():
-            take_request(*request)
+            take_request(message, addr, protocol)
 
     async def feedback_received(data: bytes) -> None:
         if feedback.take(len(data)):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from avatars.voice_sample import LONGEST_SAMPLE_S, VoiceSample, read_voice_sample
 from pipeline.errors import SpeechError
-from pipeline.tts.http_voice import HttpVoice
+from pipeline.tts.http_voice import HttpVoice, SoundDecoder, WavDecoder
 from pipeline.types import AudioChunk
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class CopyingVoice(HttpVoice):
         This version is for services whose voices are files that they open themselves.
         """
         return self.request(client, text, self.path_on_server(sample))
+
+    def decoder(self) -> SoundDecoder:
+        """Of a WAV file, which is what most of them send."""
+        return WavDecoder()
 
     async def synthesize_like(
         self, text: str, sample: VoiceSample, speed: float = 1.0

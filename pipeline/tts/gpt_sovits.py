@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar
 from avatars.voice_sample import VoiceSample
 from pipeline.text import detect_language
 from pipeline.tts.copied_voice import CopyingVoice
-from pipeline.tts.http_voice import WavDecoder
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -60,6 +59,3 @@ class GptSovits(CopyingVoice):
             **fields,
         }
         return client.build_request("POST", f"{self.base_url}/tts", json=asked)
-
-    def decoder(self) -> WavDecoder:
-        return WavDecoder()

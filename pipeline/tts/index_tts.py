@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.tts.copied_voice import CopyingVoice
-from pipeline.tts.http_voice import WavDecoder
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -32,6 +31,3 @@ class IndexTts(CopyingVoice):
         return client.build_request(
             "POST", f"{self.base_url}/tts_url", json={"text": text, "spk_audio_path": voice, **self.options}
         )
-
-    def decoder(self) -> WavDecoder:
-        return WavDecoder()

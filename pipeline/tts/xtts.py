@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.text import detect_language
 from pipeline.tts.copied_voice import CopyingVoice
-from pipeline.tts.http_voice import WavDecoder
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -43,6 +42,3 @@ class Xtts(CopyingVoice):
                 **wished,
             },
         )
-
-    def decoder(self) -> WavDecoder:
-        return WavDecoder()

@@ -7,20 +7,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from io import RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from zipfile import ZipFile, ZipInfo
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from avatars.library import AvatarLibrary, Ownership
-from avatars.shelf import INDEX
+from avatars.shelf_copies import INDEX
 from portal.http.errors import ErrorRoute
 from portal.http.people import Role, person_of
 from portal.http.rights import NotAllowed, require
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.owners import may_change
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 __all__ = ["export_router"]
 
@@ -81,9 +84,9 @@ class _Pieces(RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         self._written.append(bytes(data))
-        return len(data)
+        return len(self._written[-1])
 
     def taken(self) -> bytes:
         written, self._written = b"".join(self._written), []

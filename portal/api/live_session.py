@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from avatars.bundle import AvatarBundle
 from pipeline.channel import Channel
@@ -11,7 +11,7 @@ from pipeline.history import Standing
 from pipeline.interfaces import Transport
 from pipeline.outputs import TakesOutputs
 from pipeline.turn_context import Choice
-from pipeline.types import AudioChunk, FloatArray, ListenMode, Message, SessionEvent
+from pipeline.types import AudioChunk, FloatArray, ListenMode, Message, SessionEvent, SessionStats
 
 __all__ = ["LiveSession"]
 
@@ -48,4 +48,4 @@ class LiveSession(Protocol):
     def greet(self) -> None: ...
     @property
     def outputs(self) -> TakesOutputs: ...
-    def stats(self) -> dict[str, Any]: ...
+    def stats(self) -> SessionStats: ...

@@ -7,7 +7,7 @@ of the models below, or raise BadRequest. docs/protocol.md is the reference.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, TypeAdapter, ValidationError
 
@@ -16,6 +16,9 @@ from pipeline.errors import BadRequest
 from pipeline.tts.speed import FASTEST, SLOWEST
 from pipeline.types import ListenMode
 from portal.http.faults import at_most, first_fault
+
+if TYPE_CHECKING:
+    from pipeline.turn_context import Change as SessionChange
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -378,6 +381,6 @@ _KNOWN_TYPES = (
 )
 
 
-def given(wish: ChoiceWish) -> dict[str, Any]:
+def given(wish: ChoiceWish) -> SessionChange:
     """Return the fields that the client has set, without those that it left out."""
-    return wish.model_dump(exclude_unset=True, exclude={"type"})
+    return cast("SessionChange", wish.model_dump(exclude_unset=True, exclude={"type"}))

@@ -120,7 +120,7 @@ class RayCluster:
             raise VivavoceError("Ray is not installed.", "Run: python launch.py fetch ray") from error
         self._ray: Any = ray
         self._wanted = wanted
-        self._asked: dict[str, Any] = {}
+        self._asked: dict[str, object] = {}
         "post -> its answer, which may be on its way; a post that does not answer is not asked again"
         try:
             ray.init(

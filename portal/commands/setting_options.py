@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic import SecretStr
 
@@ -70,11 +70,12 @@ def _shown(default: object) -> str:
 
 
 def _metavar(name: str) -> str:
-    kind: Any = Settings.model_fields[name].annotation
+    kind: object = Settings.model_fields[name].annotation
     if name in REGISTERED:
         return "{" + ",".join(registry.names(name)) + "}"
     if get_origin(kind) is Literal:
         return "{" + ",".join(get_args(kind)) + "}"
     while get_args(kind):  # Annotated[Path, ...] | None -> Path
         kind = get_args(kind)[0]
-    return {int: "N", float: "N", Path: "PATH"}.get(kind, "TEXT")
+    words: dict[object, str] = {int: "N", float: "N", Path: "PATH"}
+    return words.get(kind, "TEXT")

@@ -18,13 +18,13 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from types import FrameType
-from typing import Any
 
 import h11
 import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from models.errors import VivavoceError
 from portal.http.errors import error_response
@@ -276,8 +276,17 @@ class PatientHttp(H11Protocol):
     register: shared by all connections. malformed: the answer to data that is no HTTP request.
     """
 
-    def __init__(self, *args: Any, register: Connections, malformed: Response, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, object],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        register: Connections,
+        malformed: Response,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
         self.conn = _SoundRequests(h11.SERVER, MOST_HEAD_BYTES)
         self._register = register
         self._malformed = malformed

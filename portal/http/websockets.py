@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from starlette.responses import Response as HttpResponse
 from starlette.types import Scope
@@ -22,7 +22,9 @@ from websockets.frames import Frame
 from websockets.http11 import Request, Response
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGIReceiveEvent
+    from uvicorn import Config
+    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+    from uvicorn.server import ServerState
 
 __all__ = ["PING_EVERY_S", "PONG_WITHIN_S", "PromptWebSocket", "abort_of"]
 
@@ -61,9 +63,11 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
     continuations) are counted here, because the application never sees them and so cannot limit them.
     """
 
-    def __init__(self, *args: Any, malformed: HttpResponse, **kwargs: Any) -> None:
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, object], *, malformed: HttpResponse
+    ) -> None:
         """malformed: the answer to an invalid handshake."""
-        super().__init__(*args, **kwargs)
+        super().__init__(config, server_state, app_state)
         self._malformed = malformed
         self._pieces: deque[bytes] = deque()
         self._ending: asyncio.TimerHandle | None = None
@@ -91,7 +95,7 @@ class PromptWebSocket(WebSocketsSansIOProtocol):
             self._read_on()
         return message
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message: ASGISendEvent) -> None:
         if message["type"] == "websocket.http.response.start":
             logger.info("A handshake at %s was refused with %d.", self.scope["path"], message["status"])
         await super().send(message)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from avatars.errors import AvatarNotFound, StoreUnreachable
 from avatars.library import VALID_ID
@@ -218,5 +217,5 @@ def _no_report(_avatar_id: str) -> VivavoceError:
     return AvatarNotFound("There is no such picture.", "Look at the list of avatars again.")
 
 
-def _about_report(folder: Path) -> Mapping[str, Any]:
+def _about_report(folder: Path) -> Mapping[str, object]:
     return {"job": (folder / JOB).read_text()}

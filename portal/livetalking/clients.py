@@ -18,6 +18,7 @@ from typing import Final
 from pipeline.errors import AtCapacity
 from pipeline.recording import Recording
 from pipeline.transports.whereabouts import Whereabouts
+from pipeline.types import SessionStats
 from portal.api.callers import Caller, Callers, first_of
 from portal.api.event_messages import ServerMessage
 from portal.api.event_streams import Event
@@ -50,7 +51,7 @@ class Client(Caller):
     def is_speaking(self) -> bool:
         return self.facts()["state"] == "speaking"
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> SessionStats:
         """See Session.stats()."""
         return self.session.stats()
 

@@ -69,7 +69,7 @@ View: TypeAlias = dict[str, Any]
 "An answer as JSON."
 MOST_ARGUMENTS = 20
 "Most arguments of a call. No endpoint has so many."
-Arguments: TypeAlias = Annotated[list[Any], Field(max_length=MOST_ARGUMENTS), at_most(MOST_ARGUMENTS)]
+Arguments: TypeAlias = Annotated[list[object], Field(max_length=MOST_ARGUMENTS), at_most(MOST_ARGUMENTS)]
 "The arguments of a call in their order, as the caller sent them."
 
 

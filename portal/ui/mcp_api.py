@@ -10,10 +10,11 @@ log in.
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 from mcp.server.fastmcp import Context, FastMCP
 from mcp.server.fastmcp.server import StreamableHTTPASGIApp
+from mcp.server.session import ServerSession
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import Field
 from starlette.requests import Request
@@ -33,8 +34,8 @@ from portal.ui.gradio_api import CALLS, CALLS_EACH, CLIP, View
 
 __all__ = ["McpTools"]
 
-Call: TypeAlias = Context[Any, Any, Any]
-"The context of a tool's call. The three parameters are types of the server that the tools do not use."
+Call: TypeAlias = Context[ServerSession, object, Request]
+"The context of a tool's call."
 
 PATH = "/gradio_api/mcp"
 MOST_CALL_BYTES = 64 * 1024

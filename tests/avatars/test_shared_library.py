@@ -152,7 +152,7 @@ def test_a_deleted_avatar_is_gone_at_the_other_and_so_is_its_copy(
     with pytest.raises(AvatarNotFound):
         ours.library.open("ada")
     theirs.library.shelf.follow()
-    assert list(theirs.library.shelf.copies()) == [] and not theirs.library.path_of("ada").exists()
+    assert list(theirs.library.shelf.copies) == [] and not theirs.library.path_of("ada").exists()
     assert "ada" not in theirs.library and theirs.library.list() == []
     with pytest.raises(AvatarNotFound):
         theirs.library.delete("ada")

@@ -309,18 +309,18 @@ def test_copies_that_nobody_used_for_longest_make_room(ours: Node, theirs: Node,
         theirs.library.open(name)
     copies = theirs.storage.copies
     assert copies is not None
-    here = {copy.name: copy for copy in theirs.shelf.copies()}
+    here = {copy.name: copy for copy in theirs.shelf.copies}
     now_s = here["carl"].used_at
     copies.most_bytes = here["ada"].size_bytes
     copies.now_unix_s = lambda: now_s + 1
     theirs.storage.look()
-    assert {copy.name for copy in theirs.shelf.copies()} == {"ada", "bob", "carl"}
+    assert {copy.name for copy in theirs.shelf.copies} == {"ada", "bob", "carl"}
     for age_s, name in enumerate(("carl", "bob", "ada")):
         os.utime(here[name].path / ".index.json", (now_s + age_s, now_s + age_s))
     copies.now_unix_s = lambda: now_s + 10 * IN_USE_S
     theirs.storage.keep_copies_of(lambda: {"bob"})
     theirs.storage.look()
-    assert {copy.name for copy in theirs.shelf.copies()} == {"bob"}
+    assert {copy.name for copy in theirs.shelf.copies} == {"bob"}
     assert theirs.library.open("carl").frame_count == 5, "it is fetched again"
 
 

@@ -1,0 +1,102 @@
+"""What things of one kind a store has: a list that is a second old will do, and outlasts a store that is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final
+
+from avatars.errors import StoreUnreachable
+from avatars.store import Index, Store
+
+__all__ = ["Catalogue"]
+
+logger = logging.getLogger(__name__)
+
+FRESH_S: Final = 1.0
+"So long a list of the store is good."
+AWAY_S: Final = 3.0
+"So long a store that did not answer is not asked again: each try may take seconds."
+
+
+class Catalogue:
+    """Thread-safe. All of it raises StoreUnreachable, but for what is known already."""
+
+    def __init__(
+        self,
+        store: Store,
+        kind: str,
+        here: Callable[[], Mapping[str, Index]],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """here: what copies on this machine say, for as long as the store was not seen yet."""
+        self._store = store
+        self._kind = kind
+        self._here = here
+        self._now_s = now_s
+        self._known: dict[str, tuple[str, Index]] = {}
+        "name -> stamp and index, as the store was last seen"
+        self._listing = threading.Lock()
+        self._fresh_until_s = self._away_until_s = -1.0
+
+    def indexes(self) -> dict[str, Index]:
+        """Of all things. While the store is away, those that were known before; never raises."""
+        with suppress(StoreUnreachable):  # it was logged
+            self._refresh()
+        return {name: index for name, (_, index) in self._known.items()}
+
+    def listed(self) -> dict[str, Index]:
+        """Of all things, as the store is now."""
+        self._fresh_until_s = -1.0
+        self._refresh()
+        return {name: index for name, (_, index) in self._known.items()}
+
+    def index(self, name: str) -> Index | None:
+        """None: there is no such thing. What was seen a second ago will do."""
+        return self.indexes().get(name) or self.index_now(name)  # it may have been made since
+
+    def index_now(self, name: str) -> Index | None:
+        """The same, asked of the store."""
+        self._require_near()
+        try:
+            index = self._store.index(self._kind, name)
+        except StoreUnreachable:
+            self._away_until_s = self._now_s() + AWAY_S
+            raise
+        self.learn(name, index)
+        return index
+
+    def learn(self, name: str, index: Index | None) -> None:
+        """So it is in the store now. None: it is not there."""
+        if index is None:
+            self._known.pop(name, None)
+        elif self._known.get(name, ("", None))[1] != index:
+            self._known[name] = ("", index)
+
+    def _refresh(self) -> None:
+        with self._listing:
+            now_s = self._now_s()
+            if now_s < self._fresh_until_s:
+                return
+            self._require_near()
+            try:
+                stamps = self._store.names(self._kind)
+                known = {name: had for name, had in self._known.items() if stamps.get(name) == had[0]}
+                new = self._store.indexes(self._kind, [name for name in stamps if name not in known])
+            except StoreUnreachable as error:
+                logger.warning("%s", error)
+                self._away_until_s = self._now_s() + AWAY_S
+                if not self._known:
+                    self._known = {name: ("", index) for name, index in self._here().items()}
+                raise
+            self._known = {**known, **{name: (stamps[name], index) for name, index in new.items()}}
+            self._fresh_until_s = self._now_s() + FRESH_S
+
+    def _require_near(self) -> None:
+        if self._now_s() < self._away_until_s:
+            raise StoreUnreachable(
+                f"The store {self._store.address} did not answer just now.", "Try again in some seconds."
+            )
