@@ -16,7 +16,7 @@ from avatars.shared_library import SharedLibrary
 from avatars.shelf import Shelf
 from avatars.shelf_copies import Copy
 from avatars.store import Store
-from portal.http.login import secret_of, use_secret
+from portal.http.login_key import secret_of, use_secret
 from portal.jobs.records import JobFolders
 from portal.jobs.shared_folders import SharedJobFolders
 from portal.kept_recordings import KeptRecordings, SharedRecordings

@@ -13,8 +13,6 @@ import base64
 import hashlib
 import hmac
 import logging
-import os
-import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -33,6 +31,7 @@ from models.errors import VivavoceError
 from pipeline.clock import Clock
 from portal.http.errors import internal_error, told
 from portal.http.limits import AddressAllowance, TooOften, Turns
+from portal.http.login_key import secret_of
 from portal.http.login_page import login_page, other_login_page
 from portal.http.origins import HARMLESS
 from portal.http.people import (
@@ -370,27 +369,6 @@ class Gate:
 
     def _page(self, scope: Scope, error: VivavoceError, after: str) -> Response:
         return login_page(scope, error, after, asks_name=bool(self._users.names()))
-
-
-def secret_of(data_dir: Path) -> bytes:
-    """Return the key that signs our cookies. It is made once and kept, so that a restart logs nobody out."""
-    path = data_dir / "login.key"
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-    except FileExistsError:
-        pass
-    return path.read_bytes()
-
-
-def use_secret(data_dir: Path, secret: bytes) -> None:
-    """Replace the key that secret_of() returns."""
-    if secret_of(data_dir) != secret:
-        staging = data_dir / f".{secrets.token_hex(4)}.key"
-        with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secret)
-        staging.replace(data_dir / "login.key")
 
 
 async def _form(request: Request) -> dict[str, str]:

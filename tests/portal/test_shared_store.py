@@ -27,7 +27,7 @@ from portal.api.jobs import jobs_router
 from portal.api.voice_samples import voice_samples_router
 from portal.errors import RecordingNotFound
 from portal.http.errors import answer_errors
-from portal.http.login import secret_of
+from portal.http.login_key import secret_of
 from portal.intake.uploads import Uploads
 from portal.jobs.opening import open_queue
 from portal.jobs.orders import id_of_test_clip, order_of_avatar, order_of_clip
