@@ -6,7 +6,7 @@ fsspec is imported with the first request. Whatever goes wrong becomes a StoreUn
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -45,7 +45,7 @@ class Entry:
 class FileSystem(Protocol):
     """What is used here of fsspec's file systems, which have no types."""
 
-    def ls(self, path: str, *, detail: bool, refresh: bool) -> list[Mapping[str, object]]: ...
+    def ls(self, path: str, *, detail: bool, refresh: bool) -> Sequence[Mapping[str, object]]: ...
     def find(self, path: str, *, detail: bool) -> Mapping[str, Mapping[str, object]]: ...
     def exists(self, path: str) -> bool: ...
     def cat_file(self, path: str) -> bytes: ...
@@ -75,13 +75,13 @@ class Objects:
     def entries(self, key: str) -> list[Entry]:
         """What lies directly below a key, as it is now."""
         system, path = self._at(key)
-        found = self._asked(lambda: system.ls(path, detail=True, refresh=True), [])
+        found: Sequence[Mapping[str, object]] = self._asked(lambda: system.ls(path, detail=True, refresh=True), ())
         return [_entry(str(told["name"]), told) for told in found]
 
     def below(self, key: str) -> list[Entry]:
         """All objects below a key."""
         system, path = self._at(key)
-        found = self._asked(lambda: system.find(path, detail=True), {})
+        found: Mapping[str, Mapping[str, object]] = self._asked(lambda: system.find(path, detail=True), {})
         return [_entry(name, told) for name, told in found.items()]
 
     def has(self, key: str) -> bool:
@@ -100,7 +100,8 @@ class Objects:
         if not names:
             return {}
         system, path = self._at(folder)
-        found = self._asked(lambda: system.cat([f"{path}/{name}" for name in names], on_error="omit"), {})
+        paths = [f"{path}/{name}" for name in names]
+        found: Mapping[str, bytes] = self._asked(lambda: system.cat(paths, on_error="omit"), {})
         return {place.rpartition("/")[2]: content for place, content in found.items()}
 
     def fetch(self, key: str, path: Path) -> int | None:

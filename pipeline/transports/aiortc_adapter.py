@@ -147,7 +147,7 @@ def _limit_transport(transport: RTCDtlsTransport, clock: Clock) -> None:
 
     # By these names, aioice calls the first two for each datagram, and aiortc the third for each one with RTCP.
     connection.data_received = data_received  # type: ignore[method-assign]
-    connection.request_received = request_received  # type: ignore[assignment, method-assign]
+    connection.request_received = request_received  # type: ignore[method-assign]
     transport._handle_rtcp_data = feedback_received  # type: ignore[method-assign]
 
 

@@ -47,7 +47,9 @@ class OriginGuard:
     addition to IP addresses and local names; "*.example.org" for all names below one, "*" for any.
     """
 
-    def __init__(self, app: ASGIApp, *, allowed_origins: Collection[str] = (), trusted_hosts: Collection[str] = ()):
+    def __init__(
+        self, app: ASGIApp, *, allowed_origins: Collection[str] = (), trusted_hosts: Collection[str] = ()
+    ) -> None:
         self._app = app
         self._allowed = frozenset(parse_origin(origin) for origin in allowed_origins)
         names = {parse_host_pattern(host) for host in trusted_hosts}
