@@ -1,6 +1,6 @@
 /**
- * What a session that runs is asked to change: its avatar, and what it talks with. What is lost with a socket is asked for
- * once more, and a new session, after a restart of the server, begins with what was changed.
+ * Changes that the viewer asks of a running session: another avatar, voice, lip-sync or persona. Requests that were
+ * lost with a socket are sent once more. A new session after a server restart begins with the changes made so far.
  */
 
 /**
@@ -9,17 +9,17 @@
  */
 
 export class Changes {
-  /** @type {string?} id of an avatar that was asked for and is not there yet */
+  /** @type {string?} id of an avatar that was asked for and is not shown yet */
   wanted = null;
-  /** @type {Chosen[]} what else was asked for and not answered yet */
+  /** @type {Chosen[]} other changes that were asked for and not answered yet, oldest first */
   unanswered = [];
 
-  /** @param {() => SessionSocket?} session the one that runs */
+  /** @param {() => SessionSocket?} session returns the running session */
   constructor(session) {
     this.session = session;
   }
 
-  /** Another session begins. */
+  /** Drop all requests, since another session begins. */
   forget() {
     this.wanted = null;
     this.unanswered = [];
@@ -30,7 +30,7 @@ export class Changes {
     const session = this.session();
     if (!session) return;
     this.wanted = id;
-    session.send({ type: "avatar", id }); // without a socket it is asked for when there is one
+    session.send({ type: "avatar", id }); // without a socket, askAgain() sends it later
   }
 
   /**
@@ -41,40 +41,43 @@ export class Changes {
     const chosen = { tts, voice, speed, lipsync, prompt, greeting };
     if (!this.session() || isSame(chosen, this.unanswered.at(-1) ?? this.chosen)) return;
     this.unanswered.push(chosen);
-    this.#askFor(chosen); // without a socket it is asked for when there is one
+    this.#askFor(chosen); // without a socket, askAgain() sends it later
   }
 
-  /** What the session talks with, as far as that was asked for. */
+  /** The choices that the session was asked for and accepted. */
   get chosen() {
     const { tts, voice, speed, lipsync, prompt, greeting } = this.session()?.hello ?? {};
     return { tts, voice, speed, lipsync, prompt, greeting };
   }
 
-  /** @param {boolean} changed false: it was refused */
+  /**
+   * The server answered the oldest open request.
+   * @param {boolean} changed false: the server refused the change
+   */
   answered(changed) {
     const asked = this.unanswered.shift();
     const session = this.session();
     if (changed && asked && session) Object.assign(session.hello, asked);
   }
 
-  /** @param {string} avatar id of the one that is shown now */
+  /** @param {string} avatar id of the avatar that is shown now */
   shown(avatar) {
     const session = this.session();
     if (session) session.hello.avatar = avatar;
     if (this.wanted === avatar) this.wanted = null;
   }
 
-  /** The avatar that was asked for does not come. */
+  /** The server refused the avatar that was asked for. */
   refused() {
     this.wanted = null;
   }
 
   /**
-   * At a welcome: what was chosen while there was no socket, or whose answer was lost with one.
-   * @param {string} avatar id of the one that is shown
+   * After a welcome, send what was chosen while there was no socket, and requests whose answers were lost with one.
+   * @param {string} avatar id of the avatar that is shown
    */
   askAgain(avatar) {
-    this.unanswered.splice(0, this.unanswered.length - 1);
+    this.unanswered.splice(0, this.unanswered.length - 1); // each request has all choices, so the newest one is enough
     if (this.unanswered.length) this.#askFor(this.unanswered[0]);
     if (this.wanted === null) return;
     if (this.wanted === avatar) this.wanted = null;
@@ -93,5 +96,5 @@ export class Changes {
  * @param {Chosen} other
  */
 function isSame(one, other) {
-  return JSON.stringify(one) === JSON.stringify(other); // both have their fields in the same order
+  return JSON.stringify(one) === JSON.stringify(other); // works because both have their fields in the same order
 }

@@ -1,4 +1,4 @@
-/** The chat column: what was asked, the answers as they stream in, and what can be done with each message. */
+/** The chat column: questions, answers as they stream in, and the buttons of each message. */
 
 import { make, translate, withCode } from "./dom.js";
 import { Conversation } from "./talk/conversation.js";
@@ -10,7 +10,7 @@ import { fadeFrom } from "./talk/fade.js";
  * @typedef {import("./types/api.d.ts").Texts} Texts
  * @typedef {import("./types/messages.d.ts").Mode} Mode
  *
- * An answer that is drawn: drawing, if set, is the timer of the next time.
+ * An answer in the log. `drawing`, if set, is the timer of its next redraw.
  * @typedef {{bubble: HTMLElement, entry: Entry, drawing?: ReturnType<typeof setTimeout>}} Drawn
  *
  * What went wrong, in the language of the page.
@@ -18,14 +18,14 @@ import { fadeFrom } from "./talk/fade.js";
  */
 
 const DRAW_EVERY_MS = 80;
-const NEAR_END_PX = 60;
-const LONGEST_DRAWN = 20000; // characters; a longer answer is drawn as it is, without looking for markdown
+const NEAR_END_PX = 60; // a log that is scrolled to within this distance of its end follows new messages
+const LONGEST_DRAWN = 20000; // characters; a longer answer is shown as plain text, since parsing it would take too long
 
 export class Chat {
   /**
    * @param {HTMLElement} log
-   * @param {{again: (text: string, mode: Mode) => void, edit: (text: string) => void}} page again: ask or say once
-   *     more; edit: into the text box
+   * @param {{again: (text: string, mode: Mode) => void, edit: (text: string) => void}} page again: ask or say the text
+   *     once more; edit: put the text into the text box
    */
   constructor(log, { again, edit }) {
     this.log = log;
@@ -34,19 +34,19 @@ export class Chat {
     /** @type {Texts} */
     this.texts = {};
     this.conversation = new Conversation();
-    /** @type {Map<number, Drawn>} by the turn, as long as it goes on */
+    /** @type {Map<number, Drawn>} answers that are not finished, by turn */
     this.answers = new Map();
     /** @type {{text: string, mode: Mode}?} the last question */
     this.asked = null;
-    /** @type {HTMLElement?} the bubble of what is being said now */
+    /** @type {HTMLElement?} the bubble of what the viewer is saying now */
     this.spoken = null;
-    /** @type {typeof import("./talk/markdown.js").rendered?} once it is loaded */
+    /** @type {typeof import("./talk/markdown.js").rendered?} null until the module is loaded */
     this.rendered = null;
     this.leaving = () => this.conversation.save();
     addEventListener("pagehide", this.leaving);
-    this.isAtEnd = true; // of the talk: the reader has not scrolled back
+    this.isAtEnd = true; // false: the reader has scrolled back
     log.onscroll = () => (this.isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END_PX);
-    this.onResized = new ResizeObserver(() => this.keepingEnd(() => {})); // a keyboard comes, the text box grows
+    this.onResized = new ResizeObserver(() => this.keepingEnd(() => {})); // when a keyboard opens or the text box grows
     this.onResized.observe(log);
   }
 
@@ -56,7 +56,7 @@ export class Chat {
     for (const { drawing } of this.answers.values()) clearTimeout(drawing);
   }
 
-  /** Put what was said before a reload back. */
+  /** Show again what was said before a reload. */
   restore() {
     for (const entry of this.conversation.entries) {
       if (entry.who === "viewer") {
@@ -74,15 +74,15 @@ export class Chat {
   /** @param {Texts} texts */
   speak(texts) {
     this.texts = texts;
-    this.keepingEnd(() => translate(this.log, texts)); // its buttons have room only once they are named
+    this.keepingEnd(() => translate(this.log, texts)); // the height of the log depends on its buttons' texts
   }
 
-  /** Whether there is anything but what stood in the log from the beginning. */
+  /** Whether the log has any message, apart from the text that it starts with. */
   get isBegun() {
     return this.log.querySelector(".vv-bubble") !== null;
   }
 
-  /** Everything that was said is forgotten. */
+  /** Forget everything that was said. */
   clear() {
     for (const { drawing } of this.answers.values()) clearTimeout(drawing);
     this.answers.clear();
@@ -92,10 +92,11 @@ export class Chat {
   }
 
   /**
-   * What the viewer said; `echo` texts are spoken as they are and come back as an answer.
+   * Show what the viewer said. A text with mode `echo` is spoken as it is and comes back as an answer, so it gets no
+   * bubble of its own.
    * @param {string} text
    * @param {Mode} mode
-   * @param {HTMLElement?} bubble in which it was pending: it stays
+   * @param {HTMLElement?} bubble the bubble in which the text was pending, if any; a question keeps it
    */
   ask(text, mode, bubble = null) {
     this.asked = { text, mode };
@@ -108,7 +109,7 @@ export class Chat {
   }
 
   /**
-   * What the viewer is saying, as far as it is understood; the final words are the question.
+   * Show what the viewer is saying, as far as it has been recognised. The final words are the question.
    * @param {Pick<import("./types/messages.d.ts").Transcript, "text" | "final">} transcript
    */
   transcribe({ text, final }) {
@@ -124,7 +125,7 @@ export class Chat {
   }
 
   /**
-   * What was typed and cannot be sent yet. The bubble is the caller's, to take back or to ask with.
+   * Show what was typed and cannot be sent yet. The caller passes the returned bubble to take() or ask() later.
    * @param {string} text
    */
   pending(text) {
@@ -134,7 +135,7 @@ export class Chat {
   }
 
   /**
-   * Take a bubble out again.
+   * Remove a bubble and its message.
    * @param {HTMLElement?} bubble
    */
   take(bubble) {
@@ -142,6 +143,7 @@ export class Chat {
   }
 
   /**
+   * Take a new state of a turn.
    * @param {Pick<import("./types/messages.d.ts").Turn, "turn" | "state">} event
    * @param {string} [name] of the avatar
    * @returns {string} the answer if the turn has ended with one, else ""
@@ -168,6 +170,7 @@ export class Chat {
   }
 
   /**
+   * Add a piece of text to the answer of a turn.
    * @param {import("./types/messages.d.ts").Text} event
    * @param {string} name of the avatar
    */
@@ -179,7 +182,8 @@ export class Chat {
   }
 
   /**
-   * A sentence that begins to be heard: of an answer that is cut, these are remembered. One that was held begins twice.
+   * A sentence begins to be heard. If the answer is cut, only these sentences are remembered. A sentence that was held
+   * begins twice and is noted once.
    * @param {import("./types/messages.d.ts").Subtitle} event
    */
   heard({ turn, text }) {
@@ -188,16 +192,16 @@ export class Chat {
   }
 
   /**
-   * The answer is being interrupted: what was not played of it is shown faintly.
+   * The answer is being interrupted. The part of it that was not played is shown faintly.
    * @param {import("./types/messages.d.ts").Cut} event
    */
   cut({ turn, played }) {
     const answer = this.answers.get(turn);
-    if (answer) answer.entry.played = played; // drawn as the turn ends
+    if (answer) answer.entry.played = played; // shown when the turn ends and the answer is drawn for the last time
   }
 
   /**
-   * No voice speaks the language of this answer.
+   * Mark an answer as text only, because no voice speaks its language.
    * @param {number} turn
    */
   textOnly(turn) {
@@ -208,10 +212,10 @@ export class Chat {
   }
 
   /**
-   * A notice or an error, with its remedy.
+   * Show a notice or an error, with its remedy.
    * @param {Told} told
    * @param {"notice" | "error"} kind
-   * @param {boolean} isAsking the last question can be asked once more
+   * @param {boolean} isAsking true: offer to ask the last question once more
    */
   note({ code, cause, remedy, detail }, kind, isAsking = false) {
     const { asked } = this;
@@ -223,13 +227,14 @@ export class Chat {
     bubble.append(make("details", { lang: "en" }, summary, make("small", {}, detail)));
   }
 
-  /** A new session counts its turns from 1 again; what was being answered was cut off. */
+  /** End the unfinished answers, since a new session counts its turns from 1 again. */
   newSession() {
     this.transcribe({ text: "", final: true });
     for (const turn of [...this.answers.keys()]) this.turn({ turn, state: "interrupted" });
   }
 
   /**
+   * Return the unfinished answer of a turn; it is begun if there is none.
    * @param {number} turn
    * @param {string} [name] of the avatar
    */
@@ -237,7 +242,7 @@ export class Chat {
     const begun = this.answers.get(turn);
     if (begun) return begun;
     const mode = this.asked?.mode ?? "chat";
-    const entry = this.conversation.add({ who: "avatar", name, mode, cut: true }); // until it has ended
+    const entry = this.conversation.add({ who: "avatar", name, mode, cut: true }); // cut, until it has ended well
     /** @type {Drawn} */
     const answer = { entry, bubble: this.message("vv-answer", "", this.toolsOfAnswer(entry)) };
     this.answers.set(turn, answer);
@@ -245,7 +250,7 @@ export class Chat {
   }
 
   /**
-   * Markdown once its reader is there; until then, and if it cannot be had, the text as it is.
+   * Show an answer as rendered Markdown once the renderer is loaded. Until then, or if loading fails, show plain text.
    * @param {Drawn} answer
    */
   draw(answer) {
@@ -284,13 +289,14 @@ export class Chat {
 
   /** @param {Entry} entry */
   toolsOfAnswer(entry) {
-    const asked = this.asked; // what it answers
+    const asked = this.asked; // the question that this answer belongs to
     const tools = [this.tool("copy", (button) => this.copy(entry.text, button))];
     if (asked) tools.push(this.tool("again", () => this.again(asked.text, asked.mode)));
     return tools;
   }
 
   /**
+   * Make a button.
    * @param {string} key of its text
    * @param {(button: HTMLElement) => void} pressed
    */
@@ -316,7 +322,8 @@ export class Chat {
   }
 
   /**
-   * @param {string} kind classes
+   * Append a message to the log.
+   * @param {string} kind CSS classes of the bubble
    * @param {Child | Child[]} text
    * @param {HTMLElement[]} tools
    * @returns {HTMLElement} the bubble of a new message
@@ -329,7 +336,7 @@ export class Chat {
   }
 
   /**
-   * Follow the end of the talk, unless the reader has scrolled back.
+   * Make a change, then scroll to the end of the log, unless the reader had scrolled back.
    * @param {() => void} change
    */
   keepingEnd(change) {
@@ -340,7 +347,8 @@ export class Chat {
 }
 
 /**
- * Browsers lend the clipboard to pages by https or on the same machine only; elsewhere the old way still works.
+ * Copy a text. Browsers offer navigator.clipboard only to pages served by HTTPS or from this machine; on other pages
+ * the older execCommand still works.
  * @param {string} text
  */
 async function toClipboard(text) {

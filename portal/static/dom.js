@@ -5,7 +5,7 @@
 /** @typedef {Node | string | null} Child null: none */
 
 /**
- * The element that the markup has there. Throws if it is missing or of another kind: markup and script do not fit then.
+ * Return the element at a selector. Throws if it is missing or of another kind, since then markup and script differ.
  * @template {Element} Kind
  * @param {ParentNode} root
  * @param {string} selector
@@ -18,7 +18,7 @@ export function find(root, selector, kind) {
 }
 
 /**
- * Put every text of `root` (data-t, data-t-title, data-t-placeholder) into a language.
+ * Fill in every text of `root` (data-t, data-t-title, data-t-placeholder) in the language of `texts`.
  * @param {ParentNode} root
  * @param {Texts} texts
  */
@@ -34,7 +34,7 @@ export function translate(root, texts) {
 }
 
 /**
- * An element with attributes (or properties, for those that are no strings) and children.
+ * Make an element with attributes and children. Values that are not strings are set as properties.
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Record<string, unknown>} [attributes]
@@ -52,7 +52,7 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
- * A share of 0 to 1, as both languages of the page write it.
+ * Format a share from 0 to 1 as a percentage, which both languages of the page write alike.
  * @param {number} share
  */
 export function percent(share) {
@@ -60,7 +60,7 @@ export function percent(share) {
 }
 
 /**
- * A text whose `commands` stand out, to be copied.
+ * Split a text at its backquotes. The parts between them become <code> elements, so that commands are easy to copy.
  * @param {string} text
  * @returns {(string | HTMLElement)[]}
  */

@@ -1,4 +1,4 @@
-/** What went wrong, in the language of the page. The words by their codes are those of portal/ui/error_texts.py. */
+/** Explains errors in the language of the page. Their texts, by code, come from portal/ui/error_texts.py. */
 
 import { make, withCode } from "./dom.js";
 
@@ -7,11 +7,11 @@ import { make, withCode } from "./dom.js";
  * @typedef {import("./types/api.d.ts").Texts} Texts
  */
 
-/** What went wrong, as the server tells it. */
+/** An error as the server reports it. */
 export class PortalError extends Error {
   /**
-   * Of an avatar that has to be prepared for a lip-sync first: `job`, `avatar`, `lipsync`. Of a source without a usable
-   * face: `report`.
+   * `job`, `avatar` and `lipsync` are set if an avatar has to be prepared for a lip-sync first. `report` is set if a
+   * source has no usable face.
    * @param {ErrorView & {job?: string, avatar?: string, lipsync?: string}} told
    */
   constructor({ code, message, hint, cause, job, avatar, lipsync, report }) {
@@ -27,7 +27,8 @@ export class PortalError extends Error {
 }
 
 /**
- * What an answer without an error of ours means, by its HTTP status: something between the page and the server spoke.
+ * Error codes, by HTTP status, for answers without an error of ours. Such an answer comes from a proxy between the page
+ * and the server.
  * @type {Record<number, string>}
  */
 const OF_OTHERS = {
@@ -42,7 +43,7 @@ const OF_OTHERS = {
 };
 
 /**
- * An answer that was refused, as an error.
+ * Return the error that an HTTP answer stands for.
  * @param {number} status
  * @param {{error?: ErrorView} | null} answer its JSON, or null if it had none
  * @returns {ErrorView}
@@ -53,9 +54,9 @@ export function errorOf(status, answer) {
 }
 
 /**
- * The cause and the remedy for a person. Where the page's language is not the server's, they are told by the code, and
- * the server's own sentences are `detail`, to be folded away. `cause` says which of several things a code stands for;
- * one that is newer than the texts is told by the code alone.
+ * Return the cause and the remedy in words for a person: the page's texts for the error's code, or else the server's
+ * own sentences. On a page in another language than the server's, those sentences become `detail`, which is folded
+ * away. `cause` selects one of several texts of a code; if the page does not know it yet, the code's own text is used.
  * @param {ErrorView} error
  * @param {Texts} texts of the page's language
  */
@@ -70,7 +71,7 @@ export function told({ code, message = "", hint = "", cause = "" }, texts) {
 }
 
 /**
- * The same as elements.
+ * Return the same as told(), as elements.
  * @param {ErrorView} error
  * @param {Texts} texts of the page's language
  */

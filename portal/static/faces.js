@@ -1,9 +1,9 @@
-/** Small pictures of avatars show the face, wherever it is in the picture. */
+/** Crops small pictures of avatars so that the face is seen, wherever it is in the picture. */
 
 /** @typedef {import("./types/api.d.ts").AvatarView} AvatarView */
 
 const MIDDLE = 0.5;
-const UPPER = 0.25; // where faces usually are, for an avatar of which nothing is known
+const UPPER = 0.25; // the usual height of a face, for an avatar whose face box is unknown
 
 /**
  * Centre a picture that is cropped to its frame (object-fit: cover) on the avatar's face.
@@ -22,7 +22,8 @@ export function centreOnFace(element, { width, height, face }, aspect = 1) {
 }
 
 /**
- * Where object-position puts a picture of which the part `shown` is seen, so that `centre` comes to the middle; in %.
+ * Return the object-position, in %, that brings `centre` to the middle of the frame. `centre` and `shown`, the visible
+ * part, are shares of the picture's length along one axis.
  * @param {number} centre
  * @param {number} shown
  */

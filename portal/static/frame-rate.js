@@ -1,23 +1,26 @@
-/** Pictures per second, of the last two seconds. */
+/** Measures the pictures per second over the last two seconds. */
 
 const OVER_MS = 2000;
-const MOST = 256; // what is noted of pictures, however many come
+const MOST = 256; // limit on the notes kept, however many pictures come
 
 export class FrameRate {
-  /** @type {{at: number, frames: number}[]} frames: shown until then */
+  /** @type {{at: number, frames: number}[]} frames: number of pictures shown by then */
   #seen = [];
 
   /**
    * A picture was shown.
-   * @param {number} at performance time, ms
-   * @param {number} frames shown so far, this one too
+   * @param {number} at ms by performance.now()
+   * @param {number} frames number shown so far, including this one
    */
   note(at, frames) {
     this.#seen.push({ at, frames });
     if (this.#seen.length > MOST) this.#seen.shift();
   }
 
-  /** @param {number} now performance time, ms */
+  /**
+   * Return the rate in pictures per second, or 0 if too few were shown.
+   * @param {number} now ms by performance.now()
+   */
   at(now) {
     this.#seen = this.#seen.filter(({ at }) => at > now - OVER_MS);
     if (this.#seen.length < 2) return 0;

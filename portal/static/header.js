@@ -1,4 +1,4 @@
-/** The header: the language, light or dark, and the tabs by their names. */
+/** The header: the language switch, light or dark, logging out, and the names of the tabs. */
 
 import { find, translate } from "./dom.js";
 import { forgetVisit, language, remember, remembered, setLanguage } from "./page.js";
@@ -43,7 +43,10 @@ class VivavoceHeader extends HTMLElement {
     this.nameTabs();
   }
 
-  /** Who has logged in, where people do. A page that shows only what they may do says so by its class. */
+  /**
+   * Show who has logged in, if this portal has logins. Classes on <body> let the style sheet hide what this person may
+   * not do.
+   */
   async showWho() {
     const answer = await fetch(beside("api/me")).catch(() => null);
     /** @type {import("./types/api.d.ts").PersonView?} */
@@ -56,12 +59,12 @@ class VivavoceHeader extends HTMLElement {
     if (me.name) button.title = TEXTS[this.#code].log_out_as.replace("{name}", me.name);
     button.onclick = async () => {
       await fetch(beside("logout"), { method: "POST", redirect: "manual" }).catch(() => null);
-      addEventListener("pagehide", forgetVisit); // until then the session goes on, and what it says is kept
+      addEventListener("pagehide", forgetVisit); // not earlier: until then the running session saves the conversation
       location.assign(beside(""));
     };
   }
 
-  /** Gradio draws the tabs after this header, and anew when the window changes. */
+  /** Keep the tabs named. Gradio draws them after this header, and again when the window changes its size. */
   followTabs() {
     const tabs = document.querySelector("#vv-tabs .tab-wrapper");
     if (!tabs) {
@@ -83,7 +86,7 @@ class VivavoceHeader extends HTMLElement {
   }
 
   /**
-   * A reload comes back to the same tab; a new visit begins with the first one.
+   * Remember the open tab in the history entry, so that a reload comes back to it. A new visit begins at the first tab.
    * @param {Element} tabs
    */
   keepTab(tabs) {

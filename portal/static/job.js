@@ -1,4 +1,4 @@
-/** Waiting for a job of the server's queue. */
+/** Waits for a job of the server's queue. */
 
 import { PortalError } from "./errors.js";
 import { feed } from "./jobs-feed.js";
@@ -7,10 +7,11 @@ import { beside } from "./server.js";
 /** @typedef {import("./types/api.d.ts").JobView} JobView */
 
 /**
- * Resolves when the job is done; rejects with a PortalError: it failed, was cancelled or removed, or `signal` came.
+ * Resolves when the job is done. Rejects with a PortalError if the job failed, was cancelled or removed, or if `signal`
+ * was aborted.
  * @param {string} id of the job
  * @param {AbortSignal} signal
- * @param {(share: number) => void} told how much is done, 0 to 1
+ * @param {(share: number) => void} told called with the share that is done, 0 to 1
  */
 export async function jobDone(id, signal, told) {
   const watcher = {};
@@ -20,7 +21,7 @@ export async function jobDone(id, signal, told) {
       await nextLook(signal);
       if (signal.aborted) break;
       const job = feed.jobs?.find((one) => one.id === id) ?? (await ask(id, signal));
-      if (signal.aborted) break; // whatever the answer was, nobody waits for it
+      if (signal.aborted) break; // aborted during the request, so its answer no longer matters
       if (job.state === "done") return;
       if (job.state === "failed") throw job.error ? new PortalError(job.error) : cancelled();
       if (job.state === "cancelled") throw cancelled();
@@ -33,7 +34,7 @@ export async function jobDone(id, signal, told) {
 }
 
 /**
- * Resolves at the feed's next look; at once when nobody waits any more.
+ * Resolves when the feed has news, or at once when `signal` is aborted.
  * @param {AbortSignal} signal
  * @returns {Promise<void>}
  */
@@ -50,8 +51,8 @@ function nextLook(signal) {
 }
 
 /**
- * The feed tells of the newest jobs only: this one is older than those, or gone. While the server is away nothing is
- * known of it.
+ * Ask for a job that is not in the feed, which has only the newest jobs: this one is older, or gone. Resolves to an
+ * empty object while the server does not answer. Rejects with a PortalError if the job does not exist.
  * @param {string} id
  * @param {AbortSignal} signal
  * @returns {Promise<Partial<JobView>>}
@@ -61,10 +62,10 @@ async function ask(id, signal) {
   try {
     answer = await fetch(beside(`api/jobs/${id}`), { signal });
   } catch {
-    return {}; // the server is away; the job goes on when it is back
+    return {}; // the server is unreachable; the job goes on when it is back
   }
   if (answer.status === 404) throw cancelled();
-  return answer.ok ? answer.json().catch(() => ({})) : {}; // it may break off, too
+  return answer.ok ? answer.json().catch(() => ({})) : {}; // the body may break off, too
 }
 
 function cancelled() {

@@ -1,10 +1,10 @@
-/** The jobs of the server's queue: the one place from which the page asks for them, for every tab and every wait. */
+/** The jobs of the server's queue. All code on the page that needs jobs gets them from this one feed. */
 
 import { listOf } from "./server.js";
 
 const LOOK_EVERY_MS = 1000; // while a job is under way
 const RETRY_MS = 5000; // while the server is away
-const HIDDEN_EVERY_MS = 30_000; // while nobody sees the page: all that goes on then is what waits for a job
+const HIDDEN_EVERY_MS = 30_000; // while the page is hidden: only code that waits for a job needs news then
 
 /** @typedef {import("./types/api.d.ts").JobView} JobView */
 
@@ -13,17 +13,20 @@ export function isActive(job) {
   return job.state === "queued" || job.state === "running";
 }
 
-/** Tells "jobs" at each look, and "ordered" when this page has asked for a job. It looks while somebody watches and a job is under way, or a watcher wants it anyway. */
+/**
+ * Asks the server for jobs while somebody watches, and either a job is under way or a watcher wants news anyway.
+ * Events: "jobs" after each answer, "ordered" when this page has asked for a new job.
+ */
 class JobFeed extends EventTarget {
   /** @type {JobView[]?} null: not known yet */
   jobs = null;
-  /** @type {Map<object, () => boolean>} watcher -> whether it wants another look though no job is under way */
+  /** @type {Map<object, () => boolean>} watcher -> whether it wants news even if no job is under way */
   #watchers = new Map();
   #isAway = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
-  #asked = 0; // looks so far
-  #answered = 0; // the newest of them that was answered
+  #asked = 0; // number of requests so far
+  #answered = 0; // number of the newest request that was answered
 
   constructor() {
     super();
@@ -31,8 +34,9 @@ class JobFeed extends EventTarget {
   }
 
   /**
+   * Keep the feed going for a watcher, until unwatch().
    * @param {object} watcher
-   * @param {() => boolean} wants another look even if no job is under way
+   * @param {() => boolean} wants whether it wants news even if no job is under way
    */
   watch(watcher, wants = () => false) {
     this.#watchers.set(watcher, wants);
@@ -54,17 +58,17 @@ class JobFeed extends EventTarget {
     const look = (this.#asked += 1);
     /** @type {JobView[]?} */
     const jobs = await listOf("api/jobs?limit=100");
-    if (look < this.#answered) return; // a later look knows better
+    if (look < this.#answered) return; // answers may overtake each other, and a newer one is in
     this.#answered = look;
     this.#isAway = !jobs;
     if (jobs) this.jobs = jobs;
     if (jobs) this.dispatchEvent(new Event("jobs"));
-    clearTimeout(this.#timer); // another look may have begun meanwhile
+    clearTimeout(this.#timer); // another request may have set it meanwhile
     const againMs = this.#againMs();
     if (againMs) this.#timer = setTimeout(() => this.refresh(), againMs);
   }
 
-  /** 0: not by itself. */
+  /** Return the ms until the next request; 0: none is needed. */
   #againMs() {
     const isWanted = this.#isAway || this.jobs?.some(isActive) || [...this.#watchers.values()].some((wants) => wants());
     if (!this.#watchers.size || !isWanted) return 0;

@@ -1,9 +1,9 @@
 /**
- * Whether the avatar listens, and how the microphone's sound gets to it: as a track of the WebRTC connection, or over the
- * session socket.
+ * Controls whether the avatar listens, and how the microphone's sound reaches it: as a track of the WebRTC connection,
+ * or over the session socket.
  *
- * Events: "changed" (mode or state), "level" (detail: RMS of 40 ms), "fault" (detail: a PortalError; the microphone is
- * off now).
+ * Events: "changed" (the mode or the state), "level" (detail: RMS of 40 ms), "fault" (detail: a PortalError; the
+ * microphone is off now).
  */
 
 import { Microphone } from "./microphone.js";
@@ -16,23 +16,25 @@ import { Teller } from "./teller.js";
  * @typedef {import("./types/messages.d.ts").EarsState} EarsState
  * @typedef {import("./types/messages.d.ts").ListenMode} ListenMode
  *
- * What the sound goes over.
+ * The media that carry the sound.
  * @typedef {{name: "webrtc" | "websocket", sendSound?: (track: MediaStreamTrack | null) => void}} Carrier
  *
- * device: id, "" for the browser's choice; language: what the viewer speaks, "" if that is to be found out
+ * device: its id, or "" for the browser's choice; language: what the viewer speaks, or "" to have it recognised
  * @typedef {{device: string, language: string}} ListenChoice
  */
 
 const KIND_SOUND = 2;
 const HEADER_BYTES = 8;
 const BLOCK_SAMPLES = 640;
-const TAIL_MS = 200; // people let go of the button before the last sound has left their mouth
-// Over WebRTC sound takes longer than the word that it is the last: through the browser's encoder, and the network's line.
+const TAIL_MS = 200; // people release the button slightly before they have finished their last word
+// Over WebRTC the sound passes the browser's encoder and network queues. So it arrives later than the message over the
+// session socket that ends listening, which waits this much longer.
 const UNDER_WAY_MS = 200;
-const KEPT_MS = 20000; // between two presses; opening it anew would cost the first word
+const KEPT_MS = 20000; // how long the microphone stays open between two presses; reopening it would lose the first word
 
 /**
- * A binary message of the session socket.
+ * Return a binary message of the session socket that carries sound. Its header, little-endian: kind (byte 0), sequence
+ * number (16 bits at 2), position (32 bits at 4).
  * @param {number} sequence
  * @param {number} position of the first sample in the microphone's stream
  * @param {ArrayBuffer} pcm
@@ -51,7 +53,7 @@ export function soundMessage(sequence, position, pcm) {
 export class Listening extends Teller {
   /**
    * @param {(message: ClientMessage) => boolean} send to the session socket
-   * @param {(data: ArrayBuffer) => boolean} sendSound likewise; false: it was left out
+   * @param {(data: ArrayBuffer) => boolean} sendSound likewise for sound; returns false if it was dropped
    * @param {(device: string) => Promise<Microphone>} open
    */
   constructor(send, sendSound, open = (device) => Microphone.open(device)) {
@@ -59,9 +61,9 @@ export class Listening extends Teller {
     this.send = send;
     this.sendSound = sendSound;
     this.open = open;
-    /** @type {ListenMode} what the viewer wants */
+    /** @type {ListenMode} the mode that the viewer wants */
     this.mode = "off";
-    /** @type {EarsState} what the server says */
+    /** @type {EarsState} the state that the server reports */
     this.state = "off";
     this.level = 0;
     /** @type {ListenChoice} */
@@ -70,13 +72,13 @@ export class Listening extends Teller {
     this.microphone = null;
     /** @type {Promise<void>?} */
     this.opening = null;
-    this.openings = 0; // that were begun or given up
+    this.openings = 0; // counts openings begun or given up, so that an opening can tell whether it is still wanted
     /** @type {Carrier?} */
     this.carrier = null;
     this.isSending = false;
     this.sequence = 0;
     this.position = 0;
-    /** @type {ReturnType<typeof setTimeout> | undefined} until the last words have been sent, then until it is closed */
+    /** @type {ReturnType<typeof setTimeout> | undefined} stops sending after the last words, then closes the device */
     this.ending = undefined;
   }
 
@@ -84,14 +86,14 @@ export class Listening extends Teller {
     return this.microphone?.facts ?? null;
   }
 
-  /** For people and tests. level: dB, 0 is full scale; null: nothing is sent. */
+  /** Return facts for people and tests. `level` is in dB relative to full scale, or null while nothing is sent. */
   stats() {
     const level = this.isSending ? Math.round(20 * Math.log10(Math.max(this.level, 1e-5))) : null;
     return { mode: this.mode, state: this.state, level, microphone: this.facts };
   }
 
   /**
-   * "open" and "hold" open the microphone, if it is not open. Throws a PortalError that names the reason.
+   * Change the mode. "open" and "hold" open the microphone if it is closed. Throws a PortalError that names the reason.
    * @param {ListenMode} mode
    * @param {ListenChoice} choice
    */
@@ -119,7 +121,7 @@ export class Listening extends Teller {
     else if (this.mode === "off" && !this.isSending) this.release(KEPT_MS);
   }
 
-  /** Once more after the socket was mended, or in a new session. */
+  /** Start sending sound. Call this again after the socket was mended, and in a new session. */
   begin() {
     if (this.mode === "off" || !this.microphone) return;
     this.isSending = true;
@@ -129,7 +131,7 @@ export class Listening extends Teller {
   }
 
   /**
-   * The sound goes over this from now on; null: there is nothing.
+   * Send the sound over this carrier from now on; null: there is none.
    * @param {Carrier?} carrier
    */
   adopt(carrier) {
@@ -143,7 +145,7 @@ export class Listening extends Teller {
     this.tell("changed");
   }
 
-  /** The session is over, or the server cannot listen: the microphone is closed at once. */
+  /** Close the microphone at once, because the session is over or the server cannot listen. */
   drop() {
     clearTimeout(this.ending);
     this.isSending = false;
@@ -152,7 +154,10 @@ export class Listening extends Teller {
     this.tell("changed");
   }
 
-  /** @param {number} keptMs so long the microphone stays open, in case it is wanted again */
+  /**
+   * Stop sending sound.
+   * @param {number} keptMs how long the microphone stays open, in case it is wanted again
+   */
   release(keptMs) {
     if (this.isSending) this.send({ type: "listen", mode: "off" });
     this.isSending = false;
@@ -160,7 +165,7 @@ export class Listening extends Teller {
     this.ending = setTimeout(() => this.closeMicrophone(), keptMs);
   }
 
-  /** Opening is shared: a key may be pressed twice while the browser asks. */
+  /** Open the microphone. Calls share one opening: a key may be pressed twice while the browser asks for consent. */
   opened() {
     if (!this.microphone) this.opening ??= this.openMicrophone(++this.openings);
     return this.opening;
@@ -170,7 +175,7 @@ export class Listening extends Teller {
   async openMicrophone(turn) {
     try {
       const microphone = await this.open(this.choice.device);
-      if (turn !== this.openings) return microphone.close(); // nobody wants it any more, or another
+      if (turn !== this.openings) return microphone.close(); // given up meanwhile, or replaced by a newer opening
       this.microphone = microphone;
       microphone.on("sound", ({ pcm, level }) => this.takeSound(pcm, level));
       microphone.on("lost", (fault) => {
@@ -192,6 +197,7 @@ export class Listening extends Teller {
     this.carry();
   }
 
+  /** Give the carrier the microphone's track while sound is sent, otherwise null. */
   carry() {
     this.carrier?.sendSound?.(this.isSending ? (this.microphone?.track ?? null) : null);
   }
@@ -205,7 +211,7 @@ export class Listening extends Teller {
     if (this.isSending && this.carrier?.name === "websocket") {
       if (this.sendSound(soundMessage(this.sequence, this.position, pcm))) this.sequence += 1;
     }
-    this.position += BLOCK_SAMPLES; // also of what is left out: the server fills it with silence
+    this.position += BLOCK_SAMPLES; // dropped sound counts, too: the server fills such gaps with silence
     this.tell("level", this.level);
   }
 }

@@ -1,10 +1,11 @@
 /**
- * Which way a session's pictures and sound come: over WebRTC where that works, and over the session socket where it does
- * not. It falls back at most once a session, and never back again.
+ * Chooses how a session's pictures and sound arrive: over WebRTC where that works, otherwise over the session socket. A
+ * session falls back to the socket at most once, and never returns to WebRTC.
  *
- * Events (`detail` in brackets): "adopted" (the media that are used from now on), "picture" (one was shown), "first" (the
- * first of these media; their name), "sound" (the first sound after listenForSound()), "fallback" ({code, text}),
- * "stopped" and "playing" (see webrtc.js), "failed" (a PortalError: no pictures will come).
+ * Events (`detail` in brackets): "adopted" (the media that are used from now on), "picture" (a picture was shown),
+ * "first" (the first picture of the current media was shown; their name), "sound" (the first sound after
+ * listenForSound()), "fallback" ({code, text}), "stopped" and "playing" (see webrtc.js), "failed" (a PortalError: no
+ * pictures will come).
  */
 
 import { PortalError } from "./errors.js";
@@ -19,13 +20,14 @@ import { WebRtcMedia } from "./webrtc.js";
  * @typedef {{code: Reason, text: string}} Fallback
  * @typedef {WebRtcMedia | SocketMedia} Media
  *
- * What is needed of the session. isConnected: whether its socket lives; if not, it is being mended, and resume() follows.
+ * What the media need from the session. isConnected: resolves to whether the session socket is alive; if not, the
+ * socket is being mended, and resume() is called afterwards.
  * @typedef {{send: (message: ClientMessage) => void, isConnected: () => Promise<boolean>, isLive: () => boolean}} Link
  */
 
-const ANSWER_WITHIN_MS = 5000; // the server may have just started, which says nothing of the network
+const ANSWER_WITHIN_MS = 5000; // generous, because a server that has just started is slow whatever the network
 const NEXT_STEP_WITHIN_MS = 2500; // from the answer to the connection, and from there to the first picture
-const ANY_PICTURE_WITHIN_MS = 15000; // whichever way it comes
+const ANY_PICTURE_WITHIN_MS = 15000; // over WebRTC or the socket
 const STALLED_AFTER_MS = 1500;
 const LOOK_EVERY_MS = 250;
 
@@ -67,23 +69,23 @@ export class MediaChoice extends Teller {
     this.transport = "auto";
     /** @type {RTCIceServer[]} */
     this.iceServers = [];
-    /** @type {ReturnType<typeof setTimeout> | undefined} the first picture of a peer is late */
+    /** @type {ReturnType<typeof setTimeout> | undefined} fires when the WebRTC peer is late with its next step */
     this.patience = undefined;
-    /** @type {ReturnType<typeof setTimeout> | undefined} any picture is late */
+    /** @type {ReturnType<typeof setTimeout> | undefined} fires when no picture came by either way */
     this.limit = undefined;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.watcher = undefined;
-    this.lookedAt = 0; // as all times here: performance time, ms
+    this.lookedAt = 0; // ms by performance.now(), like all times here
     this.lastPictureAt = 0;
-    // What follows belongs to one session: forget().
-    /** @type {import("./ways.js").Ways?} of its last peer */
+    // The fields below belong to one session. forget() resets them.
+    /** @type {import("./ways.js").Ways?} the ways that its last WebRTC peer tried */
     this.ways = null;
     /** @type {Media?} */
     this.media = null;
     /** @type {Reason?} */
     this.reason = null;
-    this.earlierFrames = 0; // shown by the media before these
-    /** @type {number?} from the fallback to its first picture */
+    this.earlierFrames = 0; // pictures that earlier media of this session have shown
+    /** @type {number?} ms from the fallback to the first picture over the socket */
     this.fallbackMs = null;
   }
 
@@ -95,12 +97,12 @@ export class MediaChoice extends Teller {
     this.fallbackMs = null;
   }
 
-  /** Which ways to the server there are, and which one is used; also after a session that showed nothing. */
+  /** Which ways to the server exist, and which one is used. It is also known after a session that showed nothing. */
   get connection() {
     return waysOf(this.ways, this.media?.name ?? null, this.reason === "unsupported" ? "unsupported" : "forced");
   }
 
-  /** Pictures that were shown in this session. */
+  /** Number of pictures shown in this session. */
   get frames() {
     return this.earlierFrames + (this.media ? this.media.frames : 0);
   }
@@ -120,7 +122,7 @@ export class MediaChoice extends Teller {
     if (this.media) this.media.volume = volume;
   }
 
-  /** Call it in a gesture: later the browser may allow no sound. */
+  /** Prepare sound output. Call this while handling a click or key press: later the browser may not allow sound. */
   allowSound() {
     this.output ||= new AudioOutput();
     this.output.context.resume();
@@ -141,12 +143,12 @@ export class MediaChoice extends Teller {
     this.watcher = setInterval(() => this.look(), LOOK_EVERY_MS);
   }
 
-  /** The socket broke. A picture is waited for no longer than it takes to mend it. */
+  /** The socket broke. Stop the time limit for a first picture; resume() starts it again. */
   pause() {
     clearTimeout(this.limit);
   }
 
-  /** The socket was mended: pictures come over it again, if they did; a peer has not noticed. */
+  /** The socket was mended. Ask for pictures over it again if they came that way; a WebRTC peer may still work. */
   resume() {
     const { media } = this;
     if (!media) return;
@@ -163,7 +165,7 @@ export class MediaChoice extends Teller {
     media.answer(sdp).catch(() => this.missPictures(media, "refused"));
   }
 
-  /** The server has no port for the peer that it was offered. */
+  /** The server has no free port for the WebRTC peer. */
   refuse() {
     const { media } = this;
     if (media?.name === "webrtc") this.missPictures(media, "no_port");
@@ -174,7 +176,7 @@ export class MediaChoice extends Teller {
     if (this.media instanceof SocketMedia) this.media.push(data);
   }
 
-  /** Nothing is shown any more; what was counted stays. */
+  /** Stop showing pictures. The counts stay. */
   close() {
     clearTimeout(this.patience);
     clearTimeout(this.limit);
@@ -182,7 +184,7 @@ export class MediaChoice extends Teller {
     if (this.media) this.media.close();
   }
 
-  /** Closed, and let go. */
+  /** Close the media and let go of them. */
   leave() {
     this.close();
     this.earlierFrames = this.frames;
@@ -190,13 +192,13 @@ export class MediaChoice extends Teller {
     this.media = null;
   }
 
-  /** Whatever is in the way: nobody is left before "connecting" for ever. */
+  /** Fail if no picture comes in time, so that "connecting" never stays on the page for ever. */
   expectPicture() {
     clearTimeout(this.limit);
     const message = `There is a session, but no picture came within ${ANY_PICTURE_WITHIN_MS / 1000} s.`;
     const hint = "Press Start again. If that does not help, reload the page, and look at the server's log.";
     this.limit = setTimeout(() => {
-      // Nobody waits before a page that is not on show, and what it would draw is not drawn.
+      // Browsers draw nothing on a hidden page, so a missing picture proves nothing there, and nobody waits for it.
       if (document.hidden) this.expectPicture();
       else this.tell("failed", new PortalError({ code: "no_picture", message, hint }));
     }, ANY_PICTURE_WITHIN_MS);
@@ -214,8 +216,9 @@ export class MediaChoice extends Teller {
   }
 
   /**
-   * The peer has made a step: it has the answer, or a connection. From there the next one is waited for. Pictures of a
-   * connected peer may well be there when nobody is shown them: then they are waited for, too.
+   * The peer has made a step (it has the answer, or a connection), so the time limit for the next step starts. If the
+   * peer is connected but the page is hidden or the video paused, pictures may arrive without being shown. Then the
+   * time limit starts again instead of failing.
    * @param {WebRtcMedia} media
    */
   awaitFirst(media) {
@@ -229,20 +232,21 @@ export class MediaChoice extends Teller {
   }
 
   /**
-   * A peer gives no pictures, or no longer. If the session socket is dead too then the network has changed: it is mended
-   * first, and a new peer tried on the new network. Otherwise it is WebRTC that does not get through.
+   * A peer sends no pictures, or no longer does. If the session socket is dead as well, the network has changed: the
+   * socket is mended first, and then a new peer is tried on the new network. Otherwise only WebRTC is blocked, and the
+   * session falls back to the socket.
    * @param {Media} media
    * @param {Reason} reason
    */
   async missPictures(media, reason) {
     if (media !== this.media || media.isMissing) return;
     media.isMissing = true;
-    if (media.shown && !(await this.link.isConnected())) return; // resume() goes on
+    if (media.shown && !(await this.link.isConnected())) return; // resume() continues after the mending
     if (media === this.media) this.useSocket(reason);
   }
 
   /**
-   * The peer's network may have gone with the socket's; a peer that still gives pictures is left alone.
+   * The peer may have lost its network together with the socket. Replace it, unless it still delivers pictures.
    * @param {WebRtcMedia} media
    */
   async checkPeer(media) {
@@ -252,7 +256,7 @@ export class MediaChoice extends Teller {
   }
 
   /**
-   * From now on, this session's pictures and sound come over its socket.
+   * From now on, receive this session's pictures and sound over its socket. If the viewer asked for WebRTC only, fail.
    * @param {Reason} reason
    */
   useSocket(reason) {
@@ -299,7 +303,7 @@ export class MediaChoice extends Teller {
     this.tell("first", media.name);
   }
 
-  /** Notice a stall. A page that was hidden or frozen itself, or whose video was paused, starts counting anew. */
+  /** Notice a stall. While the page is hidden or frozen, or the video paused, the time does not count. */
   look() {
     const now = performance.now();
     const { media } = this;

@@ -1,4 +1,7 @@
-/** A microphone as an AudioWorklet. Out: {pcm, level} every 40 ms, at the rate of the session socket. In: "end". */
+/**
+ * Turns a microphone's sound into messages, as an AudioWorklet. It posts {pcm, level} every 40 ms, at the rate of the
+ * session socket, and ends when it receives a message ("end").
+ */
 
 import { LISTEN_RATE_HZ, Resampler } from "./resampler.js";
 

@@ -1,22 +1,23 @@
 /**
- * The viewer's microphone: opened by a click, with the browser's own echo cancellation, until it is closed or unplugged.
+ * The viewer's microphone, with the browser's own echo cancellation. It is opened by a click and stays open until it is
+ * closed or unplugged.
  *
- * Events: "sound" (every 40 ms), "lost" (detail: a PortalError; it was unplugged, or the browser took it away).
+ * Events: "sound" (every 40 ms), "lost" (detail: a PortalError; the device was unplugged or withdrawn by the browser).
  */
 
 import { PortalError } from "./errors.js";
 import { Teller } from "./teller.js";
 
 /**
- * 40 ms; pcm: signed 16-bit at 16 kHz, level: RMS, 1 is full scale.
+ * 40 ms of sound. pcm: signed 16-bit samples at 16 kHz; level: RMS, 1 is full scale.
  * @typedef {{pcm: ArrayBuffer, level: number}} MicrophoneSound
  *
- * What the browser really does, as far as it says so.
+ * The settings that the browser really uses, as far as it reports them.
  * @typedef {{label: string, echoCancellation?: boolean | string, noiseSuppression?: boolean, autoGainControl?: boolean,
  *   sampleRate?: number}} MicrophoneFacts
  */
 
-/** By the names of the browser's errors. */
+/** Our causes, by the names of the browser's errors. */
 const FAULTS = {
   NotAllowedError: "refused",
   SecurityError: "refused",
@@ -27,7 +28,7 @@ const FAULTS = {
 };
 
 /**
- * Why there is no microphone. The words are in portal/ui/error_texts.py.
+ * Return the error that says why there is no microphone. Its texts are in portal/ui/error_texts.py.
  * @param {"insecure" | "unsupported" | "refused" | "missing" | "busy" | "unplugged"} cause
  */
 export function microphoneFault(cause) {
@@ -35,15 +36,15 @@ export function microphoneFault(cause) {
 }
 
 /**
- * What is asked of the browser. Where it can cancel all that the machine plays, it shall: over the WebSocket the avatar's
- * voice is no WebRTC track, which is all that `true` has to cover.
+ * Return the constraints for getUserMedia. `echoCancellation: "all"` asks the browser to cancel everything the machine
+ * plays. With `true`, a browser only has to cancel WebRTC tracks, and over the WebSocket the avatar's voice is not one.
  * @param {string} device id; "": the browser's choice
  */
 export function constraintsFor(device) {
   return {
     deviceId: device ? { ideal: device } : undefined,
     channelCount: { ideal: 1 },
-    echoCancellation: { ideal: /** @type {any} */ ("all") }, // browsers that know only true and false take it as true
+    echoCancellation: { ideal: /** @type {any} */ ("all") }, // browsers that know only true and false read it as true
     noiseSuppression: { ideal: true },
     autoGainControl: { ideal: true },
   };
@@ -52,7 +53,7 @@ export function constraintsFor(device) {
 /** @extends {Teller<{sound: MicrophoneSound, lost: PortalError}>} */
 export class Microphone extends Teller {
   /**
-   * Throws a PortalError that names the reason.
+   * Open a microphone. Throws a PortalError that names the reason.
    * @param {string} device id; "": the browser's choice
    */
   static async open(device) {
@@ -78,7 +79,7 @@ export class Microphone extends Teller {
     this.stream = stream;
     this.track = stream.getAudioTracks()[0];
     this.track.onended = () => this.tell("lost", microphoneFault("unplugged"));
-    // Of its own, at the device's rate: Firefox connects no microphone to a context of another rate.
+    // A separate context at the device's rate, because Firefox does not connect a microphone to one of another rate.
     this.context = new AudioContext({ latencyHint: "interactive" });
     /** @type {AudioWorkletNode?} */
     this.node = null;
@@ -94,7 +95,7 @@ export class Microphone extends Teller {
     });
     this.node.port.onmessage = ({ data }) => this.tell("sound", data);
     context.createMediaStreamSource(this.stream).connect(this.node);
-    this.node.connect(context.destination); // it gives silence; what leads nowhere is not run by every browser
+    this.node.connect(context.destination); // outputs silence; some browsers do not run a node that is not connected
     context.resume();
   }
 
@@ -104,7 +105,7 @@ export class Microphone extends Teller {
     return { label: this.track.label, echoCancellation, noiseSuppression, autoGainControl, sampleRate };
   }
 
-  /** Idempotent. */
+  /** Close the microphone. Further calls do nothing. */
   close() {
     this.track.onended = null;
     for (const track of this.stream.getTracks()) track.stop();
@@ -117,7 +118,7 @@ export class Microphone extends Teller {
 }
 
 /**
- * The microphones there are; browsers name them only once one has been allowed.
+ * Return the available microphones. Browsers reveal them only after the viewer has allowed one.
  * @returns {Promise<{id: string, label: string}[]>}
  */
 export async function microphones() {

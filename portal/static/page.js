@@ -1,4 +1,4 @@
-/** The language of the page, and what it remembers of a viewer. */
+/** The language of the page, and what the page remembers about a viewer. */
 
 /** @typedef {import("./types/api.d.ts").Language} Language */
 
@@ -22,7 +22,8 @@ export function setLanguage(code) {
 }
 
 /**
- * Storage is refused in some embedded pages; then the choice lasts as long as the page.
+ * Return what was stored under a key, or null. Some embedded pages may not use storage; then a choice lasts only as
+ * long as the page.
  * @param {string} key
  */
 export function remembered(key) {
@@ -41,21 +42,22 @@ export function remember(key, value) {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // Nothing to do: it holds for this page.
+    // Storage is refused, so the value is not kept beyond this page.
   }
 }
 
-/** What this visit has left behind, the conversation above all: whoever comes next is somebody else. */
+/** Forget this visit, above all the conversation, since the next person here may be somebody else. */
 export function forgetVisit() {
   try {
     sessionStorage.clear();
   } catch {
-    // Refused storage keeps nothing.
+    // Storage is refused, so nothing was kept.
   }
 }
 
 /**
- * What was remembered as JSON. Anybody may have written there, so nothing of it is certain but that it is an object.
+ * Return an object that was stored as JSON, or an empty one. Other scripts may have written there, so the types of its
+ * fields are not certain.
  * @param {string} key
  * @returns {Record<string, unknown>}
  */

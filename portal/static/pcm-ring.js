@@ -1,32 +1,34 @@
 /**
- * A ring of samples that knows which media time each one belongs to. Runs in an AudioWorklet, or on the page where
- * there is none. It is the clock of the WebSocket transport: pictures are drawn when their sound is heard.
+ * A ring buffer of samples that knows the media time of each. It runs in an AudioWorklet, or on the page where worklets
+ * do not exist. It is the clock of the WebSocket transport: pictures are drawn when their sound is heard.
  */
 
 const MEDIA_RATE_HZ = 48000;
 const CAPACITY = 5 * MEDIA_RATE_HZ;
 const BLOCK_MS = 40;
-const START_TARGET_MS = 60; // what waits swings between this and a block less; the first underrun adds a block
+// The buffer level that playing starts at. The level then swings between this and one block less. Each underrun adds a
+// block.
+const START_TARGET_MS = 60;
 const MAX_TARGET_MS = 240;
-const SLACK_MS = 60;
-const CALM_MS = 30000; // without an underrun for so long, the target may shrink again
+const SLACK_MS = 60; // blocks of silence are dropped when the buffer exceeds the target by more than this
+const CALM_MS = 30000; // after this time without an underrun, the target shrinks again
 const AUDIBLE = 0.01; // -40 dBFS
 
 export class PcmRing {
-  /** @param {number} outputRate samples a second that pull() is asked for */
+  /** @param {number} outputRate samples per second that pull() gives out */
   constructor(outputRate) {
     this.step = MEDIA_RATE_HZ / outputRate;
     this.samples = new Float32Array(CAPACITY);
-    this.written = 0; // samples put in, ever
-    this.read = 0; // samples taken out, ever; has a fraction when rates differ
-    /** @type {{at: number, ptsMs: number}[]} where in `written` a run of contiguous media time begins */
+    this.written = 0; // total samples put in
+    this.read = 0; // total samples taken out; fractional when the rates differ
+    /** @type {{at: number, ptsMs: number}[]} the counts of `written` at which runs of contiguous media time begin */
     this.marks = [];
     this.playing = false;
     this.targetMs = START_TARGET_MS;
     this.calm = 0;
     this.underruns = 0;
     this.trimmed = 0;
-    this.hushes = 0; // how often it was silenced
+    this.hushes = 0; // how often hush() was called
     this.quietFor = MEDIA_RATE_HZ;
     this.onset = -1; // index in the last pull() at which sound began after silence, or -1
   }
@@ -35,7 +37,7 @@ export class PcmRing {
     return ((this.written - this.read) * 1000) / MEDIA_RATE_HZ;
   }
 
-  /** Media time, in ms, of the next sample out. */
+  /** Media time, in ms, of the next sample that pull() gives out; null if nothing was put in. */
   get ptsMs() {
     let mark = null;
     for (const candidate of this.marks) {
@@ -45,14 +47,15 @@ export class PcmRing {
   }
 
   /**
+   * Put a block in.
    * @param {number} ptsMs media time of the block's first sample
    * @param {Int16Array|null} pcm null: 40 ms of silence
-   * @param {boolean} speaking a block that is not may be left out or doubled, to keep the delay where it should be
+   * @param {boolean} speaking false: the block may be dropped or doubled, to keep the delay near its target
    */
   push(ptsMs, pcm, speaking) {
     const length = pcm ? pcm.length : MEDIA_RATE_HZ / 25;
     if (!speaking && this.written === 0) {
-      // Blocks are coarser than the target: of the first silence only as much is kept as makes the target with the next.
+      // Blocks are coarser than the target, so the first silence is shortened to reach the target with the next block.
       const kept = this.targetMs - BLOCK_MS;
       this.mark(ptsMs + BLOCK_MS - kept);
       this.put(null, (kept * MEDIA_RATE_HZ) / 1000);
@@ -73,7 +76,7 @@ export class PcmRing {
     this.put(pcm, length);
   }
 
-  /** Silence what waits, with a short fade. */
+  /** Silence all samples that wait, with a short fade. */
   hush() {
     this.hushes += 1;
     const start = Math.floor(this.read);
@@ -84,7 +87,7 @@ export class PcmRing {
   }
 
   /**
-   * Fill `out` with what is to be heard next.
+   * Fill `out` with the samples to be heard next. Linear interpolation converts the rate.
    * @param {Float32Array} out
    */
   pull(out) {
@@ -120,7 +123,10 @@ export class PcmRing {
     while (this.marks.length > 1 && this.marks[1].at <= this.read) this.marks.shift();
   }
 
-  /** @param {number} ptsMs */
+  /**
+   * Note the media time of the next sample, if it does not follow from the samples before.
+   * @param {number} ptsMs
+   */
   mark(ptsMs) {
     const last = this.marks[this.marks.length - 1];
     const expected = last && last.ptsMs + ((this.written - last.at) * 1000) / MEDIA_RATE_HZ;

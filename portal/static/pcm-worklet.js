@@ -1,4 +1,7 @@
-/** The ring as an AudioWorklet. In: {ptsMs, pcm, speaking}, "hush" or "end". Out: where the clock is, about every 10 ms. */
+/**
+ * Plays a PcmRing as an AudioWorklet. It receives {ptsMs, pcm, speaking}, "hush" or "end", and posts the ring's state
+ * about every 10 ms.
+ */
 
 import { PcmRing } from "./pcm-ring.js";
 
@@ -31,7 +34,7 @@ class PcmPlayer extends AudioWorkletProcessor {
       const onset = ring.onset < 0 ? null : currentTime + ring.onset / sampleRate;
       this.port.postMessage({ ptsMs, at: currentTime, playing, bufferedMs, underruns, trimmed, onset, hushes });
     }
-    return !this.ended; // as long as this is true the browser keeps it, its ring and its share of the processor
+    return !this.ended; // while this is true, the browser keeps this processor alive and spends CPU time on it
   }
 }
 

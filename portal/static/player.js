@@ -1,6 +1,6 @@
 /**
- * The live player: one session, from start() to its end, and what is seen and heard of it. Its events are those of
- * types/player.d.ts.
+ * The live player. It runs one session, from start() to its end, and plays the pictures and sound of that session. Its
+ * events are listed in types/player.d.ts.
  */
 
 import { Changes } from "./changes.js";
@@ -28,11 +28,12 @@ import { Viewer } from "./viewer.js";
  * @typedef {import("./media-choice.js").Media} Media
  */
 
-const MOST_CHARACTERS = 300000; // the session takes less and says so; much more would break the socket
-const ANSWERS_WITHIN_MS = 2000; // a session socket that lives
-const FAILED_FOR_MS = 10000; // then a session that is kept is tried again
-const OF_AN_ANSWER = ["language_model_failed", "speech_failed"]; // errors that refuse no avatar
-const COMES_BACK = ["session_closed", "unreachable"]; // how a session ends without anybody's wish
+// The server's own limit is lower and answers with an error. A message far above this one would break the socket.
+const MOST_CHARACTERS = 300000;
+const ANSWERS_WITHIN_MS = 2000; // a session socket that stays silent for longer is taken for dead
+const FAILED_FOR_MS = 10000; // pause before a session with `keep` is opened again after its media failed
+const OF_AN_ANSWER = ["language_model_failed", "speech_failed"]; // errors that do not refuse an avatar
+const COMES_BACK = ["session_closed", "unreachable"]; // codes of endings that the viewer did not ask for
 
 /** @extends {Teller<PlayerEvents>} */
 export class Player extends Teller {
@@ -47,9 +48,9 @@ export class Player extends Teller {
     /** @type {PlayerState} */
     this.state = "idle";
     this.transport = "auto";
-    /** @type {() => Promise<boolean>} logs in again when the login has ended; resolves to whether it could */
+    /** @type {() => Promise<boolean>} logs in again when the login has ended; resolves to whether that worked */
     this.loginAgain = () => Promise.resolve(false);
-    this.startedAt = 0; // as all times here: performance time, ms
+    this.startedAt = 0; // ms by performance.now(), like all times here
     this.saidAt = 0;
     this.listening = new Listening(
       (message) => this.session?.send(message) ?? false,
@@ -69,7 +70,7 @@ export class Player extends Teller {
       send: (message) => void this.session?.send(message),
     });
     this.bind();
-    // What follows belongs to one session: forget().
+    // The fields below belong to one session. forget() resets them.
     /** @type {SessionSocket?} */
     this.session = null;
     /** @type {Welcome?} */
@@ -195,18 +196,18 @@ export class Player extends Teller {
     this.subtitles.clear();
   }
 
-  /** What the avatar of this session can show beside talking, by name. */
+  /** The gestures that the avatar of this session has. */
   get gestures() {
     return this.welcome?.gestures ?? [];
   }
 
-  /** By which others may watch this session; "": the operator does not allow it. */
+  /** The token with which others may watch this session, or "" if the operator does not allow watching. */
   get watchToken() {
     return this.welcome?.watch ?? "";
   }
 
   /**
-   * Show a gesture of the avatar. "gesture" tells when it begins and ends.
+   * Show a gesture of the avatar. The event "gesture" tells when it begins and ends.
    * @param {string | null} name null: go back to the idle loop
    */
   gesture(name) {
@@ -214,7 +215,8 @@ export class Player extends Teller {
   }
 
   /**
-   * Record this session, or end that. "recording" tells when it has begun, and when its files are there.
+   * Start or stop recording this session. The event "recording" tells when recording has begun and when its files are
+   * ready.
    * @param {boolean} on
    */
   record(on) {
@@ -222,14 +224,14 @@ export class Player extends Teller {
   }
 
   /**
-   * Throws a PortalError.
+   * Send a message to the server. Throws a PortalError if there is no open session socket.
    * @param {ClientMessage} message
    */
   order(message) {
     if (!this.session?.send(message)) throw noSession();
   }
 
-  /** Whether sound waits for a gesture. */
+  /** Whether the browser withholds sound until the viewer clicks or presses a key. */
   get isBlocked() {
     return this.viewer.isBlocked;
   }
@@ -260,22 +262,23 @@ export class Player extends Teller {
     this.mediaChoice.volume = volume;
   }
 
-  /** The sentence that is being heard now, or "". */
+  /** The sentence that is heard now, or "". */
   get subtitle() {
     const now = this.mediaNow();
     return now === null ? "" : this.subtitles.at(now);
   }
 
-  /** Media time, in seconds, of the picture that is seen. */
+  /** Return the media time, in seconds, of the picture on the screen, or null while it is unknown. */
   pictureNow() {
     return this.media && this.session ? this.media.pictureNow(this.session.mediaNow()) : null;
   }
 
-  /** From now on "place" tells which place of the avatar's loop is shown. A new session has to be asked anew. */
+  /** Have the event "place" tell which loop position of the avatar is shown. Call this anew in each session. */
   reportPlaces() {
     this.session?.send({ type: "places", on: true });
   }
 
+  /** Return the media time, in seconds, of what is heard now, or null while it is unknown. */
   mediaNow() {
     return this.media && this.session ? this.media.mediaNow(this.session.mediaNow()) : null;
   }
@@ -302,7 +305,7 @@ export class Player extends Teller {
     };
   }
 
-  /** Resolves when the session is live, rejects if it ends before. */
+  /** Resolves when the session is live. Rejects if the session ends before that. */
   live() {
     const over = new AbortController();
     /** @type {Promise<void>} */
@@ -325,7 +328,7 @@ export class Player extends Teller {
     this.reports.begin();
   }
 
-  /** Whether the session socket lives; if not, it is mended. */
+  /** Resolves to whether the session socket is alive. A dead one starts to be mended. */
   async checkConnection() {
     const { session } = this;
     if (!session || !this.welcome) return true;
@@ -392,8 +395,9 @@ export class Player extends Teller {
   }
 
   /**
-   * Somebody speaks over the avatar. The server has stopped; what waits here is not played either, and comes again if the
-   * speech goes on: the server is told what was played last.
+   * A hold begins or ends. While somebody speaks over the avatar, the server sends no speech, and speech that is
+   * buffered here is dropped. The server is told how far playback came, so that it can send the rest again if the turn
+   * goes on.
    * @param {Hold} hold
    */
   takeHold({ held }) {
@@ -408,7 +412,7 @@ export class Player extends Teller {
   }
 
   /**
-   * A new session, after a restart of the server, is to begin with it.
+   * Take over the avatar that is shown now. A session that is opened anew after a restart of the server begins with it.
    * @param {Pick<Welcome, "avatar" | "gestures" | "choice">} shown
    */
   takeAvatar({ avatar, gestures, choice }) {
@@ -428,7 +432,7 @@ export class Player extends Teller {
   }
 
   /**
-   * The same session on a new socket.
+   * The same session goes on over a new socket.
    * @param {Welcome} welcome
    */
   resume({ avatar, gestures, choice }) {
@@ -444,7 +448,7 @@ export class Player extends Teller {
   }
 
   /**
-   * The server has forgotten the session; this is a new one.
+   * The server no longer has the old session. This one is new.
    * @param {Welcome} welcome
    */
   renew(welcome) {
@@ -460,7 +464,7 @@ export class Player extends Teller {
   }
 
   /**
-   * It does not work now. A session that is to be kept is opened again later.
+   * The media failed. The session ends, or is opened again later if it has `keep`.
    * @param {PortalError} error
    */
   fail(error) {
@@ -469,7 +473,7 @@ export class Player extends Teller {
     this.session.renew(FAILED_FOR_MS);
   }
 
-  /** @param {PortalError?} error null: the viewer has stopped it */
+  /** @param {PortalError?} error null: the viewer stopped the session */
   end(error) {
     if (this.state === "idle") return;
     this.dropMedia();

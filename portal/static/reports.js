@@ -1,5 +1,5 @@
 /**
- * What the server is told of how a session is seen here: how it goes, every 10 s, and how long after its release the first
+ * Reports to the server how a session arrives here: statistics every 10 s, and how long after its release the first
  * picture of each turn was seen.
  */
 
@@ -7,8 +7,8 @@
  * @typedef {import("./types/messages.d.ts").Stats} Stats
  * @typedef {import("./types/messages.d.ts").Subtitle} Subtitle
  *
- * What is seen of a session. released and seen: media time, in seconds, of the picture that the server releases now, and
- * of the one that is seen now; null while that is not known.
+ * Access to a session. released and seen: media time, in seconds, of the picture that the server releases now and of
+ * the picture that is seen now; null while it is unknown.
  * @typedef {{
  *   stats: () => Omit<Stats, "type" | "delayMs">, released: () => number?, seen: () => number?,
  *   send: (message: import("./types/messages.d.ts").ClientMessage) => void,
@@ -16,14 +16,14 @@
  */
 
 const REPORT_EVERY_MS = 10000;
-const LOOK_AGAIN_MS = 40; // a picture
+const LOOK_AGAIN_MS = 40; // the duration of one picture
 
 export class Reports {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #reporter = undefined;
-  /** @type {ReturnType<typeof setTimeout> | undefined} until a first picture may be seen */
+  /** @type {ReturnType<typeof setTimeout> | undefined} fires when a turn's first picture may be seen */
   #looker = undefined;
-  #seenTurn = 0; // the last one whose first picture is reported, or waited for
+  #seenTurn = 0; // the last turn whose first picture was reported or is waited for
 
   /** @param {Seen} session */
   constructor(session) {
@@ -39,14 +39,14 @@ export class Reports {
     clearTimeout(this.#looker);
   }
 
-  /** Turns of another session count from one again. */
+  /** Start over for another session, whose turns count from 1 again. */
   forgetTurns() {
     clearTimeout(this.#looker);
     this.#seenTurn = 0;
   }
 
   /**
-   * A turn's pictures are on their way: once the first is seen, the server is told how long that took.
+   * A turn's pictures are on their way. When the first one is seen, tell the server how long that took.
    * @param {Subtitle} subtitle
    */
   expect(subtitle) {
@@ -56,7 +56,7 @@ export class Reports {
     this.#look(subtitle);
   }
 
-  /** @param {Subtitle} subtitle the first of its turn */
+  /** @param {Subtitle} subtitle the first subtitle of its turn */
   #look(subtitle) {
     const { start, turn } = subtitle;
     const [released, seen] = [this.session.released(), this.session.seen()];

@@ -1,9 +1,9 @@
-/** Brings sound of any sample rate to that of the session socket, in pieces, by a windowed sinc. */
+/** Resamples sound of any rate to the rate of the session socket, piece by piece, with a windowed-sinc filter. */
 
 export const LISTEN_RATE_HZ = 16000;
-const CROSSINGS = 16; // of zero, to each side of the filter's middle
-const CUTOFF = 0.92; // of half the lower rate: what is above would be heard as something else
-const STEPS = 64; // of the filter's table, per input sample
+const CROSSINGS = 16; // zero crossings of the sinc on each side of its middle
+const CUTOFF = 0.92; // share of half the lower rate; higher frequencies would alias
+const STEPS = 64; // entries of the filter's table per input sample
 
 export class Resampler {
   /**
@@ -13,14 +13,14 @@ export class Resampler {
   constructor(fromHz, toHz = LISTEN_RATE_HZ) {
     this.step = fromHz / toHz; // input samples per output sample
     const stretch = Math.max(1, this.step);
-    this.reach = Math.ceil(CROSSINGS * stretch); // input samples to each side that an output sample depends on
+    this.reach = Math.ceil(CROSSINGS * stretch); // input samples on each side that an output sample depends on
     this.filter = filterOf(this.reach, CUTOFF / stretch);
     this.held = new Float32Array(this.reach); // silence before the first sample
-    this.at = this.reach; // place in `held` of the next output sample
+    this.at = this.reach; // position of the next output sample in `held`
   }
 
   /**
-   * What can be given so far; the filter holds a millisecond or two back.
+   * Return the output that is complete so far. The filter holds a millisecond or two back.
    * @param {Float32Array} samples
    * @returns {Float32Array}
    */
@@ -39,6 +39,7 @@ export class Resampler {
   }
 
   /**
+   * Return the filtered value at a position between samples. The table is interpolated linearly.
    * @param {Float32Array} samples
    * @param {number} at
    */
@@ -55,8 +56,8 @@ export class Resampler {
 }
 
 /**
- * One half of the filter, STEPS values per input sample.
- * @param {number} reach
+ * Return one half of the symmetric filter, a sinc with a Hann window, with STEPS values per input sample.
+ * @param {number} reach half its length, in input samples
  * @param {number} cutoff share of half the input rate
  */
 function filterOf(reach, cutoff) {

@@ -1,11 +1,11 @@
-/** Where the server is, and what it lists. */
+/** Addresses of the server, and the lists that it offers. */
 
 const PATIENCE_MS = 60_000;
 
 /** @typedef {import("./types/api.d.ts").AvatarView} AvatarView */
 
 /**
- * An address beside the page's own, so that it also works below a proxy's path.
+ * Return an address relative to the page's own, so that it also works below a proxy's path.
  * @param {string} path
  */
 export function beside(path) {
@@ -13,7 +13,7 @@ export function beside(path) {
 }
 
 /**
- * The address of an avatar's picture; of one that has lost it, our logo's.
+ * Return the address of an avatar's picture, or of our logo if the picture is missing.
  * @param {Pick<AvatarView, "poster">} avatar
  */
 export function posterOf({ poster }) {
@@ -21,9 +21,9 @@ export function posterOf({ poster }) {
 }
 
 /**
- * What the server lists there; null while it cannot be asked.
+ * Resolves to the JSON at a path, or to null if the server does not answer well.
  * @param {string} path
- * @returns {Promise<any>} `any`: who asks knows what is listed there, and says so
+ * @returns {Promise<any>} `any`: callers know what is listed there, and declare its type
  */
 export async function listOf(path) {
   try {

@@ -1,9 +1,10 @@
 /**
- * The session socket, seen from the page: greets, sends, tells what comes in, and mends itself when it breaks.
+ * The page's end of the session socket. It opens the session, sends and receives, and reconnects when it breaks.
  *
  * Events: "message" (detail: a JSON message), "media" (detail: ArrayBuffer), "lost" (the socket broke and is being
- * mended), "resumed" (detail: welcome of the same session), "renewed" (detail: welcome of a new session, the old one
- * is gone; `restored` says whether it goes on where that broke off), "ended" (detail: the error that ended it).
+ * mended), "resumed" (detail: the welcome of the same session), "renewed" (detail: the welcome of a new session, since
+ * the old one is gone; its `restored` says whether the conversation goes on where it broke off), "ended" (detail: the
+ * error that ended the session).
  */
 
 import { PortalError, errorOf } from "./errors.js";
@@ -20,21 +21,21 @@ import { Teller } from "./teller.js";
  */
 
 /**
- * What a session begins with; `history` tells what was said before, whenever a new one begins.
+ * What a session begins with. `history` returns what was said before; it is called each time a new session begins.
  * @typedef {Omit<Hello, "type" | "token" | "history"> & {history?: () => Remark[]}} Wish
  */
 
 const PING_EVERY_MS = 2000;
-const SILENT_FOR_MS = 6000;
+const SILENT_FOR_MS = 6000; // a socket that leaves a ping unanswered for longer is taken for dead
 const LOOK_EVERY_MS = 50;
 const OPEN_WITHIN_MS = 15000;
-const REASON_WITHIN_MS = 5000;
+const REASON_WITHIN_MS = 5000; // for asking the server by HTTP why it refused the socket
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_AFTER_MS = 60000;
 const LONGEST_KEEPING_RETRY_MS = 30000;
 const LOGIN_ENDED = ["login_needed", "wrong_password"];
-const MOST_SOUND_BYTES = 48000; // 1.5 s; the server takes 2 s at once
+const MOST_SOUND_BYTES = 48000; // 1.5 s of sound; the server accepts at most 2 s at once
 
 /**
  * @extends {Teller<{
@@ -44,8 +45,9 @@ const MOST_SOUND_BYTES = 48000; // 1.5 s; the server takes 2 s at once
 export class SessionSocket extends Teller {
   /**
    * @param {string} url ws: or wss: address of the session socket
-   * @param {{keep?: boolean, loginAgain?: () => Promise<boolean>}} options keep: whatever ends the session but close(),
-   *     another is opened, for ever. loginAgain: resolves to whether there is another login, where the old one has ended
+   * @param {{keep?: boolean, loginAgain?: () => Promise<boolean>}} options keep: open another session whenever one ends
+   *     by anything but close(), without limit. loginAgain: called when the login has ended; resolves to whether there
+   *     is a new one
    */
   constructor(url, { keep = false, loginAgain = () => Promise.resolve(false) } = {}) {
     super();
@@ -57,11 +59,11 @@ export class SessionSocket extends Teller {
     /** @type {string?} */
     this.token = null;
     this.closed = false;
-    /** @type {{at: number, media: number}?} performance time in ms and media time in s, by the last ping */
+    /** @type {{at: number, media: number}?} performance.now() in ms and the media time in s then, from the last ping */
     this.clock = null;
     /** @type {WebSocket?} */
     this.socket = null;
-    /** @type {WebSocket?} that waits for its welcome */
+    /** @type {WebSocket?} a socket that waits for its welcome */
     this.greeting = null;
     this.heardAt = -Infinity;
     /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -76,7 +78,7 @@ export class SessionSocket extends Teller {
   async open(hello) {
     this.hello = hello;
     const welcome = await this.greetKnown(this.newHello()).catch((error) => {
-      // Who had been told to wait in line keeps waiting when the server is away for a moment.
+      // A viewer who was already waiting in line keeps waiting when the server is unreachable for a moment.
       if (!this.isWorthAnother(error) && !(error.code === "unreachable" && this.heardAt > 0)) throw error;
       this.tell("lost");
       return this.greetAgain();
@@ -86,7 +88,7 @@ export class SessionSocket extends Teller {
   }
 
   /**
-   * For a new session, also in the place of one that is gone: what was said until now comes along.
+   * Return the hello for a new session, also for one that replaces a lost session. It carries what was said so far.
    * @returns {Hello}
    */
   newHello() {
@@ -105,9 +107,9 @@ export class SessionSocket extends Teller {
   }
 
   /**
-   * Sound that would come late is of no use: while the socket stands still it is left out.
+   * Send sound of the microphone. Late sound is useless, so it is dropped while the socket is congested.
    * @param {ArrayBuffer} data
-   * @returns {boolean} false if it was left out
+   * @returns {boolean} false if the sound was dropped
    */
   sendSound(data) {
     const { socket } = this;
@@ -122,11 +124,12 @@ export class SessionSocket extends Teller {
     this.drop();
   }
 
-  /** Where the server's media clock is now, in seconds; null while unknown. */
+  /** Return the time of the server's media clock now, in seconds, or null while it is unknown. */
   mediaNow() {
     return this.clock ? this.clock.media + (performance.now() - this.clock.at) / 1000 : null;
   }
 
+  /** Close the socket without saying goodbye, and stop mending it. */
   drop() {
     this.closed = true;
     removeEventListener("pagehide", this.leaving);
@@ -136,7 +139,7 @@ export class SessionSocket extends Teller {
   }
 
   /**
-   * As greet(). If the login has ended and there is another one, that is tried once.
+   * Like greet(), but if the login has ended and the viewer can log in again, greet once more.
    * @param {Hello} hello
    * @returns {Promise<Welcome>}
    */
@@ -151,7 +154,7 @@ export class SessionSocket extends Teller {
   }
 
   /**
-   * One socket, from its opening to the welcome.
+   * Open one socket and say hello. Resolves to the welcome.
    * @param {Hello} hello
    * @returns {Promise<Welcome>}
    */
@@ -163,7 +166,7 @@ export class SessionSocket extends Teller {
       let welcomed = false;
       const unreachable = () => new PortalError({ code: "unreachable", message: "The server cannot be reached." });
       const patience = setTimeout(() => socket.close(), OPEN_WITHIN_MS);
-      // A dead connection may take its time to close: nobody waits for that.
+      // A dead connection may take long to close, so its "close" event is not waited for.
       const giveUp = () => {
         socket.onclose = socket.onmessage = null;
         socket.close();
@@ -223,11 +226,11 @@ export class SessionSocket extends Teller {
   setClock({ t, media }) {
     if (media === null) return;
     const now = performance.now();
-    this.clock = { at: (t + now) / 2, media };
+    this.clock = { at: (t + now) / 2, media }; // the server read its clock about halfway through the round trip
   }
 
   /**
-   * Ask for a sign of life again and again; silence is acted upon.
+   * Ping the server regularly, and call onSilence when it no longer answers.
    * @param {WebSocket} socket
    * @param {() => void} onSilence
    */
@@ -236,7 +239,7 @@ export class SessionSocket extends Teller {
     let asked = 0;
     const ping = () => {
       const now = performance.now();
-      // A hidden tab's timers may be minutes apart: silence counts only from a ping that was not answered.
+      // A hidden tab's timers may fire minutes apart, so silence counts from the first ping without an answer.
       if (asked && this.heardAt < asked && now - asked > SILENT_FOR_MS) return onSilence();
       if (!asked || this.heardAt >= asked) asked = now;
       if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "ping", t: now }));
@@ -246,7 +249,7 @@ export class SessionSocket extends Teller {
   }
 
   /**
-   * Whether the server says anything within so many ms.
+   * Resolves to whether the server says anything within `withinMs` milliseconds.
    * @param {number} withinMs
    * @returns {Promise<boolean>}
    */
@@ -264,7 +267,7 @@ export class SessionSocket extends Teller {
   }
 
   /**
-   * Leave this session for a new one, opened as the last was.
+   * Leave this session and open a new one with the same wish.
    * @param {number} afterMs
    */
   renew(afterMs) {
@@ -273,7 +276,7 @@ export class SessionSocket extends Teller {
     return this.mend(afterMs);
   }
 
-  /** The socket broke: come back to the same session, or, if the server has forgotten it, to a new one. */
+  /** The socket broke. Come back to the same session, or to a new one if the server no longer has it. */
   async mend(afterMs = 0) {
     clearInterval(this.pinger);
     const broken = this.socket;
@@ -291,13 +294,13 @@ export class SessionSocket extends Teller {
     }
   }
 
-  /** Say hello until the server answers; it is given up when nothing has been heard of it for long, unless it is kept. */
+  /** Say hello until the server answers. Gives up after a minute without a sign of the server, unless `keep` is set. */
   async greetAgain() {
     let since = performance.now();
     let wait = FIRST_RETRY_MS;
     while (!this.closed) {
       const triedAt = performance.now();
-      // A page that is not on show takes no place from others.
+      // A hidden page must not take a place from other viewers.
       if (this.keep && !this.token) await shown();
       try {
         return await this.greetKnown(this.token ? { type: "hello", token: this.token, wait: true } : this.newHello());
@@ -307,7 +310,7 @@ export class SessionSocket extends Teller {
           this.token = null;
           continue;
         }
-        // It was there meanwhile, with a place in its line, and is away again.
+        // The server answered this attempt (the viewer was in its line) and was lost again, so patience starts anew.
         if (this.heardAt > triedAt) [since, wait] = [performance.now(), FIRST_RETRY_MS];
         const isPatient = error.code === "unreachable" && performance.now() - since <= GIVE_UP_AFTER_MS;
         if (!isPatient && !this.isWorthAnother(error)) throw error;
@@ -319,7 +322,8 @@ export class SessionSocket extends Teller {
   }
 
   /**
-   * For ever, if it is to be kept; but what has to be prepared first is for those who asked for it to see to.
+   * Whether to try again after this error. With `keep` that is so without limit, except where the avatar has to be
+   * prepared first (`error.job`): then whoever opened the session waits for that job.
    * @param {PortalError} error
    */
   isWorthAnother(error) {
@@ -328,8 +332,8 @@ export class SessionSocket extends Teller {
 }
 
 /**
- * Browsers do not say why a socket was refused, so the server is asked in another way whether it still knows who we are.
- * Null: it does, or it cannot be reached.
+ * Browsers do not say why a socket was refused, so ask the server by HTTP whether the login is still valid. Resolves to
+ * null if it is, or if the server cannot be reached.
  * @returns {Promise<PortalError?>}
  */
 async function whyRefused() {
@@ -340,7 +344,7 @@ async function whyRefused() {
 }
 
 /**
- * Resolves when the page is on show.
+ * Resolves when the page is visible.
  * @returns {Promise<void>}
  */
 function shown() {
@@ -356,7 +360,7 @@ function shown() {
 }
 
 /**
- * Resolves after so many ms, or as soon as there is a network again.
+ * Resolves after `ms` milliseconds, or earlier when the browser is online again.
  * @param {number} ms
  * @returns {Promise<void>}
  */

@@ -1,9 +1,9 @@
-/** How far the sound came after its picture, of late. */
+/** Keeps the latest skews: by how much sound came after its picture. */
 
 export class Skews {
   #kept = /** @type {number[]} */ ([]);
 
-  /** @param {number} most as many of the latest are kept */
+  /** @param {number} most how many of the latest are kept */
   constructor(most) {
     this.most = most;
   }
@@ -14,7 +14,7 @@ export class Skews {
     if (this.#kept.length > this.most) this.#kept.shift();
   }
 
-  /** Median, in ms; null as long as there is none. */
+  /** Median, in ms; null if there are none. */
   get medianMs() {
     const sorted = [...this.#kept].sort((a, b) => a - b);
     return sorted.length ? sorted[sorted.length >> 1] : null;

@@ -1,8 +1,9 @@
 /**
- * Pictures and sound over the session socket: JPEG on a canvas, PCM through a ring buffer whose playing is the clock.
+ * Pictures and sound over the session socket. JPEGs are drawn on a canvas. PCM is played from a ring buffer, and the
+ * position in it is the clock.
  *
- * Events: "picture" (each one drawn), "stopped" (the browser allows no sound, or no longer: play() in a gesture helps),
- * "playing" (there is sound), "sound" (first sound after listenForSound()).
+ * Events: "picture" (for each picture drawn), "stopped" (the browser does not allow sound; play() during a click or key
+ * press helps), "playing" (there is sound), "sound" (the first sound after listenForSound()).
  */
 
 import { Hush } from "./hush.js";
@@ -11,14 +12,14 @@ import { Skews } from "./skews.js";
 import { Teller } from "./teller.js";
 
 /**
- * A block of sound on its way into the ring; pcm null: silence.
+ * A block of sound to be put into the ring. pcm null: silence.
  * @typedef {{ptsMs: number, pcm: ArrayBuffer?, speaking: boolean}} Block
  *
- * Where the ring was at a context time `at`, in s. onset: context time at which sound began after silence.
+ * The state of the ring at context time `at`, in s. onset: context time at which sound began after silence.
  * @typedef {{ptsMs: number?, at: number, playing: boolean, bufferedMs: number, underruns: number, trimmed: number,
  *   onset: number?, hushes: number}} Position
  *
- * What plays: a worklet, or a script processor where there is none.
+ * The node that plays: a worklet, or a script processor where worklets do not exist.
  * @typedef {{node: AudioNode, feed: (block: Block) => void, quiet: () => void, finish: () => void}} Source
  *
  * @typedef {{ptsMs: number, bitmap: ImageBitmap}} Picture
@@ -30,29 +31,29 @@ const KIND_MEDIA = 1;
 const SPEAKING = 1;
 const PICTURE = 2;
 const MAX_WAITING_PICTURES = 50;
-const DISPLAY_MS = 8; // from drawing to glass, about
-const HALF_REFRESH_MS = 8; // a picture is drawn at the refresh nearest to its moment
+const DISPLAY_MS = 8; // rough time from drawing a picture to seeing it on the screen
+const HALF_REFRESH_MS = 8; // a picture is drawn at the screen refresh nearest to its time
 const SKEWS_KEPT = 250;
 const BLOCK_MS = 40;
-const TRUSTED_WITHIN_MS = 1000;
-const TRUSTED_AHEAD_MS = 50; // a sample may be told of as it is handed over, a moment before it is heard
-const SOUNDS_WITHIN_MS = 1000; // a context that may sound runs well before
-const FADE_S = 0.003; // time constant; sound that is cut at once clicks
+const TRUSTED_WITHIN_MS = 1000; // an output timestamp older than this is not believed
+const TRUSTED_AHEAD_MS = 50; // how far one may lie ahead: browsers may report a sample slightly before it is heard
+const SOUNDS_WITHIN_MS = 1000; // a context that is allowed to play starts much sooner
+const FADE_S = 0.003; // time constant of fades; sound that is cut off without one clicks
 
 const MAY_FREEZE = /\b(Linux|X11|Android)\b.*\bFirefox\//.test(navigator.userAgent);
-const FIREFOX_LATENCY_S = 0.05; // what it says on Debian, with PulseAudio, when it does answer
+const FIREFOX_LATENCY_S = 0.05; // the outputLatency that it reports on Debian with PulseAudio, if it does not freeze
 
 /**
- * Performance time, in ms, at which a sample of context time 0 is heard. The browser's own word for it is taken only
- * where it can be true: some tell times of another clock (WebKitGTK's is as far ahead as the context is old, so a new one
- * is nearly right), or those before the device slept.
+ * Return the time by performance.now(), in ms, at which a sample of context time 0 is heard. The browser's own output
+ * timestamp is used only if it is plausible. Some browsers report times of another clock (WebKitGTK's runs ahead by the
+ * age of the context, so it is nearly right for a new one), or times from before the device slept.
  *
- * Firefox is not asked where its sound may go to PulseAudio. It answers both getOutputTimestamp() and outputLatency while
- * it holds a lock that the making of sound wants too, and asks PulseAudio, which waits for that sound: if some is being
- * made just then the page stands still for good. (Seen in Firefox 153.)
+ * Where Firefox may play through PulseAudio, it is not asked. It answers getOutputTimestamp() and outputLatency while
+ * holding a lock that sound rendering also needs, and asks PulseAudio, which in turn waits for rendered sound. If sound
+ * is being rendered at that moment, the page freezes for good. (Seen in Firefox 153.)
  *
  * @param {AudioContext} context
- * @param {number} now performance time, ms
+ * @param {number} now ms by performance.now()
  */
 export function outputOffsetMs(context, now, mayFreeze = MAY_FREEZE) {
   if (mayFreeze) return now - (context.currentTime - FIREFOX_LATENCY_S) * 1000;
@@ -64,18 +65,20 @@ export function outputOffsetMs(context, now, mayFreeze = MAY_FREEZE) {
   return now - (context.currentTime - latency) * 1000;
 }
 
-/** The AudioContext of the page. It sounds from the first gesture on: the click on Start, or a later one. */
+/**
+ * The AudioContext of the page. Browsers let it play from the first click or key press on, such as the click on Start.
+ */
 export class AudioOutput {
   constructor() {
     this.context = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
     this.context.resume();
-    // Only secure pages (https, localhost) have worklets; others get the older, coarser way.
+    // Only secure pages (HTTPS, localhost) have worklets. Others use the older, coarser script processor.
     this.ready = this.context.audioWorklet
       ? this.context.audioWorklet.addModule(new URL("./pcm-worklet.js", import.meta.url).href)
       : Promise.resolve();
   }
 
-  /** Performance time, in ms, at which a sample of context time 0 is heard. */
+  /** The time by performance.now(), in ms, at which a sample of context time 0 is heard. */
   get offsetMs() {
     return outputOffsetMs(this.context, performance.now());
   }
@@ -84,10 +87,10 @@ export class AudioOutput {
     return this.context.state === "running";
   }
 
-  /** Call it in a gesture. @returns {Promise<boolean>} whether there is sound */
+  /** Call this while handling a click or key press. @returns {Promise<boolean>} whether there is sound */
   async resume() {
     const within = new Promise((passed) => setTimeout(passed, SOUNDS_WITHIN_MS));
-    await Promise.race([this.context.resume().catch(() => {}), within]); // without a gesture it may never settle
+    await Promise.race([this.context.resume().catch(() => {}), within]); // without a click, resume() may never settle
     return this.isRunning;
   }
 }
@@ -103,12 +106,12 @@ export class SocketMedia extends Teller {
     this.name = /** @type {const} */ ("websocket");
     this.canvas = canvas;
     this.output = output;
-    this.shown = false; // a picture of it was seen
-    this.isMissing = false; // it comes as long as the socket does
+    this.shown = false; // whether a picture of these media was seen
+    this.isMissing = false; // always false here: these media last as long as the socket
     this.painter = /** @type {CanvasRenderingContext2D} */ (
       canvas.getContext("2d", { alpha: false, desynchronized: true })
     );
-    /** @type {Picture[]} decoded, waiting for their moment */
+    /** @type {Picture[]} decoded pictures that wait for their time, in its order */
     this.pictures = [];
     this.decoding = 0;
     this.frames = 0;
@@ -117,14 +120,14 @@ export class SocketMedia extends Teller {
     this.skews = new Skews(SKEWS_KEPT);
     /** @type {Position?} */
     this.position = null;
-    /** @type {Hush?} while sound is held back */
+    /** @type {Hush?} set while incoming sound is dropped after an interruption */
     this.hush = null;
     /** @type {GainNode?} */
     this.gain = null;
     this.loudness = 1;
     /** @type {Source?} */
     this.source = null;
-    this.hushes = 0; // that the ring was told
+    this.hushes = 0; // how often the ring was told to hush
     this.listening = false;
     this.isMuted = false;
     this.closed = false;
@@ -137,7 +140,7 @@ export class SocketMedia extends Teller {
     if (this.closed) return;
     this.gain = new GainNode(context);
     this.gain.connect(context.destination);
-    this.sound(!this.isMuted); // it may have been said before there was anything to mute
+    this.sound(!this.isMuted); // `muted` may have been set before there was a gain node
     this.source = context.audioWorklet ? this.startWorklet(context) : this.startScriptProcessor(context);
     this.source.node.connect(this.gain);
     context.addEventListener("statechange", this.onState);
@@ -150,12 +153,12 @@ export class SocketMedia extends Teller {
     requestAnimationFrame(draw);
   }
 
-  /** Sound what comes. Where the browser wants a gesture first, call again in one. */
+  /** Play sound. If the browser does not allow it yet, call this again while handling a click or key press. */
   async play() {
     this.tell((await this.output.resume()) ? "playing" : "stopped");
   }
 
-  /** Pictures come without sound too. */
+  /** Never true: pictures are shown without sound, too. */
   get isPaused() {
     return false;
   }
@@ -198,7 +201,8 @@ export class SocketMedia extends Teller {
   }
 
   /**
-   * One binary message of the session socket.
+   * Take a binary message of the session socket. Its header, little-endian: kind (byte 0), flags (byte 1), number of
+   * sound bytes (32 bits at 4), media time in microseconds (64 bits at 8). Sound and then the JPEG follow.
    * @param {ArrayBuffer} data
    */
   push(data) {
@@ -210,15 +214,15 @@ export class SocketMedia extends Teller {
     const speaking = (flags & SPEAKING) !== 0;
     if (this.hush && this.hush.remainingMs(performance.now(), 0) <= 0) this.hush = null;
     const pcm = audioBytes && !this.hush ? data.slice(HEADER_BYTES, HEADER_BYTES + audioBytes) : null;
-    // What nobody could hear when it came is not heard later either.
+    // Sound that comes while the context is stopped is dropped, so that it is not played late.
     if (this.output.isRunning) this.source.feed({ ptsMs, pcm, speaking });
     // Nobody sees the pictures of a hidden page.
     if (flags & PICTURE && !(document.hidden && this.frames)) this.decode(ptsMs, data, HEADER_BYTES + audioBytes);
   }
 
   /**
-   * Silence at once; speech that is still on its way is swallowed. A busy page's word to the ring may take half a second
-   * (WebKitGTK), so nothing sounds until the ring has it.
+   * Silence the avatar at once, and drop speech that is still under way. On a busy page the message to the ring may
+   * take half a second (WebKitGTK), so the gain stays at zero until the ring has confirmed it.
    */
   interrupt() {
     this.hush = new Hush(performance.now());
@@ -233,18 +237,18 @@ export class SocketMedia extends Teller {
     this.hush?.turnOver(performance.now());
   }
 
-  /** A new answer begins: nothing of it may be missed. */
+  /** A new answer begins. All of it must be heard. */
   speaking() {
     this.hush?.speaking(performance.now());
   }
 
-  /** Media time, in seconds, that is seen and heard now. */
+  /** Return the media time, in seconds, that is seen and heard now; null while it is unknown. */
   mediaNow() {
     const ptsMs = this.audibleMs(performance.now());
     return ptsMs === null ? null : ptsMs / 1000;
   }
 
-  /** Media time, in seconds, of the picture that is seen. */
+  /** Return the media time, in seconds, of the picture that is seen; null if there was none. */
   pictureNow() {
     return this.drawnMs === null ? null : this.drawnMs / 1000;
   }
@@ -287,6 +291,7 @@ export class SocketMedia extends Teller {
   }
 
   /**
+   * Decode a picture and keep it until its time.
    * @param {number} ptsMs
    * @param {ArrayBuffer} data
    * @param {number} offset in bytes, where the JPEG begins
@@ -299,7 +304,7 @@ export class SocketMedia extends Teller {
       if (this.closed) return bitmap.close();
       this.pictures.push({ ptsMs, bitmap });
       this.pictures.sort((a, b) => a.ptsMs - b.ptsMs);
-      // Two seconds of pictures that are never due: then the clock is wrong, and they are shown as they come.
+      // If two seconds of pictures wait and none is due, the clock is wrong, so the oldest are shown as they come.
       for (const late of this.pictures.splice(0, this.pictures.length - MAX_WAITING_PICTURES)) this.draw(late, null);
       if (this.frames === 0) this.drawDue();
     } catch {
@@ -310,8 +315,8 @@ export class SocketMedia extends Teller {
   }
 
   /**
-   * Media time, in ms, heard at a performance time; null before anything sounded.
-   * @param {number} at
+   * Return the media time, in ms, that is heard at a moment; null if nothing has been played or the context is stopped.
+   * @param {number} at ms by performance.now()
    */
   audibleMs(at) {
     const position = this.position;
@@ -319,12 +324,13 @@ export class SocketMedia extends Teller {
     return position.playing ? position.ptsMs + at - (position.at * 1000 + this.output.offsetMs) : position.ptsMs;
   }
 
+  /** Draw the newest picture whose time has come, and drop older ones. */
   drawDue() {
     const now = performance.now() + DISPLAY_MS;
     const audible = this.audibleMs(now);
     /** @type {Picture | undefined} */
     let due;
-    // Without a clock (sound not allowed yet, nothing buffered) pictures are shown as they come.
+    // Without a clock (sound is not allowed yet, or nothing is buffered) pictures are shown as they come.
     while (this.pictures.length && (audible === null || this.pictures[0].ptsMs <= audible + HALF_REFRESH_MS)) {
       due?.bitmap.close();
       due = this.pictures.shift();
@@ -334,7 +340,7 @@ export class SocketMedia extends Teller {
 
   /**
    * @param {Picture} picture
-   * @param {number?} audible media time, in ms, that is heard as it is seen
+   * @param {number?} audible media time, in ms, of the sound that is heard when the picture is seen
    */
   draw({ bitmap, ptsMs }, audible) {
     if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height) {
@@ -349,12 +355,15 @@ export class SocketMedia extends Teller {
     this.tell("picture");
   }
 
-  /** Whether the ring has not yet been silenced, and has been told to be. */
+  /** Whether the ring has been told to hush and has not confirmed it yet. */
   get isHushing() {
     return (this.position?.hushes ?? 0) < this.hushes;
   }
 
-  /** @param {Position} position */
+  /**
+   * The ring reports its state.
+   * @param {Position} position
+   */
   report(position) {
     const wasHushing = this.isHushing;
     this.position = position;

@@ -1,27 +1,27 @@
 /**
- * Keeps the sound of a WebRTC connection with its pictures where the browser leaves them apart.
+ * Keeps the sound of a WebRTC connection in sync with its pictures where the browser does not.
  *
- * Browsers line the two up by themselves, but are content with 30 ms in their own reckoning, which is 20 ms off for sound
- * that comes in packets of 40 ms. So after a rough moment (a hold, a busy server) the sound may stay 60 ms ahead of its
- * pictures for as long as the connection lasts. A longer jitter buffer for the sound mends that. Sound that is late is
- * left to the browser, unless it is late by what was added here.
+ * Browsers synchronise the two themselves, but tolerate 30 ms by their own estimate, which is 20 ms off for sound in
+ * packets of 40 ms. So after a disturbance (a hold, a busy server) the sound may stay 60 ms ahead of its pictures for
+ * as long as the connection lasts. A longer jitter buffer for the sound corrects that. Late sound is left to the
+ * browser, unless the delay added here made it late.
  */
 
-const LOOKS = 3; // reports, one a second, that are looked at before something is changed
-const NOTICED_MS = 20;
-const AT_MOST_MS = 400; // of delay: sound that is later than that is worse than sound that is early
+const LOOKS = 3; // number of reports, one per second, whose median decides on a change
+const NOTICED_MS = 20; // smaller skews are left alone
+const AT_MOST_MS = 400; // longest delay; sound later than that is worse than sound that is early
 
 export class SoundTrim {
   #seen = /** @type {number[]} */ ([]);
 
   constructor() {
-    this.targetMs = 0; // of the jitter buffer; 0: what the network asks for
+    this.targetMs = 0; // target of the jitter buffer; 0: as short as the network permits
   }
 
   /**
-   * One more report. Returns whether targetMs has changed.
+   * Take a report. Returns whether targetMs has changed.
    * @param {number} skewMs positive when the sound comes after its picture
-   * @param {number} delayMs how long the sound is in its jitter buffer now
+   * @param {number} delayMs how long sound stays in its jitter buffer now
    */
   learn(skewMs, delayMs) {
     this.#seen.push(skewMs);

@@ -1,9 +1,9 @@
-/** Subtitles on their way to their moment. Times are those of the media clock, in seconds. */
+/** Keeps subtitles until they are due. Times are those of the media clock, in seconds. */
 
 /** @typedef {import("./types/messages.d.ts").Subtitle} Subtitle */
 
-const MOST = 50; // waiting; beyond it the oldest is forgotten
-const LINGERS_S = 0.4; // after the end of its sentence
+const MOST = 50; // subtitles that may wait; beyond that the oldest is dropped
+const LINGERS_S = 0.4; // how long a subtitle stays after the end of its sentence
 
 export class Subtitles {
   /** @type {Subtitle[]} */
@@ -15,7 +15,7 @@ export class Subtitles {
     if (this.#waiting.length > MOST) this.#waiting.shift();
   }
 
-  /** @param {number} turn none of it is shown any more */
+  /** @param {number} turn its subtitles are dropped */
   forget(turn) {
     this.#waiting = this.#waiting.filter((subtitle) => subtitle.turn !== turn);
   }
@@ -25,7 +25,7 @@ export class Subtitles {
   }
 
   /**
-   * The sentence that is being heard at that time, or "".
+   * Return the sentence that is heard at a time, or "". Earlier ones are dropped.
    * @param {number} now
    */
   at(now) {

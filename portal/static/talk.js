@@ -1,6 +1,6 @@
 /**
- * The Talk tab: puts its markup (portal/ui/talk.py), its parts (talk/) and a Player together, and gives other scripts
- * `window.vivavoce`.
+ * The Talk tab. It connects its markup (portal/ui/talk.py), its parts (talk/) and a Player, and offers
+ * `window.vivavoce` to other scripts.
  */
 
 import { Chat } from "./chat.js";
@@ -49,7 +49,7 @@ import { talk as TEXTS } from "./texts.js";
  */
 
 const LOOK_EVERY_MS = 100;
-const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // states that a screen reader tells
+const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // states that a screen reader announces
 const WORTH_ANOTHER_TRY = ["language_model_failed", "speech_failed", "too_often"];
 
 function socketUrl() {
@@ -60,9 +60,9 @@ function socketUrl() {
 }
 
 class TalkTab {
-  /** @type {Promise<Catalogue?>?} the list of choices that is being asked for, or was */
+  /** @type {Promise<Catalogue?>?} the request for the list of choices; null before the first one and after a failure */
   #asking = null;
-  /** @type {AvatarView[]?} those that are in the strip */
+  /** @type {AvatarView[]?} the avatars that the picker shows */
   #inStrip = null;
   #left = new AbortController();
 
@@ -73,7 +73,7 @@ class TalkTab {
     this.state = new TalkState(() => this.show());
     this.state.picked = this.wishes.now.avatar;
     this.state.texts = TEXTS[language()];
-    // What is seen.
+    // Parts that are seen.
     this.status = find(element, "#vv-status", HTMLElement);
     this.settings = find(element, ".vv-settings", HTMLDetailsElement);
     this.stage = new Stage(find(element, ".vv-frame", HTMLElement));
@@ -147,7 +147,7 @@ class TalkTab {
       suggested: (text) => this.speaking.submit(text, this.composer.mode),
       texts: () => this.state.texts,
     });
-    // What goes on.
+    // Parts that act: the player, and what works with it.
     this.list = new AvatarList(() => this.takeList());
     const [video, canvas] = [find(element, "#vv-video", HTMLVideoElement), find(element, "#vv-canvas", HTMLCanvasElement)];
     this.player = new Player(video, canvas, socketUrl());
@@ -207,7 +207,7 @@ class TalkTab {
       },
       toast: (text, forMs) => this.toast(text, forMs),
       note: (error, kind) => this.note(error, kind),
-      start: () => void this.start().catch(() => {}), // "ended" tells why
+      start: () => void this.start().catch(() => {}), // "ended" reports the error
     });
     this.setLanguage(language());
     this.looker = setInterval(() => this.look(), LOOK_EVERY_MS);
@@ -224,7 +224,7 @@ class TalkTab {
 
   // -- what can be chosen
 
-  /** Asked for once, and again for as long as the server cannot tell. */
+  /** Fetch the list of choices, unless that has been done. Failed requests are repeated at the next call. */
   async loadCatalogue() {
     this.#asking ??= listOf("choices.json");
     const catalogue = await this.#asking;
@@ -236,9 +236,9 @@ class TalkTab {
     this.avatarChoice.show();
   }
 
-  /** The list was read, or it is known whether more of them are being made. */
+  /** The list of avatars was read, or it became known whether more avatars are being made. */
   async takeList() {
-    await this.loadCatalogue(); // who starts, starts with what was chosen
+    await this.loadCatalogue(); // first, because Start sends the choices that were made in it
     const { all: avatars, isRead: isListRead, isMoreExpected } = this.list;
     if (!isListRead) return this.state.learn({ isListRead, isMoreExpected });
     if (this.state.isFirstStart && avatars.length) this.toasts.hide();
@@ -259,11 +259,11 @@ class TalkTab {
     this.avatarChoice.choose(id);
     this.preparation.forget();
     if (this.state.session !== "idle") this.avatarChoice.swap(id);
-    else this.opening.current = null; // what waited for the other avatar waits no more
+    else this.opening.current = null; // gives up an opening that waited for the other avatar
   }
 
   /**
-   * What is chosen on the page.
+   * Return what is chosen on the page.
    * @returns {Start}
    */
   wish() {
@@ -274,7 +274,7 @@ class TalkTab {
   }
 
   /**
-   * What a script asks for is seen as the choice, for this session.
+   * Show what a script asked for as the choice, for this session.
    * @param {Start} options
    */
   showWished(options) {
@@ -297,7 +297,7 @@ class TalkTab {
     document.addEventListener("vivavoce:language", ({ detail }) => this.setLanguage(detail), left);
     document.addEventListener("vivavoce:talk-with", ({ detail }) => this.pick(detail), left);
     document.addEventListener("vivavoce:announce", ({ detail }) => this.announcer.tell(detail), left);
-    // Coming back to this tab, new avatars may be there.
+    // New avatars may have been made by the time the viewer comes back to this tab.
     const onShown = new IntersectionObserver(([entry]) => {
       if (!entry.isIntersecting) return this.list.unwatch();
       this.loadCatalogue();
@@ -307,7 +307,7 @@ class TalkTab {
     left.signal.addEventListener("abort", () => onShown.disconnect());
   }
 
-  /** What is open is closed; else who speaks is interrupted. */
+  /** Close what is open, or else interrupt the avatar if it speaks. */
   escape() {
     if (this.panels.close()) return;
     if (this.state.isTalking && this.element.checkVisibility()) this.player.interrupt();
@@ -319,30 +319,33 @@ class TalkTab {
     this.controls.showMuted(muted);
   }
 
-  /** The button that was pressed is about to go. A finger on glass did not ask for a keyboard over the picture. */
+  /**
+   * The pressed button is about to disappear, so move the focus. On a touch screen it does not go to the text box,
+   * since that would open a keyboard over the picture.
+   */
   takeFocus() {
     if (matchMedia("(pointer: coarse)").matches) this.controls.stop.focus({ preventScroll: true });
     else this.composer.focus();
   }
 
   begin() {
-    this.start().catch(() => {}); // "ended" tells why
+    this.start().catch(() => {}); // the event "ended" reports the error
     this.takeFocus();
   }
 
-  /** Nothing of what was said is known any more, neither here nor to the avatar. */
+  /** Begin a new conversation. What was said so far is forgotten here, and the avatar does not know it either. */
   beginAnew() {
     const wasOpen = this.state.session !== "idle";
     this.stop();
     this.chat.clear();
     this.conversationBar.show();
-    if (wasOpen) this.start().catch(() => {}); // "ended" tells why
+    if (wasOpen) this.start().catch(() => {}); // the event "ended" reports the error
     this.takeFocus();
   }
 
   /**
-   * Resolves at the first picture.
-   * @param {Start} [options] what is not as it is chosen on the page
+   * Open a session. Resolves at the first picture.
+   * @param {Start} [options] values that replace what is chosen on the page
    */
   start(options) {
     return this.opening.start(options);
@@ -353,7 +356,7 @@ class TalkTab {
   }
 
   /**
-   * Throws a PortalError.
+   * Switch the microphone on or off. Throws a PortalError.
    * @param {boolean} on
    */
   listen(on) {
@@ -361,7 +364,7 @@ class TalkTab {
   }
 
   /**
-   * Throws a PortalError.
+   * Send a text to the avatar. Throws a PortalError.
    * @param {string} text
    * @param {import("./types/messages.d.ts").Mode} [mode]
    */
@@ -369,7 +372,7 @@ class TalkTab {
     this.speaking.say(text, mode);
   }
 
-  /** Which language model answers. */
+  /** Show which language model answers. */
   showModel() {
     const { catalogue, texts } = this.state;
     const { llm = "", model } = catalogue.defaults;
@@ -379,7 +382,7 @@ class TalkTab {
 
   // -- what is seen and told
 
-  /** All that follows from the state. */
+  /** Show everything that follows from the state. */
   show() {
     const { state } = this;
     const { label, session } = state;
@@ -396,7 +399,7 @@ class TalkTab {
     this.look();
   }
 
-  /** What changes by itself: subtitle, status line, and how far a preparation is. */
+  /** Update what changes without an event: the subtitle, the status line and the progress of a preparation. */
   look() {
     const { state } = this;
     const line = state.isLive ? liveLine(this.player.stats(), state.texts) : state.line;
@@ -408,7 +411,7 @@ class TalkTab {
   }
 
   /**
-   * A notice or an error is seen in the chat, and told.
+   * Show a notice or an error in the chat, and announce it to a screen reader.
    * @param {ErrorView} error
    * @param {"notice" | "error"} kind
    */
@@ -422,7 +425,7 @@ class TalkTab {
   }
 
   /**
-   * Over the picture, and to a screen reader.
+   * Show a text over the picture, and announce it to a screen reader.
    * @param {string} text
    * @param {number} [forMs]
    */
@@ -453,7 +456,7 @@ class TalkTab {
 
 /** @type {(tab: TalkTab) => void} */
 let announce;
-/** @type {Promise<TalkTab>} once it is on the page */
+/** @type {Promise<TalkTab>} resolves once the tab is on the page */
 export const talkTab = new Promise((resolve) => (announce = resolve));
 window.vivavoce = forScripts(talkTab);
 

@@ -1,6 +1,7 @@
 /**
- * Something that tells what happens. Each event carries a `detail`; `Events` says what it is, by the event's type.
- * @template {Record<string, any>} Events `any`: a class may tell details of any shape, each of its own
+ * Base of classes that tell events. Each event carries a `detail`; `Events` gives the detail's type by the event's
+ * type.
+ * @template {Record<string, any>} Events `any`: each class has details of its own shapes
  */
 export class Teller extends EventTarget {
   /**

@@ -1,19 +1,19 @@
 /**
- * The person before the page, as far as a page can tell, and what they are missing there.
+ * Follows what the viewer does with the page, and whether they are missing sound.
  *
- * Events, between watch() and leave(): "gesture" (in it the browser lets sound begin), "look" (the page is on show
- * again, perhaps after a long sleep), "online" (there is a network again), "blocked" (the browser wants a gesture before
- * sound, or it paused the video), "unblocked" (it sounds), "return" (see leave()).
+ * Events, between watch() and leave(): "gesture" (a click or key press, during which browsers let sound begin), "look"
+ * (the page is visible again, perhaps after a long sleep), "online" (there is a network again), "blocked" (the browser
+ * does not allow sound before a gesture, or it paused the video), "unblocked" (there is sound), "return" (see leave()).
  */
 
 import { Teller } from "./teller.js";
 
-const GESTURES = ["pointerup", "touchend", "click", "keydown"]; // those in which browsers let sound begin
+const GESTURES = ["pointerup", "touchend", "click", "keydown"]; // events during which browsers let sound begin
 
 /** @extends {Teller<{gesture: void, look: void, online: void, blocked: void, unblocked: void, return: void}>} */
 export class Viewer extends Teller {
   isBlocked = false; // sound waits for a gesture
-  isAway = false; // the session was ended by the server, and nobody has come back yet
+  isAway = false; // the session ended without the viewer's wish, and the viewer has not come back yet
 
   #onGesture = () => this.#notice("gesture");
   #onShown = () => {
@@ -21,7 +21,7 @@ export class Viewer extends Teller {
   };
   #onOnline = () => this.tell("online");
 
-  /** A session begins. Once is enough; more does no harm. */
+  /** Start watching, because a session begins. Repeated calls do no harm. */
   watch() {
     this.isAway = false;
     for (const type of GESTURES) window.addEventListener(type, this.#onGesture, { capture: true, passive: true });
@@ -30,8 +30,8 @@ export class Viewer extends Teller {
   }
 
   /**
-   * The session has ended.
-   * @param {boolean} isAway nobody wished it: "return" tells that somebody is here again, once
+   * Stop watching, because the session has ended.
+   * @param {boolean} isAway true: the viewer did not ask for the end; "return" is told once when they are back
    */
   leave(isAway = false) {
     this.isBlocked = false;
@@ -42,7 +42,7 @@ export class Viewer extends Teller {
     window.removeEventListener("online", this.#onOnline);
   }
 
-  /** Sound is not allowed, or the video was paused (a call, its own window, a key of the keyboard). */
+  /** Sound is not allowed, or the video was paused (by a phone call, a picture-in-picture window or a media key). */
   block() {
     if (this.isBlocked) return;
     this.isBlocked = true;
@@ -61,7 +61,10 @@ export class Viewer extends Teller {
     else this.tell(type);
   }
 
-  /** Unless it was a press on Start, or something else that begins a session by itself. */
+  /**
+   * Tell "return", unless the same click begins a session by itself, such as a click on Start. Its handlers run before
+   * the timeout and call watch().
+   */
   #comeBack() {
     setTimeout(() => {
       if (!this.isAway) return;

@@ -1,47 +1,46 @@
 /**
- * Which ways WebRTC has found from this browser to the server, which one it took, and what is known of why another does
- * not work. It looks at what the browser tells of a connection (its candidates, its errors, its statistics) and asks
- * nobody else.
+ * Finds out which ways to the server WebRTC has found, which one it took, and why others do not work. It reads only
+ * what the browser reports about a connection (candidates, errors, statistics) and sends no requests.
  */
 
 /**
- * From here to the server: without a detour; without one, by an address that a router lends (or is asked for by STUN);
- * by a TURN server that is reached over UDP, or over TCP or TLS; the session socket.
+ * A way to the server. host: directly; srflx: directly, from an address that a router translates to (found by STUN);
+ * relay_udp, relay_tcp: by a TURN server, reached over UDP, or over TCP or TLS; websocket: the session socket.
  * @typedef {"host" | "srflx" | "relay_udp" | "relay_tcp" | "websocket"} Way
  *
- * ready: it could be used, and another one is; trying: nothing is known yet; none: the browser found no such way
+ * ready: it works, but another way is used; trying: nothing is known yet; none: the browser found no such way
  * @typedef {"used" | "ready" | "trying" | "failed" | "none" | "untried"} Standing
  *
  * @typedef {"no_reply" | "server_private" | "no_udp" | "no_stun" | "stun_silent" | "no_turn" | "turn_refused" |
  *   "turn_unreachable" | "turn_silent" | "stopped" | "forced" | "unsupported"} Why
  *
- * roundMs: there and back, of the way that is used
+ * roundMs: the round-trip time of the way that is used
  * @typedef {{way: Way, standing: Standing, why?: Why, roundMs?: number}} WayReport
  *
- * What is read of a local candidate, as an event or the statistics tell it.
+ * The fields that are read of a local candidate, from an event or from the statistics.
  * @typedef {{type?: string | null, candidateType?: string, relayProtocol?: string | null, url?: string | null}} Found
  * @typedef {{state: string, way: Way, roundMs?: number, isUsed: boolean}} Pair
  */
 
 const BY_WEBRTC = /** @type {const} */ (["host", "srflx", "relay_udp", "relay_tcp"]);
-const REFUSED = 401; // STUN's own code: the name or the password is wrong, or their time is over
+const REFUSED = 401; // STUN's error code for a user name or password that is wrong or has expired
 const PRIVATE = /^(?:10\.|127\.|169\.254\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|f[cde])/i;
 const TCP = /^turns:|transport=tcp/i;
 
-/** One connection's. It keeps what it has seen after the connection is closed. */
+/** The ways of one connection. What it has seen stays known after the connection is closed. */
 export class Ways {
-  /** @param {RTCPeerConnection} pc before it looks for candidates */
+  /** @param {RTCPeerConnection} pc one that has not begun to gather candidates */
   constructor(pc) {
     const servers = pc.getConfiguration().iceServers ?? [];
     /** @type {string[]} */
     this.urls = servers.flatMap(({ urls }) => urls);
-    /** @type {Set<Way>} of our own candidates */
+    /** @type {Set<Way>} the ways of our own candidates */
     this.found = new Set();
-    /** @type {Map<string, number>} by the address of a server */
+    /** @type {Map<string, number>} error codes by the address of a STUN or TURN server */
     this.errors = new Map();
     /** @type {Pair[]} */
     this.pairs = [];
-    /** @type {string[]} of the server */
+    /** @type {string[]} the addresses of the portal's candidates */
     this.addresses = [];
     this.isGathered = false;
     pc.addEventListener("icecandidate", ({ candidate }) => {
@@ -66,13 +65,14 @@ export class Ways {
     this.pairs = reports.flatMap((one) => {
       const way = one.type === "candidate-pair" && local.get(one.localCandidateId);
       if (!way) return [];
-      // Firefox has no report of the transport, and says it of the pair.
+      // Firefox has no "transport" report and marks the pair itself as selected.
       const isUsed = chosen.has(one.id) || one.selected === true;
       return { state: one.state, way, isUsed, roundMs: 1000 * (one.currentRoundTripTime ?? NaN) };
     });
   }
 
   /**
+   * Return how each of WebRTC's ways stands.
    * @param {boolean} isOver WebRTC has been given up
    * @returns {WayReport[]}
    */
@@ -94,13 +94,13 @@ export class Ways {
     });
   }
 
-  /** Whether the server has told nothing but addresses that lead nowhere from outside its own network. */
+  /** Whether the server has only private addresses, which cannot be reached from outside its own network. */
   get #isServerHidden() {
     return this.addresses.length > 0 && this.addresses.every((address) => PRIVATE.test(address));
   }
 
   /**
-   * Nobody has named a server for this way.
+   * Whether this way needs a STUN or TURN server and none was configured.
    * @param {Way} way
    */
   #isLacking(way) {
@@ -128,8 +128,8 @@ export class Ways {
   }
 
   /**
-   * A browser may try a server from several addresses of its own. That one got an answer says more than that another did
-   * not.
+   * Note an error of a STUN or TURN server. A browser may try a server from several of its own addresses. A refusal is
+   * an answer of the server, so it is not replaced by a failure to reach it from another address.
    * @param {string} url
    * @param {number} code
    */
@@ -140,11 +140,11 @@ export class Ways {
 }
 
 /**
- * What is shown of a session's ways.
- * @param {Ways?} ways of its last peer; null: there was none
- * @param {"webrtc" | "websocket" | null} media that are used; null: none, or none any more
- * @param {"forced" | "unsupported"} why there was no peer
- * @returns {WayReport[]} none before a session
+ * Return the reports of a session's ways that the page shows.
+ * @param {Ways?} ways those of its last peer; null: there was none
+ * @param {"webrtc" | "websocket" | null} media the media in use; null: none (any more)
+ * @param {"forced" | "unsupported"} why why there was no peer
+ * @returns {WayReport[]} empty before a session
  */
 export function waysOf(ways, media, why) {
   if (!media && !ways) return [];
@@ -161,12 +161,12 @@ export function waysOf(ways, media, why) {
 function wayOf({ type, candidateType, relayProtocol, url }) {
   const kind = candidateType ?? type;
   if (kind === "host") return "host";
-  if (kind !== "relay") return "srflx"; // of a peer that is seen at another address than it knows of (prflx), too
+  if (kind !== "relay") return "srflx"; // prflx, too: the peer saw us at an address that we did not know
   return (relayProtocol ? relayProtocol !== "udp" : TCP.test(url ?? "")) ? "relay_tcp" : "relay_udp";
 }
 
 /**
- * Whether two addresses mean the same server: browsers add what they take for granted.
+ * Whether two addresses mean the same server. Browsers add the default port and transport to an address.
  * @param {string} one
  * @param {string} other
  */

@@ -1,9 +1,9 @@
 /**
  * Pictures and sound over WebRTC.
  *
- * Events: "connected" (again after each loss), "picture" (each one shown), "failed" (detail: reason code), "stopped" (the
- * browser or the viewer paused it, or sound is not allowed yet: play() in a gesture helps), "playing" (it plays with its
- * sound), "sound" (first sound after listenForSound()).
+ * Events: "connected" (also after each loss), "picture" (for each picture shown), "failed" (detail: a reason code),
+ * "stopped" (the browser or the viewer paused the video, or sound is not allowed yet; play() during a click or key
+ * press helps), "playing" (the video plays with its sound), "sound" (the first sound after listenForSound()).
  */
 
 import { Hush } from "./hush.js";
@@ -18,8 +18,8 @@ import { Ways } from "./ways.js";
  *   connected: void, picture: void, failed: "no_route" | "failed" | "forbidden", stopped: void, playing: void, sound: void,
  * }} WebRtcEvents
  *
- * What browsers report of the sound or the pictures that come in. Not every browser reports all of it, and not all of it
- * is in TypeScript's own description.
+ * A browser's statistics of incoming sound or pictures. Not every browser reports all fields, and TypeScript's own type
+ * lacks some.
  * @typedef {RTCInboundRtpStreamStats & {estimatedPlayoutTimestamp?: number}} Inbound
  */
 
@@ -27,8 +27,8 @@ const STATS_EVERY_MS = 1000;
 const SOUND_POLL_MS = 40;
 const AUDIBLE = 1e-4; // mean square; -40 dBFS
 const SKEWS_KEPT = 60;
-const HUSH_LOOK_MS = 60; // how often the delay is measured while sound is held back
-const FLOWS_OVER_MS = 500;
+const HUSH_LOOK_MS = 60; // how often the delay is measured while sound is muted after an interruption
+const FLOWS_OVER_MS = 500; // flows() counts packets for this long
 
 /** @extends {Teller<WebRtcEvents>} */
 export class WebRtcMedia extends Teller {
@@ -43,28 +43,28 @@ export class WebRtcMedia extends Teller {
     this.video = video;
     this.send = send;
     this.frames = 0;
-    this.shown = false; // a picture of it was seen
-    this.isMissing = false; // its pictures do not come, or no longer
+    this.shown = false; // whether a picture of these media was seen
+    this.isMissing = false; // whether pictures have failed to come
     this.skews = new Skews(SKEWS_KEPT);
     this.trim = new SoundTrim();
-    this.delayMs = 60; // of the jitter buffer; measured later
-    /** @type {Hush?} while sound is held back */
+    this.delayMs = 60; // the jitter buffer's delay: a guess until it is measured
+    /** @type {Hush?} set while sound is muted after an interruption */
     this.hush = null;
     /** @type {{audio?: Inbound, video?: Inbound}} the last reports */
     this.before = {};
-    /** @type {RTCRtpReceiver?} of the avatar's voice */
+    /** @type {RTCRtpReceiver?} receives the avatar's voice */
     this.voice = null;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.statsTimer = undefined;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.soundTimer = undefined;
     this.isMuted = false;
-    this.isWithheld = false; // the browser allows no sound yet
-    this.plays = 0; // calls of play()
+    this.isWithheld = false; // whether the browser does not allow sound yet
+    this.plays = 0; // number of calls of play()
     this.closed = false;
-    /** @type {RTCRtpSender?} of the viewer's microphone */
+    /** @type {RTCRtpSender?} sends the microphone's sound */
     this.sender = null;
-    /** @type {MediaStreamTrack?} what the microphone hears */
+    /** @type {MediaStreamTrack?} the microphone's sound */
     this.speech = null;
     this.stream = new MediaStream();
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
@@ -74,7 +74,7 @@ export class WebRtcMedia extends Teller {
     };
   }
 
-  /** Send the offer at once; candidates follow as they are found. */
+  /** Send the offer at once. Candidates follow as they are found. */
   async start() {
     const pc = this.pc;
     let usable = 0;
@@ -91,17 +91,18 @@ export class WebRtcMedia extends Teller {
     pc.onicecandidate = ({ candidate }) => {
       if (this.closed) return;
       if (candidate && candidate.candidate) {
-        // The server speaks UDP only; a relay is reached over whatever its address says.
+        // The server speaks UDP only. A relay counts whatever its protocol is, since it reaches the server by UDP
+        // itself.
         if (/ (udp|UDP) /.test(candidate.candidate) || candidate.type === "relay") usable += 1;
         const { sdpMid, sdpMLineIndex } = candidate;
         this.send({ type: "candidate", candidate: candidate.candidate, sdpMid, sdpMLineIndex });
       } else if (!candidate && usable === 0) this.tell("failed", "no_route");
     };
-    // Without a track at first: the microphone may be switched on later, without another offer.
+    // Both ways for sound, but without a track at first: so the microphone can be switched on without another offer.
     const pictures = pc.addTransceiver("video", { direction: "recvonly" });
     const sound = pc.addTransceiver("audio", { direction: "sendrecv" });
     for (const { receiver } of [pictures, sound]) {
-      receiver.jitterBufferTarget = 0; // people talk with it: no more delay than the network asks for
+      receiver.jitterBufferTarget = 0; // no more delay than the network requires, because this is a conversation
     }
     this.voice = sound.receiver;
     this.sender = sound.sender;
@@ -119,31 +120,32 @@ export class WebRtcMedia extends Teller {
   }
 
   /**
-   * What the viewer says goes to the server; null: nothing does.
+   * Send the microphone's sound to the server; null: send nothing.
    * @param {MediaStreamTrack | null} track
    */
   sendSound(track) {
     this.speech = track;
-    this.sender?.replaceTrack(track).catch(() => {}); // closed meanwhile
+    this.sender?.replaceTrack(track).catch(() => {}); // it rejects if the connection was closed meanwhile
   }
 
   /**
-   * Media time, in seconds, that is seen and heard now.
-   * @param {number?} serverNow
+   * Return the media time, in seconds, that is seen and heard now.
+   * @param {number?} serverNow media time that the server releases now, in seconds
    */
   mediaNow(serverNow) {
     return serverNow === null ? null : serverNow - this.delayMs / 1000;
   }
 
   /**
-   * Media time, in seconds, of the picture that is seen: as exact as the server's clock is known, a few pictures at worst.
+   * Return the media time, in seconds, of the picture that is seen. It is as exact as the estimate of the server's
+   * clock, a few pictures off at worst.
    * @param {number?} serverNow
    */
   pictureNow(serverNow) {
     return this.mediaNow(serverNow);
   }
 
-  /** Median of late, ms: positive when the sound comes after its picture. */
+  /** Median of the recent skews, in ms. Positive: the sound comes after its picture. */
   get skewMs() {
     return this.skews.medianMs;
   }
@@ -154,21 +156,26 @@ export class WebRtcMedia extends Teller {
     this.video.muted = muted || this.isWithheld;
   }
 
-  /** @param {number} volume 0 to 1; phones may leave it to their own buttons */
+  /** @param {number} volume 0 to 1; some phones ignore it, since only their buttons change the volume */
   set volume(volume) {
     this.video.volume = volume;
   }
 
-  /** Pictures may well come, but nobody is shown them. (A stream that has ended counts as paused in browsers.) */
+  /**
+   * Whether the video is paused, so that pictures arrive unseen. (Browsers call a stream that has ended paused, too.)
+   */
   get isPaused() {
     return this.video.paused && !this.video.ended;
   }
 
-  /** Show and sound what comes. Where the browser wants a gesture before sound, it plays without: call again in one. */
+  /**
+   * Play the incoming pictures and sound. If the browser does not allow sound before a click or key press, the video
+   * plays muted: call this again while handling one.
+   */
   async play() {
     const { video } = this;
     const turn = ++this.plays;
-    // One play() may be ended by the next: each track that comes calls it, and that one decides.
+    // Each incoming track calls play(), and a later call may abort an earlier one. Only the last call's outcome counts.
     /** @param {Error} error */
     const isOver = (error) => this.closed || turn !== this.plays || error.name === "AbortError";
     try {
@@ -185,7 +192,7 @@ export class WebRtcMedia extends Teller {
     }
   }
 
-  /** Whether anything came in during the last half second: also where nobody looks. */
+  /** Resolves to whether packets arrive within half a second. Works on a hidden page, too. */
   async flows() {
     const before = await this.received();
     await new Promise((passed) => setTimeout(passed, FLOWS_OVER_MS));
@@ -197,7 +204,7 @@ export class WebRtcMedia extends Teller {
     return (audio?.packetsReceived ?? 0) + (video?.packetsReceived ?? 0);
   }
 
-  /** Tell "sound" when something is heard. */
+  /** Tell the event "sound" when the next sound is heard. */
   listenForSound() {
     clearInterval(this.soundTimer);
     /** @type {Inbound?} */
@@ -214,7 +221,7 @@ export class WebRtcMedia extends Teller {
     }, SOUND_POLL_MS);
   }
 
-  /** Silence at once; what is still on its way is not heard. */
+  /** Mute at once, until the sound of the interrupted turn that is still under way has passed. */
   interrupt() {
     this.hush = new Hush(performance.now());
     this.sound(false);
@@ -226,13 +233,13 @@ export class WebRtcMedia extends Teller {
     this.hush?.turnOver(performance.now());
   }
 
-  /** A new answer begins: nothing of it may be missed. */
+  /** A new answer begins. All of it must be heard. */
   speaking() {
     this.hush?.speaking(performance.now());
   }
 
   /**
-   * The delay is measured anew again and again: it may change by a second within a second.
+   * Unmute when `hush` says so. The delay is measured repeatedly, since it may change by a second within a second.
    * @param {Hush} hush
    */
   async lookAtHush(hush) {
@@ -242,7 +249,7 @@ export class WebRtcMedia extends Teller {
     let delayMs = null;
     while (this.hush === hush && !this.closed) {
       const { audio } = await this.inbound();
-      // What does not come out now, as the machine is busy, comes later: how late, nobody knows yet.
+      // On a busy machine the jitter buffer may stand still. Its sound comes later then, and the delay is unknown.
       delayMs = standsStill(before, audio) ? Infinity : delayBetween(before, audio) ?? delayMs;
       before = audio;
       const remaining = hush.remainingMs(performance.now(), delayMs);
@@ -270,12 +277,12 @@ export class WebRtcMedia extends Teller {
 
   watchPictures() {
     const video = this.video;
-    /** @type {number?} the element's count goes on from one session to the next */
+    /** @type {number?} the element's count when this session began; the element counts on over sessions */
     let before = null;
     /** @type {VideoFrameRequestCallback} */
     const shown = (_now, { presentedFrames }) => {
       if (this.closed) return;
-      // Callbacks may be skipped while the page is otherwise still; the count is not.
+      // The browser may skip callbacks, but presentedFrames counts every picture.
       before ??= presentedFrames - 1;
       this.frames = presentedFrames - before;
       this.tell("picture");
@@ -325,7 +332,7 @@ function inboundOf(stats) {
 }
 
 /**
- * How loud the sound was between two reports.
+ * Return the mean square of the sound between two reports.
  * @param {Inbound} before
  * @param {Inbound} after
  */
@@ -335,7 +342,8 @@ function meanSquareBetween(before, after) {
 }
 
 /**
- * Whether nothing came out of the jitter buffer between two reports. Browsers may give the same report twice.
+ * Whether the jitter buffer gave out nothing between two reports. Browsers may return the same report twice, which does
+ * not count.
  * @param {Inbound} [before]
  * @param {Inbound} [after]
  */
@@ -345,7 +353,8 @@ function standsStill(before, after) {
 }
 
 /**
- * How long, in ms, what came out of the jitter buffer between two reports had been in it; null if nothing did.
+ * Return the mean time, in ms, that media spent in the jitter buffer, of those it gave out between two reports; null if
+ * it gave out nothing.
  * @param {Inbound} [before]
  * @param {Inbound} [after]
  */

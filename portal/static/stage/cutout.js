@@ -1,9 +1,9 @@
 /**
- * The avatar without its background, over whatever is behind: its pictures are drawn once more, with the matte of their
- * place in the loop, on a canvas of its own. Where that cannot be, its pictures are shown as they are.
+ * Shows the avatar without its background. Each picture is drawn again on a separate canvas, cut out with the matte of
+ * its loop position. Where that is impossible, the pictures are shown as they are.
  *
- * `data-cutout` of the body says which: "on", or why not: "unknown" (nobody knows what is the person), "no-webgl", "failed"
- * (the mattes could not be fetched); it is empty while they are fetched.
+ * `data-cutout` of the body says which: "on", or the reason against it: "unknown" (the avatar has no mattes),
+ * "no-webgl", "failed" (the mattes could not be fetched). It is empty while they are fetched.
  */
 
 import { make } from "../dom.js";
@@ -19,13 +19,13 @@ import { Scissors } from "./scissors.js";
  */
 
 export class Cutout {
-  /** @type {Mattes?} of the avatar on show */
+  /** @type {Mattes?} the mattes of the chosen avatar */
   #mattes = null;
-  /** @type {string | null | undefined} the address of these mattes, or of those that are being fetched; null: there are none */
+  /** @type {string | null | undefined} address of the current mattes, or of those being fetched; null: none exist */
   #address = undefined;
   #avatar = "";
   #whyNot = "";
-  #backdrop = ""; // address of a picture that only this page has
+  #backdrop = ""; // an object URL of this page
   #places = new Places();
 
   /**
@@ -51,7 +51,7 @@ export class Cutout {
     this.#follow();
   }
 
-  /** @param {AvatarView} avatar that is the choice */
+  /** @param {AvatarView} avatar the one that is chosen now */
   async #take({ id, mattes: address, cutout }) {
     if (address === this.#address) return;
     this.#address = address;
@@ -79,7 +79,7 @@ export class Cutout {
     this.stage.backdrop.src = this.#backdrop = URL.createObjectURL(mattes.backgroundFile);
   }
 
-  /** A session begins, is live, or has ended. */
+  /** The player's state has changed: a session begins, is live, or has ended. */
   #follow() {
     if (this.player.state === "connecting") this.#places.forget();
     if (this.player.state !== "idle") this.player.reportPlaces();
@@ -93,18 +93,18 @@ export class Cutout {
     this.still.hidden = !this.canvas.hidden;
   }
 
-  /** A picture was shown: show it without the background. */
+  /** A picture was shown. Draw it without its background. */
   #draw() {
     const { player, scissors } = this;
     const mattes = this.#mattes;
     const at = player.pictureNow();
     const place = at === null || !mattes ? null : this.#places.at(at, mattes.places.length);
     if (!mattes || !scissors || place === null || !player.media) return;
-    const isOther = player.welcome?.avatar.id !== this.#avatar; // it is still on its way
+    const isOther = player.welcome?.avatar.id !== this.#avatar; // the chosen avatar is not shown yet
     const whole = isOther || !mattes.has(place);
     const matte = whole ? null : mattes.at(place);
     if (matte) scissors.set("matte", matte);
-    else if (this.canvas.hidden && !whole) return; // the first one is being decoded
+    else if (this.canvas.hidden && !whole) return; // the first matte is still being decoded
     const { canvas, video } = player.mediaChoice;
     const source = player.media.name === "webrtc" ? video : canvas;
     const [width, height] = source === video ? [video.videoWidth, video.videoHeight] : [canvas.width, canvas.height];

@@ -1,12 +1,13 @@
 /**
- * <vivavoce-avatar>: a live avatar in any page. No module, so that any page may load it:
+ * <vivavoce-avatar>: a live avatar in any page. This is a classic script, not a module, so that any page can load it:
  *
  *   <script src="https://portal.example/embed.js"></script>
  *   <vivavoce-avatar avatar="mira" lang="en" style="width: 360px; height: 480px"></vivavoce-avatar>
  *
- * Attributes are those of the stage view's address: avatar, voice, tts, lipsync, lang, view, bg, fit, autostart, kiosk,
- * controls, transport, token. They are read when the element is put into the page. A token can be changed later, too: it
- * is the login of whoever connects again. "vivavoce:tokenneeded" asks for one, and waits for ten seconds.
+ * Its attributes are the parameters of the stage view's address: avatar, voice, tts, lipsync, lang, view, bg, fit,
+ * autostart, kiosk, controls, transport, token. They are read when the element is put into the page. The token can be
+ * changed later, too: it is the login for the next connection. The event "vivavoce:tokenneeded" asks for a new one and
+ * waits ten seconds for it.
  * Methods: start(options), say(text, mode), interrupt(), stop(). Events: "vivavoce:TYPE" with `detail`, TYPE as in the
  * player's events, and "vivavoce:ready". The portal must know the page's origin (its setting `allowed_origins`).
  */
@@ -19,7 +20,7 @@
     static observedAttributes = ["token"];
     /** @type {HTMLIFrameElement?} */
     #frame = null;
-    /** @type {object[]} commands that wait for the frame */
+    /** @type {object[]} commands that wait until the frame is ready */
     #waiting = [];
     #isReady = false;
     #onMessage = (/** @type {MessageEvent} */ event) => this.#take(event);
@@ -37,7 +38,8 @@
     }
 
     /**
-     * A frame that shows no avatar yet may have been refused for its old token, so it is loaded again.
+     * The token has changed. A frame that is not ready may have been refused because of the old token, so it is loaded
+     * again.
      * @param {string} _name @param {string?} _old @param {string?} token
      */
     attributeChangedCallback(_name, _old, token) {
@@ -60,7 +62,7 @@
 
     /**
      * @param {string} text
-     * @param {"chat" | "echo"} [mode] chat: it is answered; echo: it is read out
+     * @param {"chat" | "echo"} [mode] chat: the avatar answers the text; echo: it reads the text out
      */
     say(text, mode = "chat") {
       this.#send({ vivavoce: "say", text, mode });

@@ -1,6 +1,7 @@
 /**
- * Another login for a page in a frame: the page around has a new token of its product, and the portal's cookie becomes
- * that. It is asked for one when the portal no longer takes the old one, which happens when a viewer has to connect again.
+ * Renews the login of a page in a frame. The embedding page passes a new token, which is exchanged for a new cookie of
+ * the portal. It is asked for one when the portal no longer accepts the old login, which shows when a viewer
+ * reconnects.
  */
 
 import { beside } from "../server.js";
@@ -9,17 +10,17 @@ const ASKED_FOR_MS = 10_000;
 const KEPT_WITHIN_MS = 10_000;
 
 export class FreshToken {
-  /** @type {((taken: boolean) => void)[]} who waits for one */
+  /** @type {((taken: boolean) => void)[]} callbacks that wait for a new token */
   #asking = [];
   #ask;
 
-  /** @param {() => void} ask tells the page around that a token is needed */
+  /** @param {() => void} ask tells the embedding page that a token is needed */
   constructor(ask) {
     this.#ask = ask;
   }
 
   /**
-   * Of the page around. The portal refuses one that is not valid, and then the old login is left as it is.
+   * Take a token of the embedding page. If the portal refuses it, the old login stays.
    * @param {string} token
    */
   async take(token) {
@@ -28,7 +29,7 @@ export class FreshToken {
   }
 
   /**
-   * Ask for one. Resolves to whether there is a new login; false, too, if the page around says nothing.
+   * Ask for a token. Resolves to whether there is a new login; to false, too, if the embedding page does not answer.
    * @returns {Promise<boolean>}
    */
   needed() {
@@ -41,7 +42,8 @@ export class FreshToken {
 }
 
 /**
- * As with the address of a page that carries a token: the answer sets the cookie, and leads to the page without it.
+ * Exchange a token for a cookie. Request the stage view with the token in its address: if the token is valid, the
+ * answer sets the cookie and redirects to the address without it.
  * @param {string} token
  */
 async function keptAsCookie(token) {

@@ -1,16 +1,19 @@
-/** An avatar's mattes: where the person is at each place of its loop, and what is behind. The file: avatars/mattes.py. */
+/**
+ * An avatar's mattes, which say where the person is at each loop position, and the background. avatars/mattes.py
+ * describes the file.
+ */
 
 const LENGTH_BYTES = 4;
-const AHEAD = 6; // places that are decoded before they are shown: a quarter of a second
+const AHEAD = 6; // loop positions that are decoded in advance: a quarter of a second
 const MOST_DECODED = 40;
 
 /**
  * @typedef {{places: number[], lengths: number[], background: number}} Facts
- * @typedef {{facts: Facts, parts: Blob[]}} Parts the last one is the background
+ * @typedef {{facts: Facts, parts: Blob[]}} Parts the last part is the background
  */
 
 /**
- * The parts of mattes.bin. Throws if it is none.
+ * Return the parts of a file mattes.bin. Throws if the data are not such a file.
  * @param {ArrayBuffer} data
  * @returns {Parts}
  */
@@ -28,7 +31,7 @@ export function partsOf(data) {
 }
 
 export class Mattes {
-  /** @type {Map<number, ImageBitmap?>} the oldest first; null: being decoded */
+  /** @type {Map<number, ImageBitmap?>} decoded mattes by index, least recently used first; null: being decoded */
   #decoded = new Map();
 
   /**
@@ -42,7 +45,7 @@ export class Mattes {
   }
 
   /**
-   * Rejects if they cannot be had.
+   * Fetch the mattes at an address. Rejects if that fails.
    * @param {string} address
    */
   static async fetched(address) {
@@ -57,7 +60,7 @@ export class Mattes {
   }
 
   /**
-   * Whether there is a matte for a place. Those of gestures come after the loop's, and have none.
+   * Whether there is a matte for a loop position. Positions of gestures come after the loop's and have none.
    * @param {number} place
    */
   has(place) {
@@ -65,7 +68,7 @@ export class Mattes {
   }
 
   /**
-   * The matte of a place, once it is decoded; those that come next are, too.
+   * Return the matte of a loop position, or null until it is decoded. The next ones start to be decoded, too.
    * @param {number} place
    * @returns {ImageBitmap?}
    */
@@ -83,7 +86,7 @@ export class Mattes {
   /** @param {number} index */
   async #decode(index) {
     const known = this.#decoded.get(index);
-    this.#decoded.delete(index); // it becomes the newest
+    this.#decoded.delete(index); // set() below makes it the newest
     this.#decoded.set(index, known ?? null);
     if (known !== undefined) return;
     const [oldest] = this.#decoded;
@@ -91,7 +94,7 @@ export class Mattes {
       oldest[1].close();
       this.#decoded.delete(oldest[0]);
     }
-    const matte = await createImageBitmap(this.parts[index]).catch(() => null); // a damaged one: the one before is used
+    const matte = await createImageBitmap(this.parts[index]).catch(() => null); // damaged: the one before stays in use
     if (this.#decoded.has(index)) this.#decoded.set(index, matte);
     else matte?.close();
   }

@@ -1,6 +1,6 @@
 /**
- * Cuts a person out of a picture, on a canvas with WebGL: what is behind is taken out of the picture, in the share that
- * shines through, so that a soft edge keeps the person's own colour.
+ * Cuts a person out of a picture, on a canvas with WebGL. Where the matte is partly transparent, that share of the
+ * known background is subtracted from the picture, so that soft edges keep the person's own colour.
  */
 
 const CORNERS = `
@@ -10,7 +10,8 @@ const CORNERS = `
     at = vec2(corner.x, 1.0 - corner.y);
     gl_Position = vec4(corner * 2.0 - 1.0, 0.0, 1.0);
   }`;
-// What a JPEG makes of 0 and 255 nearby is taken as such: 4 and 250, as in avatars/mattes.py.
+// JPEG compression blurs the matte's 0 and 255 a little, so values up to 4 and from 250 count as 0 and 255, as in
+// avatars/mattes.py.
 const CUT = `
   precision mediump float;
   varying vec2 at;
@@ -50,6 +51,7 @@ export class Scissors {
   }
 
   /**
+   * Return scissors that draw on a canvas.
    * @param {HTMLCanvasElement} canvas
    * @returns {Scissors?} null: this browser has no WebGL
    */
@@ -59,6 +61,7 @@ export class Scissors {
   }
 
   /**
+   * Set one of the images that draw() works with.
    * @param {"picture" | "matte" | "background"} name
    * @param {TexImageSource} image
    */
@@ -70,9 +73,9 @@ export class Scissors {
 
   /**
    * Draw the picture that was set last.
-   * @param {number} width of it, in px
+   * @param {number} width of the picture, in px
    * @param {number} height
-   * @param {boolean} whole with all that is in it
+   * @param {boolean} whole true: draw all of it, with its background
    */
   draw(width, height, whole) {
     const { canvas, gl } = this;

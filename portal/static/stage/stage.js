@@ -1,20 +1,22 @@
 /**
- * The stage view, as its address asks for it:
+ * The stage view. The parameters of its address:
  *
- * - avatar, voice, tts, lipsync, transport: of its sessions; left out, the portal chooses
+ * - avatar, voice, tts, lipsync, transport: for its sessions; the portal chooses those that are missing
  * - lang: en or zh
  * - view: stage (default), chat or both
- * - bg: what is around the avatar's pictures, and behind the person where that can be told: photo (default: the pictures
- *   keep their background, a blur of it is around), blur, transparent, or a colour such as %2300b140
- * - fit: cover (fill the window, cut off what is over), contain, or auto (default: cover where little is cut off)
- * - autostart=1: begin without a click, mute until the browser allows sound
- * - kiosk=1: whatever ends a session, begin another one
- * - controls=0: no buttons and no state on the picture
+ * - bg: what surrounds the avatar's pictures and, if the avatar has mattes, replaces the background behind the person:
+ *   photo (default: the pictures keep their background, surrounded by a blurred copy), blur, transparent, or a colour
+ *   such as %2300b140
+ * - fit: cover (fill the window and crop the pictures), contain, or auto (default: cover where little is cropped)
+ * - autostart=1: begin without a click, muted until the browser allows sound
+ * - kiosk=1: begin another session whenever one ends
+ * - controls=0: show no buttons and no state on the picture
  *
- * A portal that is a kiosk has kiosk=1 for all addresses without another.
+ * On a portal in kiosk mode, kiosk=1 is the default.
  *
- * In a frame it takes commands from the page around it, and tells it what happens: see embed.js. Who may frame it is
- * decided by the server (`allowed_origins`). That page is asked for a token when the login has ended.
+ * In a frame, the view takes commands from the embedding page and tells it what happens (see embed.js). The server
+ * decides which pages may embed it (`allowed_origins`). The embedding page is asked for a token when the login has
+ * ended.
  */
 
 import { language } from "../page.js";
@@ -49,13 +51,13 @@ document.documentElement.lang = language() === "zh" ? "zh-CN" : "en";
 dataset.view = asked.view;
 dataset.fit = asked.fit;
 if (!asked.controls) dataset.controls = "0";
-// Before a session, too, the address decides who is on show, and not what was last chosen on the Talk tab.
+// The address decides which avatar is shown, also before a session, and not the last choice on the Talk tab.
 talkTab.then(({ avatarChoice }) => avatarChoice.choose(asked.wish.avatar));
 if (asked.backdrop) {
   talkTab.then(({ stage, player }) => new Cutout(stage, player));
   dataset.backdrop = asked.backdrop === "blur" ? "blur" : "colour";
   if (asked.backdrop !== "blur") style.setProperty("--vv-backdrop", asked.backdrop);
-  // A frame of another colour scheme than the page around it is not transparent.
+  // A frame whose colour scheme differs from that of the embedding page is not transparent.
   if (asked.backdrop === "transparent") document.querySelector("meta[name=color-scheme]")?.remove();
 }
 
@@ -66,7 +68,7 @@ function start(options = {}) {
 
 /** @param {object} [options] */
 function begin(options) {
-  start(options).catch(() => {}); // "ended" tells why
+  start(options).catch(() => {}); // the event "ended" reports the error
 }
 
 /** @param {Command} command */
@@ -78,7 +80,7 @@ function obey({ vivavoce: name, text, mode, options }) {
   if (name === "say") api.say(String(text ?? ""), mode === "echo" ? "echo" : "chat").catch(() => {}); // "error" tells why
 }
 
-// The button starts what the address asks for, not what was last chosen on the Talk tab.
+// The Start button uses the choices of the address, not those last made on the Talk tab.
 document.addEventListener(
   "click",
   (event) => {
@@ -91,7 +93,7 @@ document.addEventListener(
 
 if (window.parent !== window) {
   const around = window.parent;
-  // Whoever may frame us is known to the server and may know what is said; others get no frame.
+  // "*" is safe: the server lets only allowed pages embed this view, and those may know what is said.
   /** @param {string} type @param {unknown} detail */
   const tell = (type, detail) => around.postMessage({ vivavoce: type, detail: plain(detail) }, "*");
   const fresh = new FreshToken(() => tell("tokenneeded", null));
@@ -106,7 +108,7 @@ if (window.parent !== window) {
 }
 
 /**
- * What a page around may get: an error as its fields.
+ * Return a detail in a form that postMessage can pass on: an error becomes an object with its fields.
  * @param {unknown} detail
  */
 function plain(detail) {

@@ -1,4 +1,4 @@
-/** What the address of the stage view asks for, with what holds where it is silent. */
+/** Reads the address of the stage view, with defaults for what it does not say. */
 
 const VIEWS = ["stage", "chat", "both"];
 const SESSION = ["avatar", "voice", "tts", "lipsync", "transport"];
@@ -9,7 +9,7 @@ const COLOUR = /^(transparent|#[0-9a-f]{3,8}|[a-z]{3,20})$/i;
  * @param {URLSearchParams} [defaults] of the portal
  */
 export function withDefaults(address, defaults = new URLSearchParams()) {
-  const query = new URLSearchParams([...address, ...defaults]); // of two the first counts
+  const query = new URLSearchParams([...address, ...defaults]); // get() returns the first of two values
   /** @param {string} name */
   const isOn = (name) => ["1", "true", ""].includes(query.get(name) ?? "no");
   /** @param {string} name @param {string[]} known the first is the default */

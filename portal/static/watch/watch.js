@@ -1,4 +1,6 @@
-/** The page of those who watch somebody else's session: its pictures and sound, and what has become of it. */
+/**
+ * The page for watchers of somebody else's session. It shows its pictures and sound, and the state of the connection.
+ */
 
 import { find, translate } from "../dom.js";
 import { PortalError, told } from "../errors.js";
@@ -44,14 +46,14 @@ class WatchPage {
     }
   }
 
-  /** Browsers let a page be heard only after somebody has touched it. */
+  /** Play with sound, or muted with a button for sound: browsers allow no sound before the viewer clicks the page. */
   async #play() {
     try {
       await this.video.play();
     } catch {
       this.video.muted = true;
       this.sound.hidden = false;
-      await this.video.play().catch(() => {}); // the connection has ended meanwhile, which is told elsewhere
+      await this.video.play().catch(() => {}); // the connection ended meanwhile, which #later() shows
     }
   }
 

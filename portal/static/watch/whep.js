@@ -1,4 +1,4 @@
-/** Pictures and sound of a session by WHEP: one offer over HTTP, with all its candidates, and an answer. */
+/** Receives a session's pictures and sound by WHEP: one offer over HTTP, with all its candidates, and one answer. */
 
 import { PortalError, errorOf } from "../errors.js";
 
@@ -6,12 +6,12 @@ import { PortalError, errorOf } from "../errors.js";
 
 const GATHERED_WITHIN_MS = 2000;
 
-/** One connection. It is over when `lost` is called, or by close(). */
+/** One connection. It ends by close(), or when `lost` is called. */
 export class Whep {
   #peer = new RTCPeerConnection();
   #resource = "";
 
-  /** @param {() => void} lost the connection that there was has ended */
+  /** @param {() => void} lost called when the connection has ended */
   constructor(lost) {
     this.stream = new MediaStream();
     this.#peer.ontrack = ({ track }) => this.stream.addTrack(track);
@@ -21,7 +21,8 @@ export class Whep {
   }
 
   /**
-   * Resolves when the server has answered; throws a PortalError if it refuses, TypeError if it cannot be reached.
+   * Connect. Resolves when the server has answered. Throws a PortalError if it refuses, or a TypeError if it cannot be
+   * reached.
    * @param {string} address
    */
   async open(address) {
@@ -36,7 +37,7 @@ export class Whep {
     await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
   }
 
-  /** Idempotent. Also while the page goes. */
+  /** Close the connection. Further calls do nothing. It also works while the page is being left. */
   close() {
     this.#peer.onconnectionstatechange = null;
     this.#peer.close();
@@ -46,13 +47,13 @@ export class Whep {
 }
 
 /**
- * Candidates cannot be sent later.
+ * Resolves when all candidates are gathered, or after a time limit, since candidates cannot be sent later.
  * @param {RTCPeerConnection} peer
  */
 async function gathered(peer) {
   if (peer.iceGatheringState === "complete") return;
   await new Promise((done) => {
-    setTimeout(done, GATHERED_WITHIN_MS); // servers that do not answer; what there is will do
+    setTimeout(done, GATHERED_WITHIN_MS); // some STUN servers never answer; the candidates found so far must do
     peer.addEventListener("icegatheringstatechange", () => peer.iceGatheringState === "complete" && done(null));
   });
 }
