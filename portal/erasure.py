@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -18,7 +19,6 @@ from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
 from portal.avatar_memory import AvatarMemory
 from portal.errors import ErasureUnfinished, JobNotFound
-from portal.jobs.former_ids import FormerIds
 from portal.jobs.queue import JobQueue
 from portal.recordings import Recordings
 from portal.session_keeper import Keeper
@@ -32,6 +32,8 @@ LOOK_S: Final = 5.0
 """How often a portal looks for avatars that other portals with the same data folder have erased."""
 NOTED_S: Final = 3600.0
 """How long the note of an erasure stays, for the others to find."""
+CLOCKS_APART_S: Final = 5.0
+"""The clocks of two machines differ by less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class ErasureNotes:
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir / "erased"
         self._unfinished = self._folder / ".unfinished"
-        self._known = self._names()
+        self._known = self._known_before()
 
     are_jobs_apart = False
     "whether each portal has jobs of its own, and so has to erase those itself"
@@ -63,10 +65,9 @@ class ErasureNotes:
     def note(self, avatar_id: str) -> None:
         """Tell the others that an avatar was erased, and remove old notes. Raises OSError."""
         self._folder.mkdir(exist_ok=True)
-        for name in self._names():
-            with suppress(FileNotFoundError):  # another portal may remove it at the same time
-                if time.time() - (self._folder / name).stat().st_mtime > NOTED_S:
-                    (self._folder / name).unlink()
+        for name, when in self._names().items():
+            if time.time() - when > NOTED_S:
+                (self._folder / name).unlink(missing_ok=True)  # another portal may remove it at the same time
         name = f"{avatar_id}.{secrets.token_hex(4)}"
         self._known.add(name)
         (self._folder / name).touch()
@@ -84,18 +85,30 @@ class ErasureNotes:
         """Return the ids of avatars whose erasure has begun, here or elsewhere, and is not finished."""
         return {path.name for path in self._unfinished.glob("*")}
 
-    def news(self) -> set[str]:
-        """Return the ids of avatars that others have erased since the last call."""
+    def news(self) -> dict[str, float]:
+        """Return the ids of avatars that others have erased since the last call, each with the Unix time of that."""
         names = self._names()
-        new, self._known = names - self._known, names
-        return {name.rpartition(".")[0] for name in new}
+        new, self._known = names.keys() - self._known, set(names)
+        return {name.rpartition(".")[0]: names[name] for name in sorted(new, key=names.__getitem__)}
 
     def ask_again(self, avatar_id: str) -> None:
         """Make news() report this avatar once more, because erasing it here has failed."""
         self._known = {name for name in self._known if name.rpartition(".")[0] != avatar_id}
 
-    def _names(self) -> set[str]:
-        return {path.name for path in self._folder.glob("*") if not path.name.startswith(".")}
+    def _known_before(self) -> set[str]:
+        """Return the names of the notes that are no news when this portal starts.
+
+        With one data folder these are all of them: this portal keeps nothing that the others do not see.
+        """
+        return set(self._names())
+
+    def _names(self) -> dict[str, float]:
+        """Return the names of all notes, each with the Unix time at which it was written."""
+        found = {}
+        for path in self._folder.glob("[!.]*"):
+            with suppress(FileNotFoundError):  # another portal has just removed it
+                found[path.name] = path.stat().st_mtime
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +146,21 @@ class Erasure:
         with disk_full_explained("nothing was erased"):
             await asyncio.to_thread(self.notes.begin, avatar_id)
         try:
-            await asyncio.to_thread(self._former.retire, self.library, avatar_id)
+            await asyncio.to_thread(self.queue.folders.former_ids.retire, self.library, avatar_id)
         except AvatarNotFound:
-            self.notes.finish(avatar_id)
+            await asyncio.to_thread(self.notes.finish, avatar_id)
             raise
         try:
             await asyncio.to_thread(self.notes.note, avatar_id)
-            return await self._erase_rest(avatar_id)
+            erased = await self._erase_rest(avatar_id)
+            await asyncio.to_thread(self._finish, avatar_id)
+            return erased
         except (VivavoceError, OSError) as error:
             logger.exception("what was made of %s is not all erased", avatar_id)
             raise ErasureUnfinished(
                 "The avatar is erased, but not all that was made of it.",
                 "The rest follows by itself as soon as that is possible again; the server's log says what went wrong.",
             ) from error
-
-    @property
-    def _former(self) -> FormerIds:
-        return FormerIds(self.queue.folders.data_dir)
 
     async def _erase_rest(self, avatar_id: str) -> Erased:
         """Erase everything but the avatar itself. Safe to repeat.
@@ -159,10 +170,14 @@ class Erasure:
         sessions, recordings = await self._erase_shown(avatar_id)
         await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
         await self.keeper.erase_all_of(avatar_id)
+        await asyncio.to_thread(self.queue.folders.reports.delete, avatar_id)
         jobs = await asyncio.to_thread(self._erase_jobs, avatar_id)
-        self._former.forget(avatar_id)
-        self.notes.finish(avatar_id)
         return Erased(jobs, recordings, sessions)
+
+    def _finish(self, avatar_id: str) -> None:
+        """Note that the erasure is finished here. What other portals alone have they erase when they are told."""
+        self.queue.folders.former_ids.forget(avatar_id)
+        self.notes.finish(avatar_id)
 
     async def _erase_shown(self, avatar_id: str) -> tuple[int, int]:
         """End this portal's sessions that show an avatar, and erase recordings of it.
@@ -180,22 +195,23 @@ class Erasure:
             if not await asyncio.to_thread(self.library.holds_now, avatar_id):
                 with suppress(VivavoceError, OSError):  # the next look tries again
                     await self._erase_rest(avatar_id)
+                    await asyncio.to_thread(self.notes.note, avatar_id)  # whoever began it may have ended before
+                    await asyncio.to_thread(self._finish, avatar_id)
                     logger.info("what was made of %s is erased now", avatar_id)
-        for avatar_id in await asyncio.to_thread(self.notes.news):
+        for avatar_id, erased_at in (await asyncio.to_thread(self.notes.news)).items():
             try:
-                await self._erase_here(avatar_id)
+                await self._erase_here(avatar_id, erased_at)
             except (VivavoceError, OSError) as error:
                 self.notes.ask_again(avatar_id)
                 logger.warning("%s was erased elsewhere, and will be here at the next look: %s", avatar_id, error)
 
-    async def _erase_here(self, avatar_id: str) -> None:
+    async def _erase_here(self, avatar_id: str, erased_at: float) -> None:
         """Erase what this portal has of an avatar that another portal has erased. Safe to repeat."""
+        if self.notes.are_jobs_apart:
+            await asyncio.to_thread(self._erase_jobs, avatar_id, erased_at + CLOCKS_APART_S)
         if await asyncio.to_thread(self.library.holds_now, avatar_id):
             return  # a new avatar has this id now
         ended = await self._erase_shown(avatar_id)
-        if self.notes.are_jobs_apart:
-            await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
-            await asyncio.to_thread(self._erase_jobs, avatar_id)
         logger.info("%s was erased elsewhere; that ended %d sessions and %d recordings here", avatar_id, *ended)
 
     async def _follow_for_ever(self) -> None:
@@ -207,11 +223,14 @@ class Erasure:
             except (VivavoceError, OSError) as error:
                 logger.warning("what others have erased is looked at again in %.0f s: %s", LOOK_S, error)
 
-    def _erase_jobs(self, avatar_id: str) -> int:
-        self.queue.folders.reports.delete(avatar_id)
+    def _erase_jobs(self, avatar_id: str, before: float = math.inf) -> int:
+        """Erase the jobs of an avatar, and return how many there were.
+
+        before: Unix time. Jobs that were ordered later belong to a new avatar with this id.
+        """
         erased = 0
         for job in self.queue.list(limit=None):
-            if job.avatar == avatar_id:
+            if job.avatar == avatar_id and job.created_at < before:
                 with suppress(JobNotFound):  # somebody else has just removed it
                     self.queue.delete(job.id)
                     erased += 1

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from avatars.errors import StoreUnreachable
 from avatars.store import Store
-from portal.erasure import NOTED_S, ErasureNotes
+from portal.erasure import ErasureNotes
 
-__all__ = ["SharedErasureNotes"]
+__all__ = ["TOLD_S", "SharedErasureNotes"]
 
 logger = logging.getLogger(__name__)
 
 ERASED: Final = "erased"
 UNFINISHED: Final = "unfinished"
+SEEN: Final = ".seen.json"
+TOLD_S: Final = 30 * 86_400.0
+"""So long it is told to portals that were off: they may have recordings or jobs that no other one sees."""
 
 
 class SharedErasureNotes(ErasureNotes):
     """Writing raises StoreUnreachable. While the store is away there are no news; they come later."""
 
     def __init__(self, data_dir: Path, store: Store, *, are_jobs_apart: bool) -> None:
-        """Asks the store once: what was erased before is no news."""
+        """Asks the store once, at the first start: what was erased before is no news."""
         self._store = store
         self.are_jobs_apart = are_jobs_apart
         self._known: set[str] = set()
+        self._written: set[str] = set()
         super().__init__(data_dir)
 
     def note(self, avatar_id: str) -> None:
         for name, when in self._store.notes(ERASED).items():
-            if time.time() - when > NOTED_S:
+            if time.time() - when > TOLD_S:
                 self._store.forget(ERASED, name)
         name = f"{avatar_id}.{secrets.token_hex(4)}"
         self._known.add(name)
@@ -51,9 +57,30 @@ class SharedErasureNotes(ErasureNotes):
             logger.debug("what is to be erased is not known now: %s", error)
             return set()
 
-    def _names(self) -> set[str]:
+    def news(self) -> dict[str, float]:
+        self._remember()  # what the last look has told is done by now, or is to be told again
+        return super().news()
+
+    def _known_before(self) -> set[str]:
         try:
-            return set(self._store.notes(ERASED))
+            return set(json.loads((self._folder / SEEN).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return super()._known_before()
+
+    def _remember(self) -> None:
+        """So that what is erased while this portal is off is news at its next start."""
+        if self._known == self._written:
+            return
+        with suppress(OSError):  # a disk that is full may have room at the next look
+            self._folder.mkdir(parents=True, exist_ok=True)
+            staging = self._folder / f".{secrets.token_hex(4)}"
+            staging.write_text(json.dumps(sorted(self._known)), encoding="utf-8")
+            staging.replace(self._folder / SEEN)
+            self._written = set(self._known)
+
+    def _names(self) -> dict[str, float]:
+        try:
+            return self._store.notes(ERASED)
         except StoreUnreachable as error:
             logger.debug("what others have erased is not known now: %s", error)
-            return self._known
+            return dict.fromkeys(self._known, 0.0)

@@ -135,11 +135,12 @@ class Storage:
         self._ending.set()
 
     def look(self) -> None:
-        """Once: see what others have deleted, and keep the copies within bounds."""
+        """Once: see what others have deleted, keep the copies within bounds, and tell what is noted here alone."""
         if self.copies is None:
             return
         try:
             self.copies.tidy()
+            self.folders.former_ids.hand_over()
             self.troubles = ()
         except StoreUnreachable as error:
             self.troubles = (error.message,)

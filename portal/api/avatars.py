@@ -29,7 +29,6 @@ from portal.http.proxies import address_of
 from portal.intake.submissions import chosen_parameters, submit_parts, submit_test_clip
 from portal.intake.uploads import Uploads
 from portal.jobs.face_reports import FaceReports
-from portal.jobs.former_ids import FormerIds
 from portal.jobs.orders import id_of_test_clip
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import CLIP
@@ -143,7 +142,7 @@ def _add_avatars(router: APIRouter, library: AvatarLibrary, queue: JobQueue, rep
 
         Clips made with it are kept and refer to its id. So the id stays reserved for its owner.
         """
-        FormerIds(queue.folders.data_dir).retire(library, avatar_id)
+        queue.folders.former_ids.retire(library, avatar_id)
         reports.delete(avatar_id)  # first, because its pictures show a person, and a full disk may stop the steps below
         queue.cancel_all_of(avatar_id)
         with suppress(JobNotFound):

@@ -24,7 +24,6 @@ from pipeline.errors import BadRequest
 from pipeline.tts.copied_voice import CopyingVoice
 from portal.errors import JobNotFound
 from portal.intake.uploads import HandedIn, check_media, check_speech
-from portal.jobs.former_ids import FormerIds
 from portal.jobs.orders import (
     id_of_test_clip,
     order_of_avatar,
@@ -53,6 +52,7 @@ __all__ = [
     "submit_parts",
     "submit_test_clip",
     "submit_voice_sample",
+    "taken",
 ]
 
 ROUNDING = 0.001
@@ -126,7 +126,12 @@ def _check_free(library: AvatarLibrary, queue: JobQueue, avatar_id: str, owner: 
     if avatar_id in library:
         raise BadRequest(f"There is an avatar {avatar_id!r} already.", "Choose another id, or delete it.", cause="id")
     if _earlier_owners(queue, avatar_id) - {owner}:
-        raise BadRequest(f"The id {avatar_id!r} is taken.", "Choose another one.", cause="id")
+        raise taken(avatar_id)
+
+
+def taken(avatar_id: str) -> BadRequest:
+    """The error for an id that is, or was, somebody else's."""
+    return BadRequest(f"The id {avatar_id!r} is taken.", "Choose another one.", cause="id")
 
 
 def _earlier_owners(queue: JobQueue, avatar_id: str) -> set[str]:
@@ -135,10 +140,7 @@ def _earlier_owners(queue: JobQueue, avatar_id: str) -> set[str]:
     Where nobody knows (an earlier version deleted it, and its job was forgotten), of those who made something with it.
     """
     jobs = [job for job in queue.list(limit=None) if job.avatar == avatar_id]
-    owners = {job.owner for job in jobs if job.kind == PREPARE}
-    former = FormerIds(queue.folders.data_dir).owner_of(avatar_id)
-    if former is not None:
-        owners.add(former)
+    owners = {job.owner for job in jobs if job.kind == PREPARE} | queue.folders.former_ids.owners_of(avatar_id)
     if any(preset.id == avatar_id for preset in presets()):  # made again at the next start
         owners.add("")
     return owners or {job.owner for job in jobs}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Required, TypedDict
 
 from portal.jobs.face_reports import FaceReports
+from portal.jobs.former_ids import FormerIds
 from portal.names import clip_file_name
 
 __all__ = [
@@ -238,6 +239,10 @@ class JobFolders:
     def reports(self) -> FaceReports:
         """The pictures of face reports."""
         return FaceReports(self.data_dir)
+
+    @property
+    def former_ids(self) -> FormerIds:
+        return FormerIds(self.data_dir)
 
     @property
     def mark(self) -> str:

@@ -21,6 +21,7 @@ from avatars.store import Index, Store
 from models.errors import VivavoceError
 from portal.errors import JobNotFound
 from portal.jobs.face_reports import JOB, FaceReports
+from portal.jobs.former_ids import FormerIds, SharedFormerIds
 from portal.jobs.records import CLIP_TYPES, MAX_KEPT_BYTES, MAX_KEPT_UPLOAD_BYTES, JobFolders
 
 __all__ = ["SharedJobFolders", "SharedReports"]
@@ -65,6 +66,10 @@ class SharedJobFolders(JobFolders):
     @property
     def reports(self) -> FaceReports:
         return SharedReports(self.data_dir, self.kept_reports)
+
+    @property
+    def former_ids(self) -> FormerIds:
+        return SharedFormerIds(self.data_dir, self.store)
 
     @property
     def mark(self) -> str:

@@ -16,7 +16,7 @@ from avatars.prepare import Upload, cut_out, find_faces, make_loop, preset_uploa
 from avatars.records import SourceRecord
 from models.errors import VivavoceError
 from pipeline.types import NoticeEvent
-from portal.intake.submissions import ensure_parts, submit_test_clip
+from portal.intake.submissions import ensure_parts, submit_test_clip, taken
 from portal.intake.uploads import MAX_SPEECH_S
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import CLIP, GESTURE, MP4, PARTS, PREPARE, VOICE_SAMPLE
@@ -96,7 +96,19 @@ def _find_faces(work: JobWork) -> None:
     _keep_report(work)
 
 
+def _check_id(work: JobWork) -> None:
+    """Raises BadRequest: somebody else has got the id since this was ordered.
+
+    Machines without a common database do not see what is ordered at the others. Of two that write at the same moment,
+    the later one's avatar stays, and nothing was made with the other yet.
+    """
+    avatar, owner = work.inputs["avatar"], work.inputs.get("owner", "")
+    if "preset" not in work.inputs and work.folders.former_ids.is_anothers(work.library, avatar, owner):
+        raise taken(avatar)
+
+
 def _keep_report(work: JobWork) -> dict[str, object]:
+    _check_id(work)  # theirs would be replaced
     report, pictures = report_strip(work.folder)
     work.folders.reports.keep(work.inputs["avatar"], pictures, work.id)
     return report
@@ -111,6 +123,7 @@ def _cut_out(work: JobWork) -> None:
 
 
 def _write(work: JobWork) -> dict[str, object]:
+    _check_id(work)
     avatar = write(work.folder, work.library, work.progress)
     imported = work.library.open(avatar).manifest["source"].get("imported")
     return {"avatar": avatar} if imported is None else {"avatar": avatar, "notices": import_words(imported)}
