@@ -51,6 +51,7 @@ class Desk:
     def build(cls, settings: Settings) -> Desk:
         """Open the database of jobs; start nothing. Raises what open_queue() raises."""
         storage = Storage.of(settings)
+        storage.compare_users(settings.users_path)
         library = storage.library
         queue = open_queue(
             settings.data_dir,

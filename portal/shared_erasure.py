@@ -22,18 +22,18 @@ ERASED: Final = "erased"
 UNFINISHED: Final = "unfinished"
 SEEN: Final = ".seen.json"
 TOLD_S: Final = 30 * 86_400.0
-"""So long it is told to portals that were off: they may have recordings or jobs that no other one sees."""
+"""How long the note of an erasure stays, for portals that are off: they may have recordings or jobs of their own."""
 
 
 class SharedErasureNotes(ErasureNotes):
     """Writing raises StoreUnreachable. While the store is away there are no news; they come later."""
 
     def __init__(self, data_dir: Path, store: Store, *, are_jobs_apart: bool) -> None:
-        """Asks the store once, at the first start: what was erased before is no news."""
+        """At the first start, ask the store once: what was erased before that is no news."""
         self._store = store
         self.are_jobs_apart = are_jobs_apart
         self._known: set[str] = set()
-        self._written: set[str] = set()
+        self._written: set[str] | None = None
         super().__init__(data_dir)
 
     def note(self, avatar_id: str) -> None:
@@ -58,7 +58,7 @@ class SharedErasureNotes(ErasureNotes):
             return set()
 
     def news(self) -> dict[str, float]:
-        self._remember()  # what the last look has told is done by now, or is to be told again
+        self._remember()  # what the last call told is done by now, or ask_again() was called for it
         return super().news()
 
     def _known_before(self) -> set[str]:
@@ -68,7 +68,7 @@ class SharedErasureNotes(ErasureNotes):
             return super()._known_before()
 
     def _remember(self) -> None:
-        """So that what is erased while this portal is off is news at its next start."""
+        """Write down which notes are known, so that what is erased while this portal is off is news at its start."""
         if self._known == self._written:
             return
         with suppress(OSError):  # a disk that is full may have room at the next look

@@ -20,6 +20,7 @@ from portal.http.login_key import secret_of, use_secret
 from portal.jobs.records import JobFolders
 from portal.jobs.shared_folders import SharedJobFolders
 from portal.kept_recordings import KeptRecordings, SharedRecordings
+from portal.same_users import SameUsers
 
 if TYPE_CHECKING:
     from portal.settings import Settings
@@ -101,6 +102,7 @@ class Storage:
     copies: LocalCopies | None = None
     troubles: Sequence[str] = ()
     "what is wrong with the store now, for the operator"
+    users: SameUsers | None = None
     _ending: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -131,17 +133,22 @@ class Storage:
         if self.copies is not None:
             self.copies.in_use = in_use
 
+    def compare_users(self, users_path: Path) -> None:
+        """From now on, look whether other portals with this store have the same users. For a process with a login."""
+        if self.store is not None:
+            self.users = SameUsers(self.store, users_path, self.folders.data_dir)
+
     def close(self) -> None:
         self._ending.set()
 
     def look(self) -> None:
-        """Once: see what others have deleted, keep the copies within bounds, and tell what is noted here alone."""
+        """Once: see what others have deleted, keep the copies within bounds, and tell others what they need."""
         if self.copies is None:
             return
         try:
             self.copies.tidy()
             self.folders.former_ids.hand_over()
-            self.troubles = ()
+            self.troubles = () if self.users is None else self.users.look()
         except StoreUnreachable as error:
             self.troubles = (error.message,)
 

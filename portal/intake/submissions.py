@@ -130,7 +130,7 @@ def _check_free(library: AvatarLibrary, queue: JobQueue, avatar_id: str, owner: 
 
 
 def taken(avatar_id: str) -> BadRequest:
-    """The error for an id that is, or was, somebody else's."""
+    """Return the error for an id that is, or was, somebody else's."""
     return BadRequest(f"The id {avatar_id!r} is taken.", "Choose another one.", cause="id")
 
 

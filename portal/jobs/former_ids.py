@@ -26,16 +26,17 @@ class FormerIds:
         self._folder = data_dir / "former-avatars"
 
     def owners_of(self, avatar_id: str) -> set[str]:
-        """Whose the deleted avatars of that id were; nobody's if none was deleted."""
+        """Return the names of those whose avatars of that id were deleted; none if there was no such avatar."""
         try:
             return {(self._folder / avatar_id).read_text(encoding="utf-8")}
         except FileNotFoundError:
             return set()
 
     def is_anothers(self, library: AvatarLibrary, avatar_id: str, owner: str) -> bool:
-        """Whether an avatar of that id is, or was, somebody else's.
+        """Return whether an avatar of that id is, or was, somebody else's.
 
-        Looked at in this order: whoever deletes an avatar notes its owner first, so one of the two tells at any moment.
+        The library is asked first. Whoever deletes an avatar notes its owner before that, so at any moment one of the
+        two says whose it is.
         """
         whose = library.ownership(avatar_id)
         return (whose is not None and whose.owner != owner) or not self.owners_of(avatar_id) <= {owner}
@@ -53,7 +54,7 @@ class FormerIds:
         (self._folder / avatar_id).unlink(missing_ok=True)
 
     def hand_over(self) -> None:
-        """Put what is noted here alone to where others look as well."""
+        """Put what only this machine has noted where other machines see it, if there is such a place."""
 
     def _note(self, avatar_id: str, owner: str) -> bool:
         try:
@@ -65,10 +66,10 @@ class FormerIds:
 
 
 class SharedFormerIds(FormerIds):
-    """In a store. While that is away, all of it raises StoreUnreachable: nobody gets an id, and nothing is deleted.
+    """The same in a store, for all machines. Every method raises StoreUnreachable while the store is away.
 
-    Each owner of an id has an index without files. So two machines that note different owners, as each knew its own
-    before, take nothing from each other: such an id is nobody's.
+    So nobody gets an id then, and nothing is deleted. Each owner of an id has an index of their own, without files. If
+    two machines note different owners, both stay, and nobody can take that id any more.
     """
 
     def __init__(self, data_dir: Path, store: Store) -> None:
@@ -76,7 +77,7 @@ class SharedFormerIds(FormerIds):
         self._store = store
 
     def owners_of(self, avatar_id: str) -> set[str]:
-        """Also of what is noted here alone. Raises BundleError: what the store says cannot be read."""
+        """Include what only this machine has noted. Raises BundleError if what the store has cannot be read."""
         kind = _kind(avatar_id)
         found = [self._store.index(kind, name) for name in self._store.names(kind)]
         return {str(index.about["owner"]) for index in found if index is not None} | super().owners_of(avatar_id)
@@ -89,15 +90,16 @@ class SharedFormerIds(FormerIds):
 
     def hand_over(self) -> None:
         for path in self._folder.glob("*"):
-            with suppress(FileNotFoundError):  # the worker with this folder was faster
+            with suppress(FileNotFoundError):  # the portal or the worker of this folder was faster
                 if VALID_ID.fullmatch(path.name) and self._note(path.name, path.read_text(encoding="utf-8")):
                     path.unlink()
 
     def _note(self, avatar_id: str, owner: str) -> bool:
-        name = hashlib.sha256(owner.encode()).hexdigest()[:32]  # an owner's name may be none for a file
-        return self._store.write_index(
-            _kind(avatar_id), name, Index(secrets.token_hex(8), {}, {"owner": owner}), is_new=True
-        )
+        kind = _kind(avatar_id)
+        name = hashlib.sha256(owner.encode()).hexdigest()[:32]  # the name itself may not fit for a file
+        if self._store.index(kind, name) is not None:  # raises if it is not mounted: writing would not
+            return True
+        return self._store.write_index(kind, name, Index(secrets.token_hex(8), {}, {"owner": owner}), is_new=True)
 
 
 def _kind(avatar_id: str) -> str:

@@ -97,10 +97,10 @@ def _find_faces(work: JobWork) -> None:
 
 
 def _check_id(work: JobWork) -> None:
-    """Raises BadRequest: somebody else has got the id since this was ordered.
+    """Raise BadRequest if somebody else has got the avatar's id since this was ordered.
 
-    Machines without a common database do not see what is ordered at the others. Of two that write at the same moment,
-    the later one's avatar stays, and nothing was made with the other yet.
+    Machines without a common database do not see what is ordered at the others. If two of them write in the same
+    second, the later avatar stays. Nothing has been made with the other one by then.
     """
     avatar, owner = work.inputs["avatar"], work.inputs.get("owner", "")
     if "preset" not in work.inputs and work.folders.former_ids.is_anothers(work.library, avatar, owner):
@@ -108,7 +108,7 @@ def _check_id(work: JobWork) -> None:
 
 
 def _keep_report(work: JobWork) -> dict[str, object]:
-    _check_id(work)  # theirs would be replaced
+    _check_id(work)  # else the report of somebody else's avatar would be replaced
     report, pictures = report_strip(work.folder)
     work.folders.reports.keep(work.inputs["avatar"], pictures, work.id)
     return report

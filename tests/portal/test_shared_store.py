@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -271,7 +272,28 @@ def test_erasures_are_told_through_the_store(ours: Node, theirs: Node) -> None:
     assert there.unfinished() == {"ada"}
     here.note("ada")
     here.finish("ada")
-    assert (there.news(), there.news(), here.news(), there.unfinished()) == ({"ada"}, set(), set(), set())
+    assert [list(notes.news()) for notes in (there, there, here)] == [["ada"], [], []]
+    assert there.unfinished() == set()
+
+
+def test_what_was_erased_while_a_portal_was_off_is_news_when_it_starts_again(ours: Node, theirs: Node) -> None:
+    """It may have what nobody else sees. What it was told before it went off, and what was before its first start, is
+    no news.
+    """
+    assert ours.storage.store is not None and theirs.storage.store is not None
+    here = SharedErasureNotes(ours.settings.data_dir, ours.storage.store, are_jobs_apart=True)
+    here.note("before")
+    there = partial(SharedErasureNotes, theirs.settings.data_dir, theirs.storage.store, are_jobs_apart=True)
+    running = there()
+    here.note("told")
+    assert list(running.news()) == ["told"]
+    assert not running.news()
+    here.note("ada")
+    again = there()
+    assert list(again.news()) == ["ada"]
+    again.ask_again("ada")
+    assert list(again.news()) == ["ada"]
+    assert list(there().news()) == ["ada"], "nobody knows whether it was done"
 
 
 def test_an_export_has_the_bundle_and_nothing_of_ours(ours: Node, theirs: Node, make: Callable[..., None]) -> None:
