@@ -232,7 +232,8 @@ class JobRunner:
         result: object = None
         with self._occupation.occupied(job.id), _tidied(self._queue, job.id, kept_when_cancelled):
             # This folder tells the owner of this process that the job is in hand (JobFolders.in_hand).
-            folders.work(job.id).mkdir(parents=True, exist_ok=True)
+            with _explained(job.id, recipe.steps[0].name):
+                folders.work(job.id).mkdir(parents=True, exist_ok=True)
             for step in recipe.steps:
                 report = _Reporter(self._queue, job.id, step.name, before / whole, step.weight / whole)
                 work = JobWork(job.id, job.inputs, self._settings, folders, self._library, report)
@@ -248,14 +249,21 @@ class JobRunner:
 
 def _perform(step: Step, work: JobWork, report: _Reporter) -> object:
     """Run one step. Any error in it is raised as JobFailed. Raises JobCancelled too."""
-    try:
+    with _explained(work.id, step.name):
         report.begin()
         result = step.run(work)
         if not work.folders.hands_on_work:
             _mark(step, work).touch()
         return result
+
+
+@contextmanager
+def _explained(job_id: str, step: str) -> Iterator[None]:
+    """Raise JobFailed, in words for people, instead of any other error of a step. Raises JobCancelled too."""
+    try:
+        yield
     except JobCancelled:
-        logger.info("job %s was cancelled in %s", work.id, step.name)
+        logger.info("job %s was cancelled in %s", job_id, step)
         raise
     except JobFailed:
         raise
@@ -272,9 +280,9 @@ def _perform(step: Step, work: JobWork, report: _Reporter) -> object:
         if isinstance(error, OSError) and error.errno == errno.EROFS:
             remedy = "The operator has to make it writable again; then try again."
             raise JobFailed("disk_read_only", "The data folder cannot be written to.", remedy) from error
-        logger.exception("job %s failed in %s", work.id, step.name)
+        logger.exception("job %s failed in %s", job_id, step)
         # The page has its own text for this code; this one is for people who read the API or the log.
-        message = f"The step '{step.name}' failed unexpectedly: {type(error).__name__}: {error}"
+        message = f"The step '{step}' failed unexpectedly: {type(error).__name__}: {error}"
         raise JobFailed("internal", message, "The worker's log has the details; please report it.") from error
 
 

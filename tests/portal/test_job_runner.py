@@ -192,6 +192,23 @@ def test_what_goes_wrong_is_kept_with_its_remedy(bench: Bench, error: Exception,
     assert bench.queue.folders.upload(job.id) is not None
 
 
+def test_a_folder_that_takes_nothing_is_named_before_the_first_step_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = bench.photo()
+    make = Path.mkdir
+
+    def make_if_writable(path: Path, *given: Any, **named: Any) -> None:
+        if path == bench.queue.folders.work(job.id):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        make(path, *given, **named)
+
+    monkeypatch.setattr(Path, "mkdir", make_if_writable)
+    with pytest.raises(JobFailed) as failed:
+        bench.run(job, Step("first", 1, fails(AssertionError("it was begun"))))
+    assert failed.value.data["code"] == "disk_read_only" and failed.value.data["hint"]
+
+
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_clip_that_nobody_wants_any_more_goes_with_its_job(bench: Bench, how: str) -> None:
     """The job was taken back in its last moment, when the clip was being put in its place: no list would show it."""
