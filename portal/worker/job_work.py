@@ -27,6 +27,10 @@ class JobFailed(Exception):
         self.code = code
         self.data = {"code": code, "message": message, "hint": hint, "report": report, "cause": cause}
 
+    def __reduce__(self) -> tuple[type[JobFailed], tuple[object, ...]]:
+        """Rebuild it from all its parts. DBOS pickles the error of a step, for a worker that goes on after a crash."""
+        return type(self), tuple(self.data.values())
+
 
 class JobCancelled(Exception):
     """The job was cancelled. The progress callback raises this inside a running step."""

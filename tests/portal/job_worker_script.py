@@ -84,11 +84,12 @@ if __name__ == "__main__":
     run_step = DBOS.run_step
 
     def run_step_while_there_is_space(*args: Any) -> Any:
-        result = run_step(*args)
-        if (settings.data_dir / "full").exists():
-            (settings.data_dir / "full").unlink()
-            overflow()
-        return result
+        try:
+            return run_step(*args)
+        finally:  # DBOS has recorded how the step ended, and the worker ends before the job does
+            if (settings.data_dir / "full").exists():
+                (settings.data_dir / "full").unlink()
+                overflow()
 
     DBOS.run_step = staticmethod(run_step_while_there_is_space)
     sys.exit(run_worker(settings, RECIPES, idle_exit_s=60.0, is_one_of_many=given.get("is_one_of_many", False)))

@@ -259,6 +259,17 @@ async def test_failures_keep_their_code_message_and_remedy(bench: Bench) -> None
     assert errors["surprise"].code == "internal" and "by nought" in errors["surprise"].message
 
 
+async def test_a_failure_is_told_by_the_next_worker_if_the_first_one_ended_before_the_job_did(bench: Bench) -> None:
+    """DBOS pickles how a step failed, and the next worker gets it from there."""
+    (bench.data_dir / "full").touch()
+    order = order_of_clip(avatar="ada", text="bad media")
+    job = await bench.finished((await asyncio.to_thread(bench.queue.submit, order)).id)
+    assert not (bench.data_dir / "full").exists()
+    assert job.state == "failed" and job.error is not None
+    assert (job.error.code, job.error.message) == ("bad_media", "It is no picture.")
+    assert job.error.hint == "Upload a JPEG."
+
+
 async def test_a_recording_stays_for_a_running_clip_that_was_cancelled(
     bench: Bench, make_bundle: Callable[..., AvatarBundle]
 ) -> None:
