@@ -211,7 +211,7 @@ def _bounds(opening: MouthOpening, shape: tuple[int, ...]) -> tuple[int, int, in
 
 def _planes(picture: AnyArray) -> Field:
     """(h, w, n) of any type as float32 (n, h, w)."""
-    return np.array(cv2.split(picture), np.float32)
+    return picture.transpose(2, 0, 1).astype(np.float32, order="C")  # a quarter of the time of cv2.split()
 
 
 def _polygon(points: Array, shape: tuple[int, int]) -> Field:

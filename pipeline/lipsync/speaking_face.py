@@ -196,8 +196,8 @@ class SpeakingFace:
         opening = MouthOpening(
             target[_UPPER], target[_LOWER], self._to_chart[frame_index], float(self._scales[frame_index])
         )
-        below_seam = self._below_seam(opening)
-        x, y = self._came_from(frame_index, target, source, below_seam)
+        below_seam, meeting = self._below_seam(opening)
+        x, y = self._came_from(frame_index, target, source, below_seam, meeting)
         pixels = self._with_folds(region.pixels, frame_index, source, target)
         lips = self._off_teeth(frame_index, x, y, below_seam, source)
         patch = _sampled(pixels, x, y)
@@ -245,38 +245,54 @@ class SpeakingFace:
     def _translations(self) -> Array:
         return np.asarray(self._cameras[:, None, :, 3])
 
-    def _came_from(self, frame_index: int, target: Array, source: Array, below_seam: Field) -> tuple[Field, Field]:
-        """Where in the frame's box each pixel of the patch comes from: x and y, float32 (h, w)."""
+    def _came_from(
+        self, frame_index: int, target: Array, source: Array, below_seam: Field, meeting: slice
+    ) -> tuple[Field, Field]:
+        """Where in the frame's box each pixel of the patch comes from: x and y, float32 (h, w).
+
+        Most rows show one layer alone: those above the rows `meeting` the upper one, those below them the lower one.
+        """
         to_px, to_chart = self._to_px[frame_index], self._to_chart[frame_index]
-        moves = self._warp.backward(affine(to_chart, target), affine(to_chart, source))
-        cells_to_px = (self._warp.grid.cell * to_px[:, :2].T).astype(np.float32)
-        moves = (moves.reshape(-1, 2) @ cells_to_px).reshape(moves.shape)
         px_to_grid = then(self._warp.grid.from_chart(), to_chart)
-        flow = cv2.warpAffine(
-            moves,
-            px_to_grid,
-            (self._width, self._height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
+        seen = (self._grid_rows(px_to_grid, *rows) for rows in ((0, meeting.stop), (meeting.start, self._height)))
+        layers = self._warp.backward(affine(to_chart, target), affine(to_chart, source), *seen)
+        px_to_cells = (self._warp.grid.cell * to_px[:, :2]).astype(np.float32)
+        # Planes: numpy is slow on interleaved pairs, and OpenCV's way with one channel is faster and more exact.
+        upper, lower = ((px_to_cells @ moves.reshape(-1, 2).T).reshape(2, *moves.shape[:2]) for moves in layers)
+        x, y = (
+            self._blend(above, below, px_to_grid, below_seam, meeting, origin)
+            for above, below, origin in zip(upper, lower, (self._columns, self._rows), strict=True)
         )
-        # Planes: numpy is slow on interleaved pairs.
-        upper_x, upper_y, lower_x, lower_y = (np.asarray(plane, np.float32) for plane in cv2.split(flow))
-        return (
-            self._blend(upper_x, lower_x, below_seam, self._columns),
-            self._blend(upper_y, lower_y, below_seam, self._rows),
-        )
+        return x, y
 
-    def _blend(self, upper: Field, lower: Field, below_seam: Field, origin: Field) -> Field:
-        """Coordinates float32 (h, w) from the displacements of both layers; spends its first two arguments."""
-        lower -= upper
-        lower *= below_seam
-        lower += upper
-        lower *= self._window
-        lower += origin
-        return np.asarray(lower, np.float32)
+    def _blend(
+        self, upper: Field, lower: Field, px_to_grid: Array, below_seam: Field, meeting: slice, origin: Field
+    ) -> Field:
+        """Coordinates float32 (h, w) from the displacements of both layers at the nodes of the grid."""
+        below_to_grid = px_to_grid.copy()
+        below_to_grid[:, 2] += meeting.start * px_to_grid[:, 1]
+        found = np.empty_like(origin)
+        found[: meeting.stop] = _laid(upper, px_to_grid, (self._width, meeting.stop))
+        below = _laid(lower, below_to_grid, (self._width, self._height - meeting.start))
+        both, beneath = found[meeting], below[: meeting.stop - meeting.start]
+        beneath -= both
+        beneath *= below_seam[meeting]
+        both += beneath
+        found[meeting.stop :] = below[meeting.stop - meeting.start :]
+        found *= self._window
+        found += origin
+        return found
 
-    def _below_seam(self, opening: MouthOpening) -> Field:
-        """float32 (h, w): 0 above the line where the lips meet, 1 below; beside the mouth the step is a slope."""
+    def _grid_rows(self, px_to_grid: Array, top: int, bottom: int) -> slice:
+        """The rows of the warp's grid between which these rows of the box lie."""
+        rows = affine(px_to_grid, np.array([[x, y] for x in (0, self._width) for y in (top, bottom)]))[:, 1]
+        return slice(max(0, int(rows.min())), min(self._warp.grid.rows, int(rows.max()) + 2))
+
+    def _below_seam(self, opening: MouthOpening) -> tuple[Field, slice]:
+        """float32 (h, w): 0 above the line where the lips meet, 1 below; and the rows in which it is anything else.
+
+        Beside the mouth the step is a slope.
+        """
         seam = 0.5 * (opening.upper + opening.lower)
         order = np.argsort(seam[:, 0], kind="stable")
         columns = np.arange(self._width, dtype=np.float32)
@@ -284,10 +300,13 @@ class SpeakingFace:
         left, right = seam[order[0], 0], seam[order[-1], 0]
         outside = np.maximum(0, np.maximum(left - columns, columns - right))
         slope = (1 / (1 + np.minimum(0.8 * outside, 0.24 * opening.px_per_iod))).astype(np.float32)
-        weight: Field = (self._rows - line) * slope
-        weight += np.float32(0.5)
-        np.clip(weight, 0, 1, out=weight)
-        return weight
+        reach = 0.5 / slope
+        top = min(max(0, int((line - reach).min())), self._height - 1)
+        bottom = max(top + 1, min(self._height, int((line + reach).max()) + 2))
+        below = np.zeros((self._height, self._width), np.float32)
+        below[bottom:] = 1
+        below[top:bottom] = np.clip((self._rows[top:bottom] - line) * slope + np.float32(0.5), 0, 1)
+        return below, slice(top, bottom)
 
     def _off_teeth(
         self, frame_index: int, x: Field, y: Field, below_seam: Field, source: Array
@@ -371,6 +390,12 @@ class SpeakingFace:
 
 def _sampled(pixels: Image, x: Field, y: Field) -> Image:
     return np.asarray(cv2.remap(pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _laid(plane: Field, px_to_grid: Array, size: tuple[int, int]) -> Field:
+    """Values at the nodes of a grid, at the pixels of a box of `size` (w, h)."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(plane, px_to_grid, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _mix(upper: Image, lower: Image, below_seam: Field) -> None:

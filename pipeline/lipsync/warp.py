@@ -101,28 +101,31 @@ class MouthWarp:
     def nbytes(self) -> int:
         return self._upper.nbytes + self._lower.nbytes
 
-    def backward(self, target: Array, source: Array) -> Field:
-        """Where the pixels of the target come from.
+    def backward(self, target: Array, source: Array, upper: slice, lower: slice) -> tuple[Field, Field]:
+        """Where the pixels of the target come from: in the upper layer and in the lower one.
 
-        `target` and `source` (n, 2) are MOVING landmarks in the chart. Returns (rows, columns, 4) float32: the
-        displacement from each grid node of the target to the source in grid cells, x and y of the upper layer, then
-        x and y of the lower one.
+        `target` and `source` (n, 2) are MOVING landmarks in the chart. `upper` and `lower` are the rows of the grid in
+        which each layer is wanted. Returns twice (rows, columns, 2) float32, of all rows of the grid but 0 in those
+        that are not wanted: the displacement x, y from each grid node of the target to the source, in grid cells.
         """
         moves = np.concatenate([target - self._neutral, source - self._neutral], axis=1).astype(np.float32)
         moves /= np.float32(self.grid.cell)
-        fields = np.empty((self.grid.rows, self.grid.columns, 4), np.float32)
-        fields[..., :2] = self._layer(self._upper @ moves[self._upper_points])
-        fields[..., 2:] = self._layer(self._lower @ moves[self._lower_points])
-        return fields
+        return (
+            self._layer(self._upper @ moves[self._upper_points], upper),
+            self._layer(self._lower @ moves[self._lower_points], lower),
+        )
 
-    def _layer(self, both: Field) -> Field:
+    def _layer(self, both: Field, rows: slice) -> Field:
         """(nodes, 4) displacements chart -> target, chart -> source: back along the first, on along the other."""
         fields = both.reshape(self.grid.rows, self.grid.columns, 4)
-        to_target, to_source = np.ascontiguousarray(fields[..., :2]), np.ascontiguousarray(fields[..., 2:])
-        back = -to_target
+        from_target, to_source = -fields[..., :2], np.ascontiguousarray(fields[..., 2:])
+        places = self._places[rows]
+        back = from_target[rows]
         for _ in range(_INVERSIONS):  # fixed point of back(y) = -to_target(y + back(y))
-            back = -_sample(to_target, self._places + back)
-        return np.asarray(back + _sample(to_source, self._places + back), np.float32)
+            back = _sample(from_target, places + back)
+        moves = np.zeros_like(self._places)
+        np.add(back, _sample(to_source, places + back), out=moves[rows])
+        return moves
 
 
 def _sample(image: AnyArray, places: Field) -> AnyArray:
