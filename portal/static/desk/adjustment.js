@@ -1,4 +1,4 @@
-/** Choosing the parameters by which an avatar is prepared for a network. */
+/** The form for the parameters with which an avatar is prepared for a network. */
 
 import { make } from "../dom.js";
 import { PortalError } from "../errors.js";
@@ -14,15 +14,15 @@ import { counts, fieldOf } from "./fields.js";
  * @typedef {import("../types/api.d.ts").BackendView & {parameters: Parameters}} Network
  */
 
-/** Before the preview is drawn anew: a slider that is being moved asks once. */
+/** Pause before the preview is drawn again, so that moving a slider causes only one request. */
 const SETTLED_MS = 250;
 
-/** The form for the parameters that matter to a backend, beside the picture of what they do. */
+/** The form for a backend's parameters, beside a picture that shows their effect. */
 export class Adjustment {
   /**
    * @param {Desk} desk
    * @param {Network} backend
-   * @param {HTMLElement} note where it is told what was refused
+   * @param {HTMLElement} note shows why a request was refused
    */
   constructor(desk, backend, note) {
     this.backend = backend;
@@ -48,7 +48,7 @@ export class Adjustment {
   }
 
   /**
-   * From what is in use.
+   * Show the form, with the parameters that the avatar was prepared with.
    * @param {AvatarView} avatar
    */
   open(avatar) {
@@ -63,13 +63,16 @@ export class Adjustment {
     this.preview.close();
   }
 
-  /** Without what neither counts nor makes sense. */
+  /** The chosen parameters, without hidden ones whose values are invalid. */
   get chosen() {
     const told = this.fields.filter((field) => !field.element.hidden || !field.wrong());
     return Object.fromEntries(told.map((field) => [field.name, field.value]));
   }
 
-  /** Whether all fields can be sent; else the first that cannot is where the person goes on. What follows is told once. */
+  /**
+   * Return whether all fields are valid. If not, focus the first that is not. The preview is quiet from now on, so that
+   * a refusal is not shown twice.
+   */
   check() {
     this.preview.quiet();
     const wrong = this.#wrong();
@@ -77,7 +80,7 @@ export class Adjustment {
     return !wrong;
   }
 
-  /** Have each field say what is wrong with it; gives the first place. */
+  /** Have each visible field show what is wrong with it. Returns the first element with a fault. */
   #wrong() {
     const wrong = this.fields.filter(({ element }) => !element.hidden).map((field) => field.wrong());
     return wrong.find(Boolean);
@@ -89,7 +92,7 @@ export class Adjustment {
   }
 
   #changed(afterMs = SETTLED_MS) {
-    this.note.hidden = true; // it was about other values
+    this.note.hidden = true; // it was about the previous values
     const values = Object.fromEntries(this.fields.map((field) => [field.name, field.value]));
     for (const field of this.fields) field.element.hidden = !counts(field.name, values);
     this.preview.quiet();
@@ -99,7 +102,7 @@ export class Adjustment {
   }
 }
 
-/** The first frame with box and mask. Of several questions the last one's answer is shown. */
+/** Shows the first frame with its box and mask. Only the answer to the last request is shown. */
 class Preview {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -125,7 +128,7 @@ class Preview {
     this.#timer = setTimeout(() => this.#draw(path, wish, signal), afterMs);
   }
 
-  /** Neither ask any more nor tell what was refused. */
+  /** Cancel the request, and hide why one was refused. */
   quiet() {
     this.#stop();
     this.fault.hidden = true;
@@ -159,7 +162,7 @@ class Preview {
     this.#asking = new AbortController();
   }
 
-  /** @param {string} url "": nothing */
+  /** @param {string} url of the picture; "": show none */
   #show(url) {
     URL.revokeObjectURL(this.#shown);
     this.#shown = url;

@@ -4,17 +4,17 @@ import { PortalError, errorOf } from "../errors.js";
 import { feed } from "../jobs-feed.js";
 import { beside } from "../server.js";
 
-const SILENCE_MS = 60_000; // without a byte in either direction: nobody answers any more
+const SILENCE_MS = 60_000; // a request is given up after this time without a byte in either direction
 const JSON_TYPE = "application/json";
-const ACCEPTED = 202; // the answer is a job
+const ACCEPTED = 202; // with this status, the answer is a job
 
 /**
- * One request of the HTTP API; a body that is no form goes as JSON. Rejects with a PortalError.
+ * Send a request to the HTTP API. A body that is not a form is sent as JSON. Rejects with a PortalError.
  * @param {"GET" | "POST" | "PATCH" | "DELETE"} method
  * @param {string} path
  * @param {object} [body]
- * @param {(share: number) => void} [sent] called with 0..1 while the body goes up
- * @returns {Promise<any>} `any`: who asks knows what is answered there, and says so
+ * @param {(share: number) => void} [sent] called with the share that is sent, 0 to 1, during the upload
+ * @returns {Promise<any>} `any`: callers know what is answered there, and declare its type
  */
 export function api(method, path, body, sent) {
   return new Promise((resolve, reject) => {
@@ -40,7 +40,7 @@ export function api(method, path, body, sent) {
   });
 }
 
-/** Calls `then` once nothing has been heard for SILENCE_MS. */
+/** Calls `then` when nothing has been heard for SILENCE_MS. */
 class Silence {
   /** @param {() => void} then */
   constructor(then) {
@@ -59,7 +59,7 @@ class Silence {
 }
 
 /**
- * A picture that the API draws, as a Blob. Rejects with a PortalError.
+ * Request a picture that the API draws. Resolves to a Blob, rejects with a PortalError.
  * @param {string} path
  * @param {object} body
  * @param {AbortSignal} signal

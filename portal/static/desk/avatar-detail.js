@@ -1,4 +1,4 @@
-/** The closer look at one avatar: what it is, what can be done with it, its gestures, voice sample and networks. */
+/** The dialog with an avatar's details: facts, actions, gestures, voice sample and networks. */
 
 import { find, make } from "../dom.js";
 import { PortalError } from "../errors.js";
@@ -19,11 +19,12 @@ import { VoiceSample } from "./voice-sample.js";
  * @typedef {import("./desk.js").Desk} Desk
  */
 
-/** Overlap of two boxes from which they are of the same face. */
+/** Overlap (intersection over union) from which two boxes count as the same face. */
 const SAME_FACE = 0.5;
 
 /**
- * What the closer look tells of an avatar, but for the parts that follow by themselves.
+ * Return a string that changes with everything that fill() shows. Networks, gestures and voice sample are left out,
+ * since their sections update themselves.
  * @param {AvatarView} avatar
  */
 function toldOf({ prepared, networks, gestures, voice_sample, ...rest }) {
@@ -31,7 +32,7 @@ function toldOf({ prepared, networks, gestures, voice_sample, ...rest }) {
 }
 
 export class AvatarDetail {
-  /** @type {{job: string, button: HTMLButtonElement, note: HTMLElement, shown: string?}?} a test clip that is not there yet */
+  /** @type {{job: string, button: HTMLButtonElement, note: HTMLElement, shown: string?}?} null: it has a test clip */
   #test = null;
   #deleted = ""; // id of the avatar that was deleted here
 
@@ -39,8 +40,8 @@ export class AvatarDetail {
    * @param {Desk} desk
    * @param {HTMLDialogElement} dialog
    * @param {{reload: () => Promise<void>, again: (avatar: AvatarView) => void, gone: (avatar: AvatarView) => void}} tab
-   *     reload: ask for the avatars anew; again: another crop or picture of the same person; gone: somebody else has
-   *     deleted it
+   *     reload: fetch the avatars again; again: make an avatar from another crop or picture of the same person; gone:
+   *     somebody else has deleted the avatar
    */
   constructor(desk, dialog, tab) {
     this.desk = desk;
@@ -74,7 +75,7 @@ export class AvatarDetail {
   }
 
   /**
-   * Show the open avatar as it is now; it may have been deleted, also by somebody else.
+   * Show the open avatar as it is now, or close the dialog if it has been deleted, here or by somebody else.
    * @param {AvatarView[]} avatars
    */
   look(avatars) {
@@ -82,7 +83,7 @@ export class AvatarDetail {
     if (!this.dialog.open || !current) return;
     const now = avatars.find(({ id }) => id === current.id);
     if (now) {
-      // Only what has changed is built anew: a clip may be playing, or a question waiting for its answer.
+      // Rebuild only what has changed, since a clip may be playing, or a question be open.
       if (toldOf(now) !== toldOf(current)) this.fill(now);
       this.gestures.show(now);
       this.voiceSample.show(now);
@@ -102,7 +103,7 @@ export class AvatarDetail {
   }
 
   /**
-   * All but gestures, voice sample and networks, which stay as they are: somebody may be adding or adjusting one.
+   * Fill the dialog, except for gestures, voice sample and networks: somebody may be adding or adjusting one.
    * @param {AvatarView} avatar
    */
   fill(avatar) {
@@ -136,7 +137,7 @@ export class AvatarDetail {
   }
 
   /**
-   * The name, and a way to change it in its place.
+   * Make the name, with a button to change it in place.
    * @param {AvatarView} avatar
    */
   title(avatar) {
@@ -149,7 +150,7 @@ export class AvatarDetail {
         place.replaceChildren(heading, rename);
         rename.focus();
       });
-      heading.hidden = true; // it still names the dialog
+      heading.hidden = true; // not removed, because it is the dialog's accessible name
       place.replaceChildren(heading, form);
       find(form, "[name=name]", HTMLInputElement).select();
     };
@@ -158,7 +159,7 @@ export class AvatarDetail {
 
   /**
    * @param {AvatarView} avatar
-   * @param {() => void} done the name stays; a new one comes with reload()
+   * @param {() => void} done called if the name stays; a new one is shown by reload()
    */
   renaming(avatar, done) {
     const name = make("input", { type: "text", name: "name", maxLength: 60, value: avatar.name, autocomplete: "off" });
@@ -185,7 +186,7 @@ export class AvatarDetail {
   }
 
   /**
-   * What to do with it next.
+   * Make the buttons for what to do with the avatar next.
    * @param {AvatarView} avatar
    */
   uses(avatar) {
@@ -220,7 +221,8 @@ export class AvatarDetail {
   }
 
   /**
-   * Whose it is, and the switch by which its owner lets everybody use it. Seen where people log in.
+   * Make the line with the owner, and the switch with which owners share the avatar with everybody. It is shown on
+   * portals with logins.
    * @param {AvatarView} avatar
    */
   sharing({ id, owner, shared, changeable }) {
@@ -236,7 +238,7 @@ export class AvatarDetail {
         await api("PATCH", `api/avatars/${id}`, { shared: tick.checked });
         await this.tab.reload();
       });
-      tick.checked = shared; // where it came to nothing; else there is a new one in its place
+      tick.checked = shared; // matters after a failure; after success, reload() has replaced this box
     };
     return [place];
   }
@@ -256,12 +258,12 @@ export class AvatarDetail {
       try {
         await api("POST", `api/avatars/${avatar.id}/test-clip`);
         note.textContent = this.desk.t("stage.");
-        test.shown = null; // also one that fails as the last one did is told
+        test.shown = null; // forces an update, even if this job fails with the same state as the last one
         await feed.refresh();
       } catch (error) {
         if (!(error instanceof PortalError)) throw error;
         note.replaceChildren(...this.desk.explain(error));
-        test.shown = ""; // a job that has failed before gives way to what is said now
+        test.shown = ""; // as if no job were shown
         button.disabled = false;
       }
     };
@@ -271,7 +273,7 @@ export class AvatarDetail {
   }
 
   /**
-   * While there is no test clip: how far its job is, or why it came to nothing. The clip itself comes with reload().
+   * Show how far the job of the test clip is, or why it failed. The clip itself is shown by reload().
    * @param {JobView[]} jobs
    */
   followTest(jobs) {
@@ -291,13 +293,13 @@ export class AvatarDetail {
    * @returns {(Node | string)[]}
    */
   testWords(job) {
-    if (!job || job.state === "done") return [this.desk.t("noTestClip")]; // done without one: its file was removed
+    if (!job || job.state === "done") return [this.desk.t("noTestClip")]; // done, but the clip's file was removed
     if (isActive(job)) return [this.desk.t(`stage.${job.stage}`)];
     return [this.desk.t(`state.${job.state}`), ...jobFailure(this.desk, job)];
   }
 
   /**
-   * How the built-in lips draw it and why, and the other way where there is one.
+   * Say how the built-in lip-sync draws the mouth and why, with a button for the other way if there is one.
    * @param {AvatarView} avatar
    */
   mouth({ id, mouth, mouth_reason: reason }) {
@@ -317,13 +319,13 @@ export class AvatarDetail {
   }
 
   /**
-   * What was said while the avatar of another project was imported.
+   * Make the notes on the import of another project's avatar.
    * @param {AvatarView} avatar
    */
   origin({ imported }) {
     if (!imported) return [];
     const { from: peer, pictures, used, doubled, faceless, compared: count, median_iou: overlap = 0 } = imported;
-    const { networks = [], ignored = 0, crops_of: backend, crops_kept: kept } = imported; // not in older manifests
+    const { networks = [], ignored = 0, crops_of: backend, crops_kept: kept } = imported; // missing in older manifests
     const masks = imported.masks_kept ? "importedMasksKept" : "importedLeft";
     const words = [this.desk.t("importedFrom", { peer, count: pictures })];
     if (doubled) words.push(this.desk.t("importedDoubled"));
@@ -339,7 +341,8 @@ export class AvatarDetail {
   }
 
   /**
-   * Its pictures are kept beside the avatars: one whose folder alone was copied here has none.
+   * Make the face report. Its pictures are stored beside the avatars, so an avatar whose folder alone was copied has
+   * none.
    * @param {AvatarView} avatar
    */
   report({ id, report, report_pictures: pictures }) {
@@ -387,7 +390,8 @@ export class AvatarDetail {
 }
 
 /**
- * A press on the backdrop closes a dialog; one that began or ended within does not: a text may have been selected.
+ * Let a click on the backdrop close a dialog. A press that begins or ends inside does not count, since the person may
+ * be selecting text.
  * @param {HTMLDialogElement} dialog
  */
 function closeBesideIt(dialog) {

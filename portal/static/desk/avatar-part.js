@@ -1,4 +1,4 @@
-/** A part of the closer look at an avatar that jobs add to: what the gestures and the voice sample have in common. */
+/** The base of the sections for gestures and the voice sample in an avatar's details. Jobs add to what they show. */
 
 import { make } from "../dom.js";
 import { PortalError } from "../errors.js";
@@ -12,17 +12,17 @@ import { JobCards } from "./job-cards.js";
  * @typedef {import("./desk.js").Desk} Desk
  */
 
-/** A section of the dialog. It stays in its place while the rest of the dialog is filled anew. */
+/** A section of the dialog. It stays in place while the rest of the dialog is rebuilt. */
 export class AvatarPart {
   #kind;
   /** @type {JobCards?} */
-  #cards = null; // other ones each time that the dialog opens; none while it is closed
-  #busy = ""; // ids of the jobs for this avatar that were under way at the last look
+  #cards = null; // new ones each time the dialog opens; null while it is closed
+  #busy = ""; // ids of this avatar's jobs that were active at the last look
 
   /**
    * @param {Desk} desk
    * @param {string} kind of its jobs
-   * @param {string} look its class
+   * @param {string} look its CSS class
    */
   constructor(desk, kind, look) {
     this.desk = desk;
@@ -35,23 +35,24 @@ export class AvatarPart {
 
   /**
    * @param {AvatarView} avatar
-   * @returns {string} the address of what it shows
+   * @returns {string} the API address of what the section shows
    */
   address(avatar) {
     throw new Error(`${avatar.id}: a subclass says where it is`);
   }
 
   /**
-   * Show what the server has at the address.
+   * Show the server's answer from the address.
    * @param {AvatarView} _avatar
    * @param {any} _answer
    */
   fill(_avatar, _answer) {}
 
   /**
-   * Show it of an avatar.
+   * Show the section for an avatar.
    * @param {AvatarView} avatar
-   * @param {{title: string, hint: string, own: HTMLElement[], form: HTMLElement}} content `own` is what fill() fills
+   * @param {{title: string, hint: string, own: HTMLElement[], form: HTMLElement}} content own: the elements that fill()
+   *     fills
    */
   begin(avatar, { title, hint, own, form }) {
     this.close();
@@ -67,9 +68,9 @@ export class AvatarPart {
   }
 
   /**
-   * The avatar as it is now.
+   * Take the avatar as it is now.
    * @param {AvatarView} avatar
-   * @param {boolean} hasChanged in this part
+   * @param {boolean} hasChanged whether this section has to be loaded again
    */
   follow(avatar, hasChanged) {
     this.avatar = avatar;
@@ -77,7 +78,7 @@ export class AvatarPart {
   }
 
   close() {
-    this.element.replaceChildren(); // what plays ends with it
+    this.element.replaceChildren(); // also stops a video that is playing
     this.#cards = null;
     this.avatar = null;
   }
@@ -91,7 +92,7 @@ export class AvatarPart {
     const busy = mine.filter(isActive).map(({ id }) => id);
     const before = this.#busy;
     this.#busy = busy.join("\n");
-    if (before && before !== this.#busy) void this.load(); // one has ended; the avatar may look as before to show()
+    if (before && before !== this.#busy) void this.load(); // the avatar itself may look unchanged
   }
 
   async load() {
@@ -110,9 +111,9 @@ export class AvatarPart {
   }
 
   /**
-   * What a button does that deletes something of it.
+   * Return the action of a button that deletes something of this section.
    * @param {string} address
-   * @param {HTMLElement} note takes what went wrong
+   * @param {HTMLElement} note shows what went wrong
    */
   deleting(address, note) {
     /** @param {HTMLButtonElement} button */

@@ -1,4 +1,4 @@
-/** The Avatars tab: upload with live progress, gallery of moving previews, a closer look at one avatar. */
+/** The Avatars tab: upload with progress, a gallery of moving previews, and the details of one avatar. */
 
 import { find, make } from "../dom.js";
 import { PortalError } from "../errors.js";
@@ -18,16 +18,16 @@ import { movingPicture } from "./moving-picture.js";
  * @typedef {import("../types/api.d.ts").JobView} JobView
  */
 
-/** Width / height of the pictures in the gallery, as desk.css has it. */
+/** Width / height of the pictures in the gallery. desk.css has the same value. */
 const CARD_ASPECT = 4 / 5;
 
 /**
- * Whether it has pictures of somebody who moves: a clip, or another project's avatar.
+ * Whether a file has moving pictures: a clip, or another project's avatar.
  * @param {File} file
  */
 const isFilmed = ({ type, name }) => type.startsWith("video/") || /\.zip$/i.test(name);
 
-/** The form by which a photo or clip becomes an avatar. */
+/** The form that makes an avatar from a photo or clip. */
 class UploadForm extends DeskForm {
   #suggested = "";
 
@@ -49,7 +49,8 @@ class UploadForm extends DeskForm {
   }
 
   /**
-   * Uploads are not kept: another crop or picture of the same person begins with the file.
+   * Prepare the form for another crop or picture of the same person. Uploads are not kept, so the file has to be chosen
+   * again.
    * @param {AvatarView} avatar
    */
   beginAgain({ name }) {
@@ -83,12 +84,12 @@ class UploadForm extends DeskForm {
   }
 }
 
-/** The avatars there are, as cards, and the closer look at one of them. */
+/** The existing avatars, as cards, and the dialog with the details of one. */
 class Gallery {
-  /** @type {AvatarView[]?} null: not asked for yet */
+  /** @type {AvatarView[]?} null: not loaded yet */
   #avatars = null;
   #shown = "";
-  isMissed = false; // it could not be read when it should have been
+  isMissed = false; // whether the last loading failed
 
   /**
    * @param {Desk} desk
@@ -111,7 +112,7 @@ class Gallery {
       this.#avatars = await api("GET", "api/avatars");
     } catch (error) {
       if (!(error instanceof PortalError)) throw error;
-      this.isMissed = true; // the feed of jobs tells when the server is back
+      this.isMissed = true; // tried again when the feed of jobs has news, which means that the server is back
       return;
     }
     this.isMissed = false;
@@ -130,14 +131,14 @@ class Gallery {
     this.detail.look(avatars);
   }
 
-  /** In the other language. */
+  /** Show everything in the other language. */
   translate() {
     this.#shown = "";
     this.show();
     this.detail.close();
   }
 
-  /** While there is none: whether one is on its way. */
+  /** Say, while there are no avatars, whether one is being made. */
   tellEmpty() {
     this.empty.textContent = this.desk.noAvatarWords;
   }
@@ -162,7 +163,7 @@ class Gallery {
 class VivavoceAvatars extends Desk {
   /** @type {{gallery: Gallery, making: JobCards, failed: JobCards}?} */
   #parts = null;
-  #busy = ""; // ids of the jobs that were under way at the last look
+  #busy = ""; // ids of the jobs that were active at the last look
 
   build() {
     const upload = new UploadForm(this, find(this, "form", HTMLFormElement));
@@ -187,10 +188,10 @@ class VivavoceAvatars extends Desk {
     if (!this.#parts) return;
     const { gallery, making, failed } = this.#parts;
     const mine = jobs.filter(({ kind }) => kind === "prepare");
-    this.#showPart(".vv-making", making, mine.filter(isActive).reverse()); // in the order of their turns
+    this.#showPart(".vv-making", making, mine.filter(isActive).reverse()); // in the order in which they run
     this.#showPart(".vv-failed", failed, mine.filter(({ state }) => state === "failed"));
     gallery.tellEmpty();
-    // A job came to its end: there may be a new avatar, or a test clip of one.
+    // When a job has ended, there may be a new avatar or test clip.
     const busy = jobs.filter(isActive).map((job) => job.id).join();
     if (busy !== this.#busy || gallery.isMissed) gallery.load();
     this.#busy = busy;

@@ -1,4 +1,4 @@
-/** What the forms of the desk have in common: they are sent to the API, and their button says how far that is. */
+/** The base of the desk's forms. They are sent to the API, and the button shows the progress of the upload. */
 
 import { find, percent } from "../dom.js";
 import { feed } from "../jobs-feed.js";
@@ -9,7 +9,7 @@ import { api } from "./api.js";
 export class DeskForm {
   /**
    * @param {Desk} desk
-   * @param {HTMLFormElement} form with a button that submits it, and a `.vv-note` for what is lacking
+   * @param {HTMLFormElement} form has a button that submits it, and a `.vv-note` that says what is missing
    */
   constructor(desk, form) {
     this.desk = desk;
@@ -23,7 +23,7 @@ export class DeskForm {
   }
 
   /**
-   * Somebody has pressed the button.
+   * The button was pressed. A subclass checks the fields and sends the form.
    * @returns {Promise<void>}
    */
   submit() {
@@ -34,9 +34,9 @@ export class DeskForm {
    * @param {string} address
    * @param {FormData} body
    * @param {object} how
-   * @param {boolean} [how.isLarge] the button says how far it is
-   * @param {() => void} how.done makes the form empty
-   * @param {() => string} how.words what the button says otherwise
+   * @param {boolean} [how.isLarge] whether the button shows the progress of the upload
+   * @param {() => void} how.done empties the form
+   * @param {() => string} how.words returns the button's usual text
    */
   async send(address, body, { isLarge = true, done, words }) {
     const { button, desk } = this;

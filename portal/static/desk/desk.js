@@ -1,4 +1,4 @@
-/** What the Avatars, Studio and Jobs tabs are built on: their words, when they are seen, and what went wrong. */
+/** The base of the Avatars, Studio and Jobs tabs: their texts, their visibility, and how errors are shown. */
 
 import { find, make, translate } from "../dom.js";
 import { PortalError, explained } from "../errors.js";
@@ -12,14 +12,15 @@ import { desk as TEXTS } from "../texts.js";
  * @typedef {import("../types/api.d.ts").JobView} JobView
  * @typedef {import("../types/api.d.ts").Language} Language
  *
- * What the server wrote into the markup; ranges: least and most of each parameter.
+ * The settings that the server wrote into the markup. ranges: minimum and maximum of each parameter.
  * @typedef {{voices: string[], ranges: Record<string, [number, number]>}} Settings
  */
 
 const TAB_WITHIN_MS = 5000;
 
 /**
- * Open a tab of the page. Gives its element: what was never open is built first.
+ * Open a tab of the page. Resolves to its element, which is built if the tab was never open; null if that takes too
+ * long.
  * @param {"talk" | "avatars" | "studio" | "jobs"} name
  */
 export async function openTab(name) {
@@ -32,7 +33,7 @@ export async function openTab(name) {
 }
 
 /**
- * What a job is called: as the person called it, but for those that the server asked for by itself.
+ * Return a job's name. That is the name that the person gave, except for test clips, which the server names by itself.
  * @param {Pick<JobView, "id" | "name" | "speaker">} job
  * @param {Record<string, string>} texts
  */
@@ -47,7 +48,7 @@ export class Desk extends HTMLElement {
   /** @type {Settings} */
   settings = { voices: [], ranges: {} };
   inView = false;
-  /** @type {AbortController?} null: it is not on the page */
+  /** @type {AbortController?} null: this element is not on the page */
   #left = null;
 
   connectedCallback() {
@@ -66,14 +67,14 @@ export class Desk extends HTMLElement {
     });
     onVisible.observe(this);
     left.signal.addEventListener("abort", () => onVisible.disconnect());
-    // Back from another window, where something may have been made or deleted.
+    // When the viewer comes back from another window, something may have been made or deleted there.
     const onReturn = () => {
       if (this.inView && !document.hidden) this.opened();
     };
     addEventListener("focus", onReturn, left);
     document.addEventListener("visibilitychange", onReturn, left);
     for (const button of this.querySelectorAll("button")) {
-      if (button.type === "submit") button.disabled = false; // from now on they do something
+      if (button.type === "submit") button.disabled = false; // until now they did nothing
     }
   }
 
@@ -88,12 +89,12 @@ export class Desk extends HTMLElement {
   build() {}
 
   /**
-   * The feed has looked.
+   * The feed has new answers.
    * @param {JobView[]} _jobs
    */
   show(_jobs) {}
 
-  /** The tab came into view. */
+  /** The tab became visible. */
   opened() {
     feed.watch(this);
   }
@@ -105,13 +106,13 @@ export class Desk extends HTMLElement {
     this.code = code;
     translate(this, TEXTS[code]);
     const told = /** @type {NodeListOf<HTMLElement>} */ (this.querySelectorAll(".vv-note, .vv-gone"));
-    for (const one of told) one.hidden = true; // it is in the other language
+    for (const one of told) one.hidden = true; // its text is in the other language
     this.translated();
     if (feed.jobs) this.show(feed.jobs);
   }
 
   /**
-   * A text by its key, with {values} filled in.
+   * Return a text by its key, with {values} filled in.
    * @param {string} key
    * @param {Record<string, string | number>} values
    */
@@ -120,7 +121,7 @@ export class Desk extends HTMLElement {
     return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
   }
 
-  /** What is said where avatars stand while there is none: whether one is on its way. */
+  /** The text in place of avatars while there are none. It says whether one is being made. */
   get noAvatarWords() {
     const making = feed.jobs?.some((job) => job.kind === "prepare" && isActive(job));
     return this.t(making ? "galleryMaking" : "galleryEmpty");
@@ -156,7 +157,7 @@ export class Desk extends HTMLElement {
   }
 
   /**
-   * Cause and remedy, as elements.
+   * Return an error's cause and remedy as elements.
    * @param {ErrorView} error
    */
   explain(error) {
@@ -164,7 +165,7 @@ export class Desk extends HTMLElement {
   }
 
   /**
-   * Do something that may fail, with the buttons of `form` off and what went wrong told in its note.
+   * Do something that may fail. Meanwhile the buttons of `form` are disabled. An error is shown in its note.
    * @param {HTMLElement} form
    * @param {() => Promise<void>} action
    */
@@ -193,9 +194,9 @@ export class Desk extends HTMLElement {
   }
 
   /**
-   * The strip of a face report: pictures with what was seen in each.
+   * Make the strip of a face report: pictures with what was found in each.
    * @param {FaceReport} report
-   * @param {(file: string) => string} addressOf one of its files
+   * @param {(file: string) => string} addressOf returns the address of one of its files
    */
   strip(report, addressOf) {
     const figures = (report.strip ?? []).map((seen) => {
@@ -209,12 +210,12 @@ export class Desk extends HTMLElement {
   }
 
   /**
-   * A face report in a few words.
+   * Return a face report as a few sentences.
    * @param {FaceReport} report
    */
   reportWords(report) {
     if (!report.frames) return [];
-    const concerns = (report.concerns ?? []).map((one) => this.t(`concern.${one}`)); // of older avatars none is known
+    const concerns = (report.concerns ?? []).map((one) => this.t(`concern.${one}`)); // older avatars have none
     if (report.frames === 1) {
       if (report.counts.ok && concerns.length) return concerns;
       return [report.counts.ok ? this.t("oneGood") : this.t(`face.${report.runs[0][0]}`), ...concerns];

@@ -1,7 +1,7 @@
 import { find, make } from "../dom.js";
 
 /**
- * A drop zone: shows what was chosen and refuses nothing, the server knows better.
+ * Make a drop zone work. It shows the chosen file and accepts any, since the server decides what is usable.
  * @param {HTMLElement} zone
  * @param {(file: File | undefined) => void} [changed]
  */
@@ -35,7 +35,7 @@ export function bindDrop(zone, changed) {
     input.files = one.files;
     show();
   });
-  if (input.files?.length) show(); // chosen before the scripts came, or kept by the browser over a reload
+  if (input.files?.length) show(); // chosen before this script ran, or kept by the browser over a reload
   return {
     get file() {
       return input.files?.[0];

@@ -1,6 +1,6 @@
 /**
- * A field for each parameter of a network. It has a name, an element, a value that is read and set, and wrong(), which
- * tells what does not fit and gives where.
+ * Form fields for the parameters of a network. Each has a name, an element, a value that can be read and set, and
+ * wrong(), which shows what is invalid and returns where.
  */
 
 import { make } from "../dom.js";
@@ -9,12 +9,12 @@ import { make } from "../dom.js";
  * @typedef {import("../types/api.d.ts").Parameters} Parameters
  * @typedef {import("./desk.js").Desk} Desk
  *
- * wrong: where something does not fit, and it says so there.
+ * wrong: shows what is invalid, if anything, and returns the input that has the invalid value.
  * @typedef {{name: string, element: HTMLElement, value: Parameters[string], wrong: () => HTMLElement | undefined}} Field
  */
 
 /**
- * Where sliders end. The number beside each may lie beyond, as far as the server takes it.
+ * The ranges of the sliders. The number beside a slider may lie outside, as far as the server accepts it.
  * @type {Record<string, {min: string, max: string, step: string}>}
  */
 const SLIDERS = {
@@ -30,7 +30,7 @@ const NOT_WHOLE = ["upper_boundary_ratio"];
 const OF_THE_JAW = ["left_cheek_width", "right_cheek_width"];
 
 /**
- * Whether a parameter makes a difference beside the others.
+ * Whether a parameter has an effect, given the others: the jaw's matter only in the mode "jaw".
  * @param {string} name
  * @param {Parameters} parameters
  */
@@ -69,7 +69,7 @@ function about(desk, id, name) {
   return make("small", { id: `${id}-about` }, desk.t(`about.${name}`));
 }
 
-/** Numbers of one field, with a line that says what fits where one of them does not. */
+/** The number inputs of one field, with a line that says which values are valid when one of them is not. */
 class Numbers {
   /**
    * @param {Desk} desk
@@ -88,12 +88,12 @@ class Numbers {
     this.fits = (value) => value >= min && value <= max && (NOT_WHOLE.includes(name) || Number.isInteger(value));
   }
 
-  /** An empty one does not fit either. */
+  /** Mark the invalid inputs, and return the first. An empty one is invalid, too. */
   wrong() {
     for (const input of this.inputs) input.setAttribute("aria-invalid", String(!this.fits(input.valueAsNumber)));
     const wrong = this.inputs.find(({ valueAsNumber }) => !this.fits(valueAsNumber));
     if (this.line.hidden !== !wrong) {
-      this.line.textContent = wrong ? this.words : ""; // changed, so that it is read out
+      this.line.textContent = wrong ? this.words : ""; // a change of the text makes screen readers read it
       this.line.hidden = !wrong;
     }
     return wrong;
@@ -105,7 +105,7 @@ class Numbers {
  * @param {HTMLElement} element
  * @param {() => Parameters[string]} read
  * @param {(value: Parameters[string]) => unknown} write
- * @param {() => HTMLElement | undefined} wrong left out where whatever is chosen fits
+ * @param {() => HTMLElement | undefined} wrong left out if every choice is valid
  * @returns {Field}
  */
 function field(name, element, read, write, wrong = () => undefined) {
@@ -123,7 +123,7 @@ function field(name, element, read, write, wrong = () => undefined) {
 }
 
 /**
- * A slider, and a number for what lies beyond its ends.
+ * Make a slider with a number input, which also takes values outside the slider's range.
  * @param {Desk} desk
  * @param {string} id
  * @param {string} name
@@ -137,7 +137,7 @@ function numberField(desk, id, name) {
   const parts = [labelOf(desk, id, name), both, numbers.line, about(desk, id, name)];
   slider.oninput = () => (number.value = slider.value);
   number.oninput = () => {
-    if (number.value) slider.value = number.value; // an empty one would put it in the middle
+    if (number.value) slider.value = number.value; // an empty value would move the slider to the middle
   };
   return field(
     name,
@@ -174,7 +174,7 @@ function tickField(desk, id, name) {
 }
 
 /**
- * Four numbers, one for each side.
+ * Make a field of four numbers, one for each side.
  * @param {Desk} desk
  * @param {string} id
  * @param {string} name

@@ -1,15 +1,15 @@
-/** Choosing what of a photo or clip becomes the avatar: all of it, or a square about one face. */
+/** Chooses which part of a photo or clip becomes the avatar: all of it, or a square around one face. */
 
 import { find, make } from "../dom.js";
 
-const SMALLEST = 0.15; // side of the square in parts of the shorter side of the picture
-const USUAL = 0.6;
-const UPPER = 0.4; // where faces usually are
+const SMALLEST = 0.15; // smallest side of the square, as a share of the picture's shorter side
+const USUAL = 0.6; // initial side, likewise
+const UPPER = 0.4; // usual height of a face, as a share of the picture's height
 const KEY_STEP = 0.02;
 /** @type {Record<string, [number, number]>} */
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Binds the fieldset of the upload form (portal/ui/avatars.py). */
+/** Makes the fieldset of the upload form work (its markup is in portal/ui/avatars.py). */
 export class Framing {
   #url = "";
   /** @type {HTMLImageElement | HTMLVideoElement | null} */
@@ -45,7 +45,7 @@ export class Framing {
   }
 
   /**
-   * Begin with another file; with none, or one of which the browser can show nothing, there is no choice.
+   * Begin with another file. Without one, or if the browser cannot show it, the choice is hidden.
    * @param {File | undefined} file
    */
   show(file) {
@@ -62,7 +62,7 @@ export class Framing {
     this.#picture = picture;
   }
 
-  /** "x,y,width,height" in parts of the picture; empty for all of it. */
+  /** "x,y,width,height" as shares of the picture's size; "": all of it. */
   get value() {
     if (this.element.hidden || !this.#picture || !this.#wanted) return "";
     return this.#box(this.#picture).map((number) => number.toFixed(4)).join();
@@ -97,12 +97,13 @@ export class Framing {
     if (!this.#picture) return;
     this.#middle = [x, y];
     const [left, top, width, height] = this.#box(this.#picture);
-    this.#middle = [left + width / 2, top + height / 2]; // not beyond the edge, from where it would not come back
+    // Kept within the picture: from a point beyond its edge, arrow keys would at first seem to do nothing.
+    this.#middle = [left + width / 2, top + height / 2];
     this.#draw();
   }
 
   /**
-   * x, y, width, height of the square, within the picture.
+   * Return x, y, width and height of the square, kept within the picture, as shares of its size.
    * @param {HTMLImageElement | HTMLVideoElement} picture
    */
   #box(picture) {

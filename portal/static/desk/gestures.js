@@ -1,4 +1,4 @@
-/** The gestures in the closer look at an avatar: those that it has, a look at each, and a form to add one. */
+/** The gestures in an avatar's details: a list with a preview of each, and a form to add one. */
 
 import { make } from "../dom.js";
 import { beside } from "../server.js";
@@ -13,7 +13,7 @@ import { UploadForm } from "./upload-form.js";
  */
 
 export class Gestures extends AvatarPart {
-  #names = ""; // of the avatar's gestures at the last look
+  #names = ""; // names of the avatar's gestures at the last look
   #rows = make("div", { class: "vv-jobs" });
   #empty = make("p", { class: "vv-soft" });
 
@@ -38,7 +38,7 @@ export class Gestures extends AvatarPart {
   }
 
   /**
-   * The avatar as it is now: gestures may have come and gone, also by somebody else.
+   * Take the avatar as it is now. Its gestures may have changed, also through somebody else.
    * @param {AvatarView} avatar
    */
   show(avatar) {
@@ -90,7 +90,7 @@ export class Gestures extends AvatarPart {
 }
 
 /**
- * The form by which a clip becomes a gesture.
+ * Make the form that turns a clip into a gesture.
  * @param {Desk} desk
  * @param {string} address
  */

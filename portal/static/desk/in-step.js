@@ -1,7 +1,7 @@
 /**
  * @typedef {import("../types/api.d.ts").JobView} JobView
  *
- * What shows one job: the same element as long as the job is there.
+ * What shows one job. Its element stays the same as long as the job exists.
  * @typedef {{element: Element, show: (job: JobView) => void}} Shown
  */
 
@@ -12,14 +12,14 @@ export class InStep {
 
   /**
    * @param {Element} container
-   * @param {(job: JobView) => Shown} shownBy what a job that is new is shown by
+   * @param {(job: JobView) => Shown} shownBy makes what shows a new job
    */
   constructor(container, shownBy) {
     this.container = container;
     this.shownBy = shownBy;
   }
 
-  /** @param {JobView[]} jobs in the order in which they are shown */
+  /** @param {JobView[]} jobs in the order to show them in */
   show(jobs) {
     const wanted = new Set(jobs.map(({ id }) => id));
     for (const [id, { element }] of this.#shown) {

@@ -53,7 +53,7 @@ class JobCard {
     this.bar.value = job.progress;
     this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${percent(job.progress)}`;
     this.progress.hidden = !isActive(job);
-    // What does not move is built once: a clip that plays must not start again at each look.
+    // Rebuild only on changes, because a clip that plays must not start again at each update.
     const shown = JSON.stringify([this.desk.code, job.state, job.gone]);
     if (shown === this.#shown) return;
     this.#shown = shown;

@@ -1,4 +1,4 @@
-/** Tells a viewer, wherever on the page they are, that a job has ended that was asked for in this browser. */
+/** Tells a viewer on any tab that a job has ended which was asked for in this browser. */
 
 import { find } from "../dom.js";
 import { feed, isActive } from "../jobs-feed.js";
@@ -9,15 +9,15 @@ import { jobName, openTab } from "./desk.js";
 /** @typedef {import("../types/api.d.ts").JobView} JobView */
 
 const ASKED = "vivavoce.jobs";
-const MOST_ASKED = 20; // the oldest are forgotten: a job that was removed never ends
-/** @type {Record<JobView["kind"], "avatars" | "studio">} where the outcome is seen */
+const MOST_ASKED = 20; // jobs to remember; the oldest are forgotten, because a job that was removed never ends
+/** @type {Record<JobView["kind"], "avatars" | "studio">} the tab that shows a job's result */
 const TAB_OF = { prepare: "avatars", parts: "avatars", gesture: "avatars", voice: "avatars", clip: "studio" };
 
 class VivavoceJobNotice extends HTMLElement {
   #asked = restored(); // ids of jobs that have not ended, as far as this page knows
-  /** @type {JobView?} the job that is told of */
+  /** @type {JobView?} the job that the notice is about */
   #told = null;
-  #title = ""; // of the page, while it says that a job has ended
+  #title = ""; // the page's own title, while the title says that a job has ended
   #left = new AbortController();
 
   connectedCallback() {
@@ -50,7 +50,7 @@ class VivavoceJobNotice extends HTMLElement {
     if (!ended.length) return;
     this.#keep(this.#asked.filter((id) => !ended.some((job) => job.id === id)));
     if (!this.#asked.length) feed.unwatch(this);
-    // The feed lists the newest first. One that was cancelled is no news: somebody pressed the button.
+    // The feed lists the newest first. A cancelled job is no news, since somebody pressed the button.
     const newest = ended.find(({ state }) => state !== "cancelled");
     if (newest) this.#tell(newest);
   }
@@ -60,7 +60,7 @@ class VivavoceJobNotice extends HTMLElement {
     this.#told = job;
     this.#show();
     const words = find(this, ".vv-notice-words", HTMLElement).textContent;
-    // The Talk tab's announcer waits until the avatar has spoken; a live region here would speak over it.
+    // The Talk tab's announcer waits until the avatar has finished speaking. A live region here would interrupt it.
     document.dispatchEvent(new CustomEvent("vivavoce:announce", { detail: words }));
     if (!document.hidden) return;
     this.#title ||= document.title;
@@ -89,7 +89,7 @@ class VivavoceJobNotice extends HTMLElement {
     this.#show();
   }
 
-  /** The page is seen again, and the notice with it. */
+  /** Put the page's own title back, since the page is visible again and so is the notice. */
   #nameBack() {
     if (this.#title) document.title = this.#title;
     this.#title = "";
@@ -102,7 +102,7 @@ class VivavoceJobNotice extends HTMLElement {
   }
 }
 
-/** @returns {string[]} what was asked for before the page was loaded anew */
+/** @returns {string[]} ids of jobs that were asked for before the page was reloaded */
 function restored() {
   const { ids } = recall(ASKED);
   return Array.isArray(ids) ? ids.filter((id) => typeof id === "string").slice(-MOST_ASKED) : [];

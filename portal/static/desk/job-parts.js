@@ -1,4 +1,4 @@
-/** What is said of a job, and what can be done with it, wherever it is shown. */
+/** Elements that show facts about a job and what can be done with it, for all places that show jobs. */
 
 import { make } from "../dom.js";
 import { PortalError } from "../errors.js";
@@ -12,7 +12,7 @@ import { api } from "./api.js";
  */
 
 /**
- * What a job that was done has to say all the same.
+ * Return the notices of a job that succeeded.
  * @param {Desk} desk
  * @param {import("../types/api.d.ts").JobResult} result
  */
@@ -23,14 +23,15 @@ export function noticesOf(desk, { notices = [], notice_codes: codes = [] }) {
 }
 
 /**
- * Cause, remedy and, when it was the face, the strip of pictures; and why it cannot be tried again, if so.
+ * Return the cause and the remedy of a failure, the strip of pictures if the face was the cause, and the reason if the
+ * job cannot be tried again.
  * @param {Desk} desk
  * @param {JobView} job
  */
 export function jobFailure(desk, job) {
   /** @type {HTMLElement[]} */
   const parts = [];
-  const report = job.error?.report; // one that was cancelled has no error
+  const report = job.error?.report; // a cancelled job has no error
   if (job.error) parts.push(make("div", { class: "vv-failure" }, ...desk.explain(job.error)));
   if (report) parts.push(desk.strip(report, (file) => beside(`api/avatars/${job.avatar}/report/${file}`)));
   if (job.gone) parts.push(make("p", { class: "vv-soft" }, desk.t(`gone.${job.gone}`)));
@@ -38,7 +39,7 @@ export function jobFailure(desk, job) {
 }
 
 /**
- * Buttons for what can be done with a job now, and where it is told why that was refused.
+ * Return buttons for what can be done with a job now, and a note that says why something was refused.
  * @param {Desk} desk
  * @param {JobView} job
  * @returns {HTMLElement[]}
@@ -59,7 +60,7 @@ export function jobActions(desk, job) {
       desk.tell(note, ...desk.explain(error));
     }
     await feed.refresh();
-    element.disabled = false; // where it is still there, it can be pressed again
+    element.disabled = false; // if the button still exists, it can be pressed again
   };
   const path = `api/jobs/${job.id}`;
   /**
@@ -81,8 +82,8 @@ export function jobActions(desk, job) {
 }
 
 /**
- * A button that asks back before it does what cannot be undone. `ask`, `question`: keys of texts; `act` is called with
- * the button that was pressed.
+ * Make a button that asks for confirmation before it does something that cannot be undone. `ask` and `question` are
+ * keys of texts. `act` is called with the button that was pressed.
  * @param {Desk} desk
  * @param {{ask: string, question: string, act: (button: HTMLButtonElement) => void}} what
  */

@@ -50,7 +50,8 @@ class JobRow {
   }
 
   /**
-   * What does not move is built once: a button, or why it was refused, must not vanish at each look.
+   * Show what rarely changes. It is rebuilt only on changes, because a button or its note must not vanish at each
+   * update.
    * @param {JobView} job
    */
   #showStill(job) {
@@ -85,7 +86,7 @@ class JobRow {
    */
   #progressOf(job) {
     if (job.state === "done") return [percent(1)];
-    if (!isActive(job)) return []; // nothing moves any more
+    if (!isActive(job)) return []; // failed or cancelled
     const stage = make("div", { class: "vv-soft" }, this.desk.t(`stage.${job.stage}`));
     return [make("progress", { max: 1, value: job.progress }), stage];
   }

@@ -1,10 +1,10 @@
-/** An avatar as it moves, in the gallery and in the closer look. */
+/** The moving picture of an avatar, for the gallery and for its details. */
 
 import { make } from "../dom.js";
 import { beside, posterOf } from "../server.js";
 
 /**
- * Its preview, or its still where there is none or where moving pictures wait until they are asked for.
+ * Return an avatar's preview. If it has none, or the viewer prefers reduced motion, return its still.
  * @param {import("../types/api.d.ts").AvatarView} avatar
  * @returns {HTMLImageElement | HTMLVideoElement}
  */

@@ -1,4 +1,6 @@
-/** The networks in the closer look at an avatar: for which it is prepared, and preparing it with chosen parameters. */
+/**
+ * The networks in an avatar's details: which ones it is prepared for, and a way to prepare it with chosen parameters.
+ */
 
 import { make, percent, withCode } from "../dom.js";
 import { PortalError } from "../errors.js";
@@ -18,8 +20,8 @@ import { jobActions, jobFailure, noticesOf } from "./job-parts.js";
  */
 
 /**
- * The section of the dialog: a row a network, those that cannot run here folded together below the others. It stays in
- * its place while the rest of the dialog is filled anew.
+ * The section of the dialog, with a row for each network. Those that cannot run here are folded together below the
+ * others. It stays in place while the rest of the dialog is rebuilt.
  */
 export class Networks {
   #rows = /** @type {NetworkRow[]} */ ([]);
@@ -36,7 +38,8 @@ export class Networks {
   }
 
   /**
-   * Begin with an avatar. What can run here is asked anew each time: weights may have come meanwhile.
+   * Show the networks for an avatar. The backends are requested each time, since weights may have been installed
+   * meanwhile.
    * @param {AvatarView} avatar
    */
   async open(avatar) {
@@ -58,14 +61,14 @@ export class Networks {
       if (!(error instanceof PortalError)) throw error;
       return this.desk.tell(note, ...this.desk.explain(error));
     }
-    if (!rows.isConnected || !this.avatar) return; // it was closed, or another one opened meanwhile
+    if (!rows.isConnected || !this.avatar) return; // the dialog was closed meanwhile, or opened for another avatar
     const networks = /** @type {Network[]} */ (backends.filter(({ parameters }) => parameters));
     this.#rows = networks.map((backend) => new NetworkRow(this.desk, backend));
     this.show(this.avatar);
   }
 
   /**
-   * The avatar as it is now.
+   * Take the avatar as it is now.
    * @param {AvatarView} avatar
    */
   show(avatar) {
@@ -112,7 +115,7 @@ class NetworkRow {
     this.backend = backend;
     /** @type {AvatarView?} */
     this.avatar = null;
-    this.folded = false; // it lies with those that cannot run here
+    this.folded = false; // whether it is among those that cannot run here
     this.state = make("span", { class: "vv-chip" });
     this.prepare = make("button", { type: "button", class: "vv-quiet" }, desk.t("prepare"));
     this.adjust = make("button", { type: "button", class: "vv-quiet", "aria-expanded": "false" }, desk.t("adjust"));
@@ -158,7 +161,7 @@ class NetworkRow {
     this.state.textContent = this.desk.t(`network.${state}`);
     this.state.dataset.state = state === "making" ? "running" : state === "prepared" ? "done" : "";
     this.folded = state === "unready" && job?.state !== "failed";
-    this.state.hidden = this.folded; // where it lies, it is said of all
+    this.state.hidden = this.folded; // the summary above them says it for all
     this.#offerUsual();
     this.adjust.hidden = !["making", "prepared", "bare"].includes(state) || !Object.keys(this.backend.parameters).length;
     this.progress.hidden = state !== "making";
@@ -166,7 +169,7 @@ class NetworkRow {
       this.bar.value = job.progress;
       this.stage.textContent = `${this.desk.t(`stage.${job.stage}`)} · ${percent(job.progress)}`;
     }
-    // What does not move is built once: a button must not vanish under a finger at each look.
+    // Rebuild only on changes, because a button must not vanish under a finger at each update.
     const shown = JSON.stringify([state, avatar.prepared[this.backend.name], job?.id, job?.state]);
     if (shown === this.#shown) return;
     this.#shown = shown;
@@ -187,7 +190,10 @@ class NetworkRow {
     this.#offerUsual();
   }
 
-  /** @param {Parameters} parameters that are not the usual ones */
+  /**
+   * Ask for a job that prepares the avatar.
+   * @param {Parameters} parameters those to use instead of the defaults
+   */
   async queue(parameters) {
     const { avatar } = this;
     if (!avatar) return;
@@ -197,14 +203,14 @@ class NetworkRow {
     });
   }
 
-  /** One button to prepare with the usual settings, while no others are being chosen. */
+  /** Show the button that prepares with default parameters, unless the form for others is open. */
   #offerUsual() {
     this.prepare.hidden = this.element.dataset.state !== "bare" || !this.form.element.hidden;
   }
 
   /**
    * @param {AvatarView} avatar
-   * @param {JobView | undefined} job that prepares it, or did
+   * @param {JobView | undefined} job the last one that prepares or prepared it
    */
   #stateOf(avatar, job) {
     const { name, ready, own_network: own } = this.backend;
@@ -226,7 +232,7 @@ class NetworkRow {
     /** @param {string} text */
     const told = (text) => content.push(make("p", { class: "vv-soft" }, ...withCode(text)));
     if (state === "unready") {
-      const own = `hint.${state}`; // in Chinese; in English the server's sentence is more exact
+      const own = `hint.${state}`; // exists in Chinese only: in English the server's sentence is more exact
       if (this.desk.has(own)) told(this.desk.t(own, { backend: name }));
       else told(remedy);
     }
@@ -241,7 +247,7 @@ class NetworkRow {
   }
 
   /**
-   * With what it was prepared, as far as that is not usual; nothing where there is nothing to choose.
+   * Return in words which parameters of a preparation differ from the defaults; "" if the network has no parameters.
    * @param {Parameters} prepared
    */
   #settings(prepared) {

@@ -1,4 +1,4 @@
-/** The Studio tab: an avatar speaks a text or a recording; the clip is made as a job and comes back as a file. */
+/** The Studio tab: an avatar speaks a text or a recording. A job makes the clip, which can be downloaded as a file. */
 
 import { find, make } from "../dom.js";
 import { PortalError } from "../errors.js";
@@ -16,17 +16,17 @@ import { JobCards } from "./job-cards.js";
  * @typedef {import("../types/api.d.ts").JobView} JobView
  */
 
-/** Who can speak: a group of radio buttons. */
+/** The avatars that can speak, as a group of radio buttons. */
 class Speakers {
   #shown = "";
   /** @type {AvatarView[]} */
   #avatars = [];
-  #wanted = ""; // id of the one that was asked for elsewhere
-  isMissed = false; // they could not be read when they should have been
+  #wanted = ""; // id of the avatar that was chosen on another tab
+  isMissed = false; // whether the last loading failed
 
   /**
    * @param {HTMLElement} fieldset
-   * @param {() => void} told another one is chosen
+   * @param {() => void} told called when another avatar is chosen
    */
   constructor(fieldset, told) {
     const place = find(fieldset, "div", HTMLElement);
@@ -43,7 +43,7 @@ class Speakers {
     return this.#radios.find(({ checked }) => checked)?.value ?? "";
   }
 
-  /** What is known of the one that is chosen. */
+  /** The chosen avatar. */
   get chosenAvatar() {
     return this.#avatars.find(({ id }) => id === this.chosen);
   }
@@ -51,7 +51,7 @@ class Speakers {
   /** @param {string} id */
   choose(id) {
     this.#wanted = id;
-    this.#check(id); // else it is, once the list has it
+    this.#check(id); // if it is not in the list yet, load() does it
   }
 
   async load() {
@@ -61,7 +61,7 @@ class Speakers {
       avatars = await api("GET", "api/avatars");
     } catch (error) {
       if (!(error instanceof PortalError)) throw error;
-      this.isMissed = true; // the feed of jobs tells when the server is back
+      this.isMissed = true; // tried again when the feed of jobs has news, which means that the server is back
       return;
     }
     this.isMissed = false;
@@ -96,7 +96,7 @@ class Speakers {
   }
 }
 
-/** The form by which a clip is asked for. */
+/** The form that orders a clip. */
 class OrderForm extends DeskForm {
   /**
    * @param {Desk} desk
@@ -117,7 +117,7 @@ class OrderForm extends DeskForm {
     }
   }
 
-  /** Whether a text is spoken, and not a recording. */
+  /** Whether a text is to be spoken, rather than a recording. */
   get speaksText() {
     return new FormData(this.form).get("source") === "text";
   }
@@ -128,12 +128,14 @@ class OrderForm extends DeskForm {
     this.#showFormats();
   }
 
-  /** While nobody can speak: whether somebody is on the way. */
+  /** Say, while there are no avatars, whether one is being made. */
   tellEmpty() {
     this.speakers.empty.textContent = this.desk.noAvatarWords;
   }
 
-  /** What the format means for who speaks. Where nobody knows what is the person, there is MP4 only. */
+  /**
+   * Show what the format means for the chosen avatar. Without mattes, which the other formats need, there is MP4 only.
+   */
   #showFormats() {
     const avatar = this.speakers.chosenAvatar;
     const isKnown = Boolean(avatar?.mattes);
@@ -158,7 +160,7 @@ class OrderForm extends DeskForm {
 
   async submit() {
     const { desk, speaksText } = this;
-    if (!this.speakers.chosen) await this.speakers.load(); // whoever presses early need not press again
+    if (!this.speakers.chosen) await this.speakers.load(); // the button may be pressed before the list is loaded
     const avatar = this.speakers.chosen;
     const { file } = this.drop;
     if (!avatar) return desk.tell(this.note, desk.t("avatarFirst"));
@@ -185,7 +187,7 @@ class OrderForm extends DeskForm {
 export class VivavoceStudio extends Desk {
   /** @type {{order: OrderForm, cards: JobCards}?} */
   #parts = null;
-  #making = 0; // avatars that were being made at the last look
+  #making = 0; // number of avatars that were being made at the last look
 
   build() {
     this.#parts = {
@@ -204,7 +206,7 @@ export class VivavoceStudio extends Desk {
   }
 
   /**
-   * An avatar whose details were open is to speak.
+   * Choose an avatar whose details were open on the Avatars tab.
    * @param {string} id
    */
   choose(id) {

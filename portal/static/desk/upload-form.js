@@ -1,4 +1,4 @@
-/** A form by which a file becomes a part of an avatar, with the consent of the person in it. */
+/** A form that adds a file to an avatar, with the consent of the person in it. */
 
 import { make } from "../dom.js";
 import { DeskForm } from "./desk-form.js";
@@ -6,29 +6,29 @@ import { bindDrop } from "./drop.js";
 
 /**
  * @typedef {import("./desk.js").Desk} Desk
- * @typedef {object} Words what it says
- * @property {string} add the line that folds it out
+ * @typedef {object} Words the form's texts
+ * @property {string} add the line that unfolds the form
  * @property {string} drop
- * @property {string} hint what files are good
+ * @property {string} hint says which files are suitable
  * @property {string} consent
- * @property {string} make its button
- * @property {string} fileFirst without a file
- * @property {string} consentFirst without a tick
+ * @property {string} make the button
+ * @property {string} fileFirst shown if no file is chosen
+ * @property {string} consentFirst shown if the consent is not ticked
  */
 
-/** Folded in until somebody wants it. */
+/** The form, folded until somebody opens it. */
 export class UploadForm extends DeskForm {
   #wish;
 
   /**
    * @param {Desk} desk
    * @param {object} wish
-   * @param {string} wish.address where it is sent
-   * @param {string} wish.accept kinds of files
+   * @param {string} wish.address API address that the form is sent to
+   * @param {string} wish.accept accepted kinds of files
    * @param {Words} wish.words
-   * @param {HTMLElement[]} wish.fields between the file and the consent
-   * @param {() => Record<string, string>} wish.values of the fields, by their names in the API
-   * @param {() => string} [wish.lacking] what the fields lack, in words; empty for nothing
+   * @param {HTMLElement[]} wish.fields shown between the file and the consent
+   * @param {() => Record<string, string>} wish.values returns the fields' values, by their names in the API
+   * @param {() => string} [wish.lacking] returns in words what is missing in the fields; "": nothing
    */
   constructor(desk, wish) {
     const { words } = wish;

@@ -1,4 +1,4 @@
-/** The voice sample in the closer look at an avatar: what is said in it, and a form to add or replace it. */
+/** The voice sample in an avatar's details: its transcript, and a form to add or replace it. */
 
 import { make } from "../dom.js";
 import { api } from "./api.js";
@@ -35,7 +35,7 @@ export class VoiceSample extends AvatarPart {
   }
 
   /**
-   * The avatar as it is now: its sample may have come or gone, also by somebody else.
+   * Take the avatar as it is now. Its sample may have changed, also through somebody else.
    * @param {AvatarView} avatar
    */
   show(avatar) {
@@ -84,7 +84,7 @@ export class VoiceSample extends AvatarPart {
 }
 
 /**
- * The form by which a recording becomes the voice sample.
+ * Make the form that turns a recording into the voice sample.
  * @param {Desk} desk
  * @param {string} address
  */

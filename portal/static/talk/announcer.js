@@ -1,10 +1,10 @@
-/** Tells a screen reader what has changed, but never over the avatar's voice. */
+/** Announces changes to a screen reader, but never while the avatar speaks. */
 
 const MOST_WAITING = 4;
-const KEPT = 3; // lines that stay in the region, for who reads back
+const KEPT = 3; // lines that stay in the region, for people who read back
 
 export class Announcer {
-  /** @param {HTMLElement} region a polite live region that nobody sees */
+  /** @param {HTMLElement} region a polite live region, not visible */
   constructor(region) {
     this.region = region;
     /** @type {string[]} */
@@ -13,7 +13,7 @@ export class Announcer {
   }
 
   /**
-   * Said now, or once the avatar has spoken; of what waits for that, the last few lines.
+   * Announce a text now, or when the avatar has finished speaking. Only the last few lines wait for that.
    * @param {string} text
    */
   tell(text) {

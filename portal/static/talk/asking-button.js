@@ -1,4 +1,4 @@
-/** A button by which the server is asked for something of the session: it waits for the answer. */
+/** A button that asks the server for something in the session, and is disabled until the answer comes. */
 
 import { PortalError } from "../errors.js";
 
@@ -8,13 +8,13 @@ import { PortalError } from "../errors.js";
  */
 
 /**
- * The button is disabled from a press on until the caller, or an error of the session, enables it.
+ * Make a button ask. From a press on it is disabled, until the caller or an error of the session enables it.
  * @param {HTMLButtonElement} button
  * @param {Player} player
  * @param {object} does
- * @param {() => boolean} does.ask sends the wish; false: there was nothing to ask for
- * @param {() => void} does.leave the session is over, or another one goes on in its place
- * @param {(error: ErrorView) => void} does.fault why nothing could be asked
+ * @param {() => boolean} does.ask sends the request; returns false if there was nothing to ask for
+ * @param {() => void} does.leave called when the session is over or was replaced by another one
+ * @param {(error: ErrorView) => void} does.fault called with the reason if the request could not be sent
  */
 export function bindAsking(button, player, { ask, leave, fault }) {
   button.onclick = () => {
@@ -25,7 +25,7 @@ export function bindAsking(button, player, { ask, leave, fault }) {
       fault(error);
     }
   };
-  player.on("error", () => (button.disabled = false)); // it may have been refused
+  player.on("error", () => (button.disabled = false)); // the request may have been refused
   player.on("renewed", leave);
   player.on("ended", leave);
 }

@@ -1,4 +1,4 @@
-/** Which avatar is the choice, before and during a session; and its way onto the picture, when it is another one. */
+/** Keeps which avatar is chosen, before and during a session, and swaps the shown avatar when the choice changes. */
 
 /**
  * @typedef {import("../player.js").Player} Player
@@ -13,8 +13,8 @@ export class AvatarChoice {
    * @param {TalkState} state
    * @param {Player} player
    * @param {Opening} opening
-   * @param {{chosen: (avatar: AvatarView) => void, missed: () => void}} page chosen: it is seen as the choice; missed: one
-   *     of the list is gone
+   * @param {{chosen: (avatar: AvatarView) => void, missed: () => void}} page chosen: show this avatar as the choice;
+   *     missed: an avatar of the list no longer exists
    */
   constructor(state, player, opening, page) {
     this.state = state;
@@ -29,14 +29,15 @@ export class AvatarChoice {
     this.show();
   }
 
-  /** The choice is seen as such; call it when something may have changed it. */
+  /** Show which avatar is chosen. Call this when something may have changed it. */
   show() {
     const { choice } = this.state;
     if (choice) this.page.chosen(choice);
   }
 
   /**
-   * What is being said is cut off by it; the viewer reads that once the other avatar is there.
+   * Swap the avatar during a session. That cuts off what is being said, and the viewer is told so when the new avatar
+   * is shown.
    * @param {string} id
    */
   swap(id) {
@@ -44,33 +45,36 @@ export class AvatarChoice {
     this.player.changes.swapAvatar(id);
   }
 
-  /** @param {Lacking} lacking */
+  /**
+   * Swap the avatar as soon as it has been prepared.
+   * @param {Lacking} lacking
+   */
   swapWhenPrepared(lacking) {
     this.opening.prepared(lacking).then(
       () => this.swap(lacking.avatar),
-      () => this.chooseShown(), // it has been told
+      () => this.chooseShown(), // prepared() has reported the error
     );
   }
 
   /**
-   * The lip-sync of this session is to be another one, for which whoever is on show is being prepared.
+   * Change this session's lip-sync as soon as the shown avatar has been prepared for it.
    * @param {Lacking} lacking
    */
   changeWhenPrepared({ lipsync, ...lacking }) {
     this.opening.prepared({ lipsync, ...lacking }).then(
       () => this.player.changes.change({ ...this.player.changes.chosen, lipsync }),
-      () => {}, // it has been told
+      () => {}, // prepared() has reported the error
     );
   }
 
-  /** Whoever is on show is the choice, unless another is on the way. */
+  /** Make the shown avatar the choice, unless another one is on the way. */
   chooseShown() {
     const { changes, session, welcome } = this.player;
     if (!session || !welcome || changes.wanted || this.state.coming) return;
     this.choose(welcome.avatar.id);
   }
 
-  /** One of the list is gone: whoever is on show is the choice again, and the list is read anew. */
+  /** An avatar of the list no longer exists. Make the shown avatar the choice again, and have the list read again. */
   miss() {
     const { session, welcome } = this.player;
     this.choose(session && welcome ? welcome.avatar.id : undefined);

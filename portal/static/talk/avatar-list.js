@@ -1,4 +1,4 @@
-/** The avatars of this portal: read when the tab is shown, and again while more are being made. */
+/** The list of this portal's avatars. It is read when the tab is shown, and repeatedly while more are being made. */
 
 import { feed, isActive } from "../jobs-feed.js";
 import { listOf } from "../server.js";
@@ -8,15 +8,15 @@ import { listOf } from "../server.js";
 const AGAIN_MS = 2500;
 
 export class AvatarList {
-  /** @param {() => void} looked the list was read, or how it stands with the jobs that make more */
+  /** @param {() => void} looked called when the list was read, and after each look at the jobs that make avatars */
   constructor(looked) {
     this.looked = looked;
-    /** @type {AvatarView[]} the same array for as long as nothing has changed */
+    /** @type {AvatarView[]} stays the same array while nothing has changed */
     this.all = [];
-    /** @type {string?} ids of the jobs that make more, joined; null: not known yet */
+    /** @type {string?} ids of the jobs that make avatars, joined; null: not known yet */
     this.making = null;
-    this.isRead = false; // it is known whether there are any
-    this.isMissed = true; // could not be read when it should have been
+    this.isRead = false; // whether the list was ever read
+    this.isMissed = true; // whether the last reading failed
     this.readAt = 0;
     this.isWatched = false;
     this.onJobs = () => this.look();
@@ -28,7 +28,7 @@ export class AvatarList {
     feed.removeEventListener("jobs", this.onJobs);
   }
 
-  /** Somebody looks at it. */
+  /** Keep the list up to date, because the tab is visible. */
   watch() {
     this.isWatched = true;
     this.read();
@@ -48,7 +48,7 @@ export class AvatarList {
   async look() {
     const mine = (feed.jobs ?? []).filter((job) => job.kind === "prepare" && isActive(job));
     const making = mine.map(({ id }) => id).join();
-    const isNews = making !== this.making || this.isMissed; // one came to its end: its avatar is there
+    const isNews = making !== this.making || this.isMissed; // a job began, or ended with a new avatar
     const isDue = this.isWatched && (making || !this.all.length) && performance.now() - this.readAt > AGAIN_MS;
     this.making = making;
     if (isNews || isDue) await this.read();

@@ -9,7 +9,7 @@ export class AvatarPicker {
   /**
    * @param {HTMLElement} strip
    * @param {{picked: (id: string) => void, chooses: () => boolean}} page picked: a button was pressed; chooses: whether
-   *     the arrow keys choose, or only move
+   *     the arrow keys also choose, or only move the focus
    */
   constructor(strip, { picked, chooses }) {
     this.strip = strip;
@@ -30,7 +30,7 @@ export class AvatarPicker {
   }
 
   /**
-   * Mark the choice, and scroll the strip, not the page, so that all of it is seen.
+   * Mark the choice, and scroll the strip so that it is visible. (scrollIntoView would also scroll the page.)
    * @param {string} id
    */
   choose(id) {
@@ -41,7 +41,7 @@ export class AvatarPicker {
       button.tabIndex = checked ? 0 : -1;
       if (!checked) continue;
       strip.scrollLeft = button.offsetLeft - (strip.clientWidth - button.offsetWidth) / 2;
-      strip.scrollTop = button.offsetTop - (strip.clientHeight - button.offsetHeight) / 2; // it may stand upright
+      strip.scrollTop = button.offsetTop - (strip.clientHeight - button.offsetHeight) / 2; // the strip may be vertical
     }
   }
 
@@ -66,12 +66,13 @@ export class AvatarPicker {
   }
 
   /**
-   * Arrow keys, as in any group of radio buttons. In a session they only move: each choice would cut the answer.
+   * Handle arrow keys as in any group of radio buttons. During a session they only move the focus, since each choice
+   * would cut off the answer.
    * @param {KeyboardEvent} event
    */
   move(event) {
     const { buttons } = this;
-    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own: back, forward
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // shortcuts of the browser: back, forward
     const here = buttons.findIndex((button) => button.contains(/** @type {Node} */ (event.target)));
     /** @type {Record<string, number>} */
     const goes = {

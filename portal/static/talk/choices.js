@@ -1,4 +1,6 @@
-/** The panel of voices and lip-syncs: what can be chosen, what the choice means, and what is not ready here. */
+/**
+ * The panel of voices and lip-syncs: the menus, a line about the chosen voice, and which choices are not ready here.
+ */
 
 import { find, make, withCode } from "../dom.js";
 
@@ -9,7 +11,7 @@ import { find, make, withCode } from "../dom.js";
  *
  * @typedef {"tts" | "lipsync"} Kind
  * @typedef {Kind | "voice"} Name
- * @typedef {Partial<Record<Name, string>> & {speed?: number}} Chosen what is left out, the server chooses
+ * @typedef {Partial<Record<Name, string>> & {speed?: number}} Chosen missing fields: the server chooses
  */
 
 /** @type {Kind[]} */
@@ -20,21 +22,22 @@ const NAMES = ["tts", "voice", "lipsync"];
 export class Choices {
   /**
    * @param {HTMLDetailsElement} panel
-   * @param {{wished: Chosen, changed: (chosen: Chosen) => void, reachable: () => Promise<boolean>}} page wished: what was
-   *     chosen on an earlier visit; changed: the viewer has chosen; reachable: whether online voices can be had now
+   * @param {{wished: Chosen, changed: (chosen: Chosen) => void, reachable: () => Promise<boolean>}} page wished: what
+   *     was chosen on an earlier visit; changed: the viewer has chosen; reachable: resolves to whether online voices
+   *     are available now
    */
   constructor(panel, { wished, changed, reachable }) {
     this.panel = panel;
     /** @type {Catalogue} */
     this.catalogue = { tts: [], lipsync: [], defaults: {} };
-    this.wished = wished; // shown once it can be
+    this.wished = wished; // shown when the menus are filled
     /** @type {Texts} */
     this.texts = {};
     this.isDebugging = new URLSearchParams(location.search).has("debug");
-    this.isReachable = true; // the service of the online voices, as far as is known
+    this.isReachable = true; // whether the service of the online voices was reachable at the last check
     this.speed = find(panel, "[name=speed]", HTMLInputElement);
-    /** @type {number | undefined} undefined: as the portal says */
-    this.wishedSpeed = typeof wished.speed === "number" ? wished.speed : undefined; // anybody may have written there
+    /** @type {number | undefined} undefined: the portal's own speed */
+    this.wishedSpeed = typeof wished.speed === "number" ? wished.speed : undefined; // stored values may be of any type
     this.speed.oninput = () => {
       this.wishedSpeed = Number(this.speed.value);
       this.tellSpeed();
@@ -53,7 +56,7 @@ export class Choices {
   }
 
   /**
-   * Who looks at the voices sees which of them can be had now.
+   * Check which voices are available now, since the viewer has opened the panel.
    * @param {() => Promise<boolean>} reachable
    */
   async look(reachable) {
@@ -69,7 +72,7 @@ export class Choices {
   }
 
   /**
-   * Each undefined while there is nothing to choose from or where it is the server's own.
+   * Return the choices. Those are undefined that have nothing to choose from, or are left to the server.
    * @returns {Chosen}
    */
   chosen() {
@@ -79,13 +82,13 @@ export class Choices {
     return { ...names, speed: isOwn ? undefined : speed };
   }
 
-  /** The portal's own. */
+  /** The portal's own speed. */
   get usualSpeed() {
     return this.catalogue.defaults.speed ?? 1;
   }
 
   /**
-   * What a script has asked for is seen here too, as far as it is one of the choices.
+   * Show what a script has asked for, as far as the menus offer it.
    * @param {Chosen} wished
    */
   show(wished) {
@@ -95,7 +98,7 @@ export class Choices {
   }
 
   /**
-   * What is in force is seen as the choice, whatever the menus say.
+   * Show what is in force as the choice, instead of what the menus say.
    * @param {Chosen} chosen
    */
   putBack(chosen) {
@@ -127,14 +130,14 @@ export class Choices {
     this.fillLacking();
   }
 
-  /** The slider goes as far as the chosen synthesizer can. */
+  /** Give the slider the range of the chosen synthesizer. */
   fillSpeeds() {
     const tts = this.catalogue.tts.find(({ name }) => name === this.menu("tts").value);
     const [slowest, fastest] = tts?.speeds ?? [1, 1];
     this.speed.disabled = slowest === fastest;
     this.speed.min = String(slowest);
     this.speed.max = String(fastest);
-    this.speed.value = String(this.wishedSpeed ?? this.usualSpeed); // the nearest that there is
+    this.speed.value = String(this.wishedSpeed ?? this.usualSpeed); // the browser takes the nearest value in the range
     this.tellSpeed();
   }
 
@@ -146,7 +149,8 @@ export class Choices {
   }
 
   /**
-   * Those that only measure are for who looks for faults; the portal's own choice is always offered.
+   * Return the backends to offer. Those that only serve measurements are offered with ?debug in the page's address. The
+   * portal's own choice is always offered.
    * @param {Kind} kind
    */
   offered(kind) {
@@ -183,13 +187,13 @@ export class Choices {
     const voices = tts?.voices ?? [];
     const options = voices.map((voice) => this.voiceOption(voice, tts?.online));
     menu.replaceChildren(new Option(this.texts.voiceDefault, ""), ...options);
-    menu.value = voices.includes(chosen) ? chosen : ""; // also while it cannot be reached: that may pass
+    menu.value = voices.includes(chosen) ? chosen : ""; // kept while it cannot be reached, since that may pass
     find(this.panel, ".vv-told", HTMLElement).textContent = this.texts[`told.${name}`] ?? "";
   }
 
   /**
    * @param {string} voice
-   * @param {string[]} [online] those that need a service on the network
+   * @param {string[]} [online] voices that need a service on the network
    */
   voiceOption(voice, online = []) {
     const isAway = !this.isReachable && online.includes(voice);
@@ -198,7 +202,7 @@ export class Choices {
     return option;
   }
 
-  /** Which choices are not ready here, and what to do about it. */
+  /** List the choices that are not ready here, and what to do about each. */
   fillLacking() {
     const lacking = KINDS.flatMap((kind) =>
       this.offered(kind).filter(({ ready }) => !ready).map((backend) => this.lackingItem(kind, backend)),
@@ -215,7 +219,7 @@ export class Choices {
    * @param {Choice} choice
    */
   lackingItem(kind, { name, remedy, fetched }) {
-    // In Chinese by what is known of it; in English the server's sentence is more exact.
+    // The server's own sentence is more exact, but English. Only the Chinese page has texts of its own for this.
     const own = fetched ? this.texts["hint.unready"] : this.texts["hint.backend_unavailable"];
     const told = own ? own.replaceAll("{backend}", () => name) : remedy;
     return make("li", {}, make("strong", {}, this.nameOf(kind, name)), make("p", {}, ...withCode(told)));

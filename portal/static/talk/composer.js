@@ -1,4 +1,4 @@
-/** The text box: what is typed goes out of it, and what could not be said comes back. */
+/** The text box. It sends what is typed, and takes back texts that could not be said. */
 
 import { find } from "../dom.js";
 
@@ -9,22 +9,22 @@ const TALLEST_PX = 140;
 export class Composer {
   /**
    * @param {HTMLFormElement} form
-   * @param {{typed: (text: string, mode: Mode) => void, keeps: () => boolean}} page typed: Enter, or Send;
-   *     keeps: whether it stays in the box, as there is nobody who could hear it
+   * @param {{typed: (text: string, mode: Mode) => void, keeps: () => boolean}} page typed: Enter or Send was pressed;
+   *     keeps: whether the text then stays in the box, because there is no avatar that could hear it
    */
   constructor(form, { typed, keeps }) {
     this.input = find(form, "textarea", HTMLTextAreaElement);
     this.echo = find(form, ".vv-echo", HTMLInputElement);
     this.typed = typed;
     this.keeps = keeps;
-    /** @type {string[]} what could not be said, on its way back */
+    /** @type {string[]} texts that could not be said and are about to be put back */
     this.returned = [];
     form.onsubmit = (event) => {
       event.preventDefault();
       this.submit();
     };
     this.input.onkeydown = (event) => {
-      // In Safari the Enter that ends a composition says so by its keyCode alone.
+      // In Safari, only keyCode 229 tells an Enter that ends the composition of a character.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
       this.submit();
@@ -33,7 +33,7 @@ export class Composer {
   }
 
   /**
-   * Whether texts are asked, or said as they are.
+   * "echo": texts are said as they are; "chat": they are answered.
    * @returns {Mode}
    */
   get mode() {
@@ -47,7 +47,7 @@ export class Composer {
   }
 
   /**
-   * A question, to be asked in other words.
+   * Put a question into the box, to be asked in other words.
    * @param {string} text
    */
   edit(text) {
@@ -56,7 +56,7 @@ export class Composer {
   }
 
   /**
-   * A text that nobody can hear yet; what somebody is writing is not overwritten by it.
+   * Put a text into the box that no avatar can hear yet, unless the viewer is writing something else.
    * @param {string} text
    */
   offer(text) {
@@ -64,7 +64,8 @@ export class Composer {
   }
 
   /**
-   * Texts that waited together come back together, in their order, ahead of the draft.
+   * Put a text back that could not be said. Texts that fail together come back together, in their order, before the
+   * draft.
    * @param {string} text
    */
   giveBack(text) {

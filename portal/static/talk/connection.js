@@ -1,4 +1,4 @@
-/** How this browser reaches the server: a row for each way, with the one that is used and why another is not. */
+/** The panel that shows how this browser reaches the server: a row for each way, with its state and the reason. */
 
 import { find, make } from "../dom.js";
 
@@ -14,7 +14,7 @@ export class ConnectionPanel {
   #ways = [];
   #shown = "";
 
-  /** @param {Element} element with the panel */
+  /** @param {Element} element contains the panel */
   constructor(element) {
     this.panel = find(element, ".vv-connection", HTMLDetailsElement);
     this.rows = find(this.panel, "ul", HTMLElement);
@@ -34,7 +34,7 @@ export class ConnectionPanel {
     if (this.panel.open) this.#draw();
   }
 
-  /** Rows stay as they are until one says something else: somebody may be reading them, or having them read. */
+  /** Draw the rows, only if one of them has changed: a person or a screen reader may be reading them. */
   #draw() {
     const rows = this.#ways.map((report) => this.#words(report));
     const shown = JSON.stringify(rows);

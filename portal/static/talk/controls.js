@@ -20,9 +20,9 @@ export class Controls {
   }
 
   /**
-   * @param {boolean} isAtRest nothing has begun that could be stopped
-   * @param {boolean} isOpen there is a session
-   * @param {boolean} isTalking there is something to interrupt
+   * @param {boolean} isAtRest whether nothing has begun that could be stopped
+   * @param {boolean} isOpen whether there is a session
+   * @param {boolean} isTalking whether there is something to interrupt
    */
   show(isAtRest, isOpen, isTalking) {
     this.start.hidden = !isAtRest;

@@ -1,4 +1,4 @@
-/** What stands around the chat: the greeting before the first word, then what can be done with the conversation. */
+/** The greeting in an empty chat, and afterwards the bar with buttons for the conversation. */
 
 import { find, make } from "../dom.js";
 
@@ -12,7 +12,7 @@ export class ConversationBar {
    * @param {ParentNode} root the Talk tab
    * @param {Chat} chat
    * @param {{anew: () => void, suggested: (text: string) => void, texts: () => Texts}} page anew: forget the
-   *     conversation; suggested: one of the greeting's suggestions is said
+   *     conversation; suggested: one of the greeting's suggestions was pressed
    */
   constructor(root, chat, page) {
     this.chat = chat;
@@ -26,7 +26,7 @@ export class ConversationBar {
     }
   }
 
-  /** Call it when the chat has begun, or is empty again. */
+  /** Show the greeting or the bar. Call this when the chat has begun or is empty again. */
   show() {
     this.hello.hidden = this.chat.isBegun;
     this.bar.hidden = !this.chat.isBegun;
@@ -38,6 +38,6 @@ export class ConversationBar {
     const link = make("a", { download: `Vivavoce ${new Date().toISOString().slice(0, 10)}.md` });
     link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href)); // the download has begun
+    setTimeout(() => URL.revokeObjectURL(link.href)); // by then the download has begun
   }
 }

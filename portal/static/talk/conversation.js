@@ -1,10 +1,10 @@
-/** What was said, kept over a reload of this tab and told to a new session. Bounded: the oldest goes first. */
+/** Keeps what was said over a reload of this tab, and for new sessions. It is bounded; the oldest entries go first. */
 
 const KEPT_AS = "vivavoce.conversation";
 const MOST_ENTRIES = 200;
 const MOST_CHARACTERS = 200000;
-const TOLD_ENTRIES = 40; // of these, a new session is told
-const TOLD_CHARACTERS = 16000;
+const TOLD_ENTRIES = 40; // how many of these a new session is told
+const TOLD_CHARACTERS = 16000; // likewise, in characters of all together
 
 /**
  * @typedef {import("../types/messages.d.ts").Remark} Remark
@@ -14,10 +14,10 @@ const TOLD_CHARACTERS = 16000;
  * @property {string} text
  * @property {"chat"|"echo"} mode
  * @property {string} name of the avatar
- * @property {boolean} cut it was interrupted
- * @property {string} heard of an answer, what was spoken
- * @property {number?} played of an answer that was cut, how many characters were spoken, as the server says
- * @property {boolean} textOnly no voice could speak it
+ * @property {boolean} cut true: it was interrupted
+ * @property {string} heard the sentences of an answer that were heard
+ * @property {number?} played how many characters of a cut answer were spoken, according to the server
+ * @property {boolean} textOnly true: no voice could speak it
  */
 
 export class Conversation {
@@ -26,8 +26,9 @@ export class Conversation {
   }
 
   /**
+   * Add an entry.
    * @param {Partial<Entry> & Pick<Entry, "who">} entry
-   * @returns {Entry} which may be changed; save() then
+   * @returns {Entry} the one that is kept; call save() after changing it
    */
   add(entry) {
     /** @type {Entry} */
@@ -51,12 +52,12 @@ export class Conversation {
     try {
       sessionStorage.setItem(KEPT_AS, JSON.stringify(this.entries));
     } catch {
-      // Refused or full: then it lasts as long as the page.
+      // Storage is refused or full, so the conversation lasts only as long as the page.
     }
   }
 
   /**
-   * For a new session, as the server would remember it: of what was cut, what was heard.
+   * Return the history for a new session, as the server would remember it: of a cut answer, the part that was heard.
    * @returns {Remark[]}
    */
   history() {
@@ -72,9 +73,9 @@ export class Conversation {
   }
 
   /**
-   * As a text to keep, in markdown.
-   * @param {string} you what the viewer is called
-   * @param {string} speaks how a language puts a name before what was said: "{name}:"
+   * Return the conversation as a Markdown text.
+   * @param {string} you name for the viewer
+   * @param {string} speaks the language's pattern for a speaker's name, such as "{name}:"
    */
   exported(you, speaks) {
     /** @param {Entry} entry */
@@ -87,7 +88,7 @@ export class Conversation {
 function kept() {
   try {
     const entries = JSON.parse(sessionStorage.getItem(KEPT_AS) ?? "null");
-    /** @param {Partial<Entry>?} entry anybody may have written there */
+    /** @param {Partial<Entry>?} entry not to be trusted, since other scripts may have written it */
     const isWhole = (entry) => ["viewer", "avatar"].includes(entry?.who ?? "") && typeof entry?.text === "string";
     return Array.isArray(entries) ? entries.filter(isWhole) : [];
   } catch {
@@ -96,10 +97,10 @@ function kept() {
 }
 
 /**
- * The last entries, as many as fit.
+ * Return the last entries, as many as fit.
  * @param {Entry[]} entries
  * @param {number} most
- * @param {number} characters of all together
+ * @param {number} characters limit for all texts together
  */
 function newest(entries, most, characters) {
   let left = characters;

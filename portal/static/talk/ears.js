@@ -1,4 +1,4 @@
-/** The button of the microphone with its level, the key to talk with, and the choices of the panel. */
+/** The microphone's controls: the button with its level, the space bar, and the choices in the panel. */
 
 import { find } from "../dom.js";
 import { microphones } from "../microphone.js";
@@ -11,7 +11,8 @@ import { microphones } from "../microphone.js";
  * @typedef {import("../types/api.d.ts").Texts} Texts
  * @typedef {import("../types/messages.d.ts").ListenMode} ListenMode
  *
- * What a viewer has chosen. way: how one talks; spoken: the language, "page" for that of the page, "" to be found out.
+ * What a viewer has chosen. way: "open" or "hold" (hold the button to talk); spoken: the spoken language, "page" for
+ * the page's language, or "" to have it recognised.
  * @typedef {{device?: string, way?: string, spoken?: string}} EarsWish
  */
 
@@ -26,8 +27,9 @@ export class EarsControl {
    * @param {{
    *   wished: EarsWish, changed: (wish: EarsWish) => void, listen: (mode: ListenMode, choice: ListenChoice) => Promise<void>,
    *   isOpen: () => boolean, language: () => Language, fault: (error: PortalError) => void,
-   * }} page wished: what was chosen on an earlier visit; isOpen: there is a session; fault: why nobody listens
-   * @param {AbortSignal} signal the tab is gone
+   * }} page wished: what was chosen on an earlier visit; isOpen: whether there is a session; fault: called with the
+   *     reason when listening fails
+   * @param {AbortSignal} signal aborted when the tab is gone
    */
   constructor(root, listening, page, signal) {
     this.listening = listening;
@@ -41,11 +43,11 @@ export class EarsControl {
     this.menu("way").value = page.wished.way === "hold" ? "hold" : "open";
     this.menu("spoken").value = ["page", "en", "zh", ""].find((one) => one === page.wished.spoken) ?? "page";
     this.panel.onchange = (event) => {
-      event.stopPropagation(); // it takes effect at once, unlike the choices around it
+      event.stopPropagation(); // these choices are handled here, not with those around them
       this.change();
     };
     this.button.onclick = ({ detail }) => {
-      // A screen reader presses a button but cannot hold it: each press begins or ends the speech.
+      // A screen reader can press a button but not hold it (detail is 0 then), so each press begins or ends the speech.
       if (this.isOpenWay || detail === 0) this.set(this.listening.mode === "off");
     };
     this.button.onpointerdown = (event) => {
@@ -54,7 +56,7 @@ export class EarsControl {
       this.hold();
     };
     this.button.onpointerup = this.button.onpointercancel = () => this.letGo();
-    this.button.oncontextmenu = (event) => event.preventDefault(); // of a long touch
+    this.button.oncontextmenu = (event) => event.preventDefault(); // no menu after a long touch
     addEventListener("keydown", (event) => this.pressKey(event), { capture: true, signal });
     addEventListener("keyup", (event) => this.releaseKey(event), { capture: true, signal });
     addEventListener("blur", () => this.letGo(), { signal });
@@ -86,10 +88,10 @@ export class EarsControl {
     this.show();
   }
 
-  /** Throws a PortalError. @param {boolean} on */
+  /** Switch the microphone on or off. Throws a PortalError. @param {boolean} on */
   async listen(on) {
     await this.page.listen(on ? (this.isOpenWay ? "open" : "hold") : "off", this.choice);
-    this.fillDevices(); // now they have names
+    this.fillDevices(); // once a microphone is allowed, the browser tells the names of all
   }
 
   /** @param {boolean} on */
@@ -115,7 +117,7 @@ export class EarsControl {
   }
 
   /**
-   * The space bar is held to talk, where it has nothing else to do.
+   * The space bar is held to talk, unless it has another use where the focus is.
    * @param {KeyboardEvent} event
    */
   pressKey(event) {
@@ -133,7 +135,8 @@ export class EarsControl {
   }
 
   /**
-   * Whether a space is not typed there, and presses nothing. In an empty text box it would be cut off anyway.
+   * Whether the space bar is free at an element: it types no text and presses no button there. In an empty text box it
+   * is free, too, since leading spaces are cut off anyway.
    * @param {EventTarget?} target
    */
   isFree(target) {
@@ -142,7 +145,7 @@ export class EarsControl {
     return target === this.button || !target.closest(INTERACTIVE);
   }
 
-  /** A choice is remembered; one that concerns what is being heard takes effect at once. */
+  /** Remember the choices. If the microphone is on, restart it with them. */
   async change() {
     const { listening } = this;
     this.page.changed({

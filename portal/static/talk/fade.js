@@ -1,11 +1,11 @@
-/** Text that was not played, shown faintly. */
+/** Shows text that was not played faintly. */
 
 import { make } from "../dom.js";
 
 /**
- * Show what comes after so many characters faintly.
+ * Show the text of an element faintly from a position on.
  * @param {HTMLElement} element
- * @param {number} length
+ * @param {number} length number of characters before that position
  */
 export function fadeFrom(element, length) {
   const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
@@ -16,7 +16,7 @@ export function fadeFrom(element, length) {
     const text = /** @type {Text} */ (texts.currentNode);
     const { length: characters } = text.data;
     if (before + characters > length) faint.push(before >= length ? text : text.splitText(length - before));
-    if (before < length && before + characters > length) texts.nextNode(); // what was split off
+    if (before < length && before + characters > length) texts.nextNode(); // skip the part that splitText() split off
     before += characters;
   }
   for (const text of faint) {

@@ -1,10 +1,13 @@
-/** What other scripts may use: `window.vivavoce`. It is there before the Talk tab is, and waits for it. */
+/**
+ * `window.vivavoce`, the interface for other scripts. It exists before the Talk tab does, and its calls wait for the
+ * tab.
+ */
 
 /**
  * @typedef {import("../player.js").Player} Player
  * @typedef {import("../types/player.d.ts").PlayerEvents} PlayerEvents
  *
- * The element of the Talk tab, as far as scripts may use it.
+ * The part of the Talk tab's element that scripts may use.
  * @typedef {{
  *   player: Player, start: (options?: import("../types/player.d.ts").Start) => Promise<void>, stop: () => void,
  *   say: (text: string, mode?: import("../types/messages.d.ts").Mode) => void, listen: (on: boolean) => Promise<void>,
@@ -30,9 +33,9 @@ const NOTHING_YET = {
 };
 
 /**
- * The page's player. start() resolves with stats() at the first picture; on() calls back with the detail of each event
- * of that type (see player.js). What may be left out may be null as well.
- * @param {Promise<Talk>} talk the element, once it is on the page
+ * Return the interface to the page's player. start() resolves to stats() at the first picture. on() calls back with the
+ * detail of each event of a type (see player.js). Optional arguments may be null as well.
+ * @param {Promise<Talk>} talk resolves to the element when it is on the page
  */
 export function forScripts(talk) {
   /** @type {Talk?} */
@@ -53,7 +56,7 @@ export function forScripts(talk) {
       (await talk).say(text, mode ?? undefined);
     },
     /**
-     * Open the microphone, or close it.
+     * Open or close the microphone.
      * @param {boolean} on
      */
     async listen(on) {

@@ -1,4 +1,4 @@
-/** The row of the avatar's gestures over the picture; without any there is no row. */
+/** The row of buttons over the picture for the avatar's gestures. It is hidden if there are none. */
 
 import { make } from "../dom.js";
 
@@ -8,7 +8,7 @@ export class GestureRow {
 
   /**
    * @param {HTMLElement} row
-   * @param {(name: string | null) => void} asked for a gesture; null: the one that is shown is to end
+   * @param {(name: string | null) => void} asked called with the wanted gesture; null: end the one that is shown
    */
   constructor(row, asked) {
     this.row = row;
@@ -24,7 +24,7 @@ export class GestureRow {
   }
 
   /**
-   * Which one the avatar shows now.
+   * Mark the gesture that begins, or unmark the one that ends.
    * @param {import("../types/messages.d.ts").Gestured} gestured
    */
   mark({ name, begins }) {

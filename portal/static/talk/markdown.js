@@ -1,13 +1,15 @@
-/** What a language model writes, as elements: markdown by marked, and nothing that could run or load by DOMPurify. */
+/**
+ * Renders the Markdown of a language model with marked. DOMPurify removes everything that could run code or load files.
+ */
 
 import { Marked } from "../vendor/marked.esm.js";
-import "../vendor/purify.min.js"; // it puts itself into the window
+import "../vendor/purify.min.js"; // sets window.DOMPurify
 
 /** @param {string} text */
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
 
-// What looks like HTML is what somebody wrote, not the page's: it is shown. Headings are bold lines: those of the page
-// are not interrupted by them. Of a picture, its words remain: no other host is asked for it.
+// HTML in an answer is shown as text, since it is what somebody wrote. Headings become bold lines, so that they do not
+// mix with the headings of the page. Only the text of an image remains, so that no other host is asked for it.
 const marked = new Marked({
   gfm: true,
   breaks: true,
@@ -32,6 +34,7 @@ const ALLOWED = {
 };
 
 /**
+ * Render a Markdown text.
  * @param {string} text
  * @returns {DocumentFragment}
  */

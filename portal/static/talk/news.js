@@ -1,4 +1,4 @@
-/** What the player tells, on its way to the parts of the Talk tab that show it. */
+/** Passes the player's events to the parts of the Talk tab that show them. */
 
 import { lackingOf } from "./preparation.js";
 
@@ -27,7 +27,8 @@ import { lackingOf } from "./preparation.js";
  *   preparation: Preparation, stage: Stage, toasts: Toast, view: View, waterfall: Waterfall,
  * }} Parts
  *
- * begun: the chat has begun; putBack: the settings show what is in force; toast: a notice over the picture; note: a notice or an error is told; start: begin a session
+ * begun: the chat has begun; putBack: show in the settings what is in force; toast: show a notice over the picture;
+ * note: report a notice or an error; start: begin a session
  * @typedef {{
  *   begun: () => void, putBack: () => void, toast: (text: string, forMs?: number) => void,
  *   note: (error: ErrorView, kind: "notice" | "error") => void, start: () => void,
@@ -48,12 +49,12 @@ export class News {
     this.#followConversation();
   }
 
-  /** Who is on show, by name. */
+  /** The name of the avatar that is shown. */
   get #shownName() {
     return this.parts.player.welcome?.avatar.name ?? "";
   }
 
-  /** How the session comes, goes and changes. */
+  /** Handle events about the session itself: its beginning, changes and end. */
   #followSession() {
     const { page, state } = this;
     const { announcer, avatarChoice, chat, gestures, player, toasts } = this.parts;
@@ -95,7 +96,7 @@ export class News {
     return `${texts.restored} ${cut ? texts.restoredCut.replace("{words}", () => cut) : texts.restoredUnheard}`;
   }
 
-  /** What is said, on both sides. */
+  /** Handle events about what is said, by the viewer and the avatar. */
   #followConversation() {
     const { page, state } = this;
     const { chat, player, waterfall } = this.parts;
@@ -129,7 +130,7 @@ export class News {
     const { isTextOnly } = this.state;
     const answer = chat.turn(turn, this.#shownName);
     this.state.learn({ turn: turn.state, isTextOnly: isTextOnly && !answer });
-    if (answer && (player.muted || player.isBlocked || isTextOnly)) announcer.tell(answer); // nobody heard it
+    if (answer && (player.muted || player.isBlocked || isTextOnly)) announcer.tell(answer); // it could not be heard
   }
 
   /** @param {Subtitle} subtitle */
@@ -153,7 +154,7 @@ export class News {
     if (refusal.code === "avatar_not_found") avatarChoice.miss();
   }
 
-  /** @param {PortalError?} error null: the viewer has stopped it */
+  /** @param {PortalError?} error null: the viewer stopped the session */
   #takeEnd(error) {
     const { avatarChoice, chat, opening, preparation } = this.parts;
     this.#showMedia("none");
@@ -163,6 +164,6 @@ export class News {
     const lacking = lackingOf(error);
     if (error.code !== "stopped" && !lacking) this.page.note(error, "error");
     if (error.code === "avatar_not_found") avatarChoice.miss();
-    if (lacking && !opening.current) opening.reopen(lacking); // who opens prepares it
+    if (lacking && !opening.current) opening.reopen(lacking); // an opening under way prepares it itself
   }
 }

@@ -1,4 +1,4 @@
-/** Starting sessions. An avatar that lacks what the lip-sync needs of it is prepared first. */
+/** Starts sessions. An avatar that has not been prepared for the lip-sync is prepared first. */
 
 import { lackingOf } from "./preparation.js";
 
@@ -11,16 +11,16 @@ import { lackingOf } from "./preparation.js";
  */
 
 export class Opening {
-  /** @type {Promise<void>?} the session that is being started, until that has come to an end */
+  /** @type {Promise<void>?} the start of a session, until it has succeeded or failed */
   current = null;
-  /** @type {Start} what that session, or the one that goes on, was started with */
+  /** @type {Start} what the last session was started with */
   #wished = {};
 
   /**
    * @param {Player} player
    * @param {Preparation} preparation
-   * @param {{wish: () => Start, wished: (options: Start) => void, note: (error: PortalError) => void}} page wish: what is
-   *     chosen on the page; wished: a script asks for something else; note: what went wrong is told
+   * @param {{wish: () => Start, wished: (options: Start) => void, note: (error: PortalError) => void}} page wish:
+   *     returns what is chosen on the page; wished: show what a script asks for instead; note: report an error
    */
   constructor(player, preparation, page) {
     this.player = player;
@@ -29,22 +29,23 @@ export class Opening {
   }
 
   /**
-   * Resolves at the first picture.
-   * @param {Start} options what is not as it is chosen on the page
+   * Start a session. Resolves at the first picture.
+   * @param {Start} options values that replace what is chosen on the page
    */
   start(options = {}) {
     return this.#follow(this.#open(options));
   }
 
   /**
-   * The server came back without what the lip-sync needs of the avatar: the session goes on when it is made again.
+   * The server came back without the parts that the lip-sync needs of the avatar. Open a session again when they have
+   * been made.
    * @param {Lacking} lacking
    */
   reopen(lacking) {
     const { avatar } = lacking;
     this.#wished = { ...this.page.wish(), ...this.#wished, avatar };
     this.page.wished({ avatar });
-    this.#follow(this.#openWhenPrepared(lacking, this.#wished)).catch(() => {}); // it has been told
+    this.#follow(this.#openWhenPrepared(lacking, this.#wished)).catch(() => {}); // the error has been reported
   }
 
   stop() {
@@ -54,7 +55,7 @@ export class Opening {
   }
 
   /**
-   * Resolves when the avatar has been prepared; rejects, after telling why, if it will not be.
+   * Resolves when the avatar has been prepared. If that fails, reports the reason and rejects.
    * @param {Lacking} lacking
    */
   async prepared(lacking) {
@@ -102,7 +103,7 @@ export class Opening {
       await this.player.start(wished);
     } catch (thrown) {
       const error = /** @type {PortalError} */ (thrown);
-      if (lackingOf(error)) this.page.note(error); // once is enough
+      if (lackingOf(error)) this.page.note(error); // it is not prepared a second time
       throw error;
     }
   }

@@ -1,6 +1,6 @@
-/** The panels that lie over the page. A press beside one closes it, and so does Escape. */
+/** The panels that lie over the page. Clicking beside one closes it, and so does Escape. */
 
-const SHEETS = "(max-width: 820px), (max-height: 560px)"; // where panels are sheets over the page, as styles.css has it
+const SHEETS = "(max-width: 820px), (max-height: 560px)"; // windows where panels are sheets over the page (styles.css)
 
 export class Panels {
   #settings;
@@ -8,8 +8,8 @@ export class Panels {
 
   /**
    * @param {HTMLDetailsElement} settings
-   * @param {HTMLDetailsElement} timing may be watched while one talks, unless it lies over the talk
-   * @param {AbortSignal} left
+   * @param {HTMLDetailsElement} timing stays open during the talk, except where it covers the chat
+   * @param {AbortSignal} left aborted when the tab is gone
    */
   constructor(settings, timing, left) {
     this.#settings = settings;
@@ -19,7 +19,7 @@ export class Panels {
     });
   }
 
-  /** Close the one that is open. Returns whether there was one. */
+  /** Close the panel that is open. Returns whether there was one. */
   close() {
     const open = [this.#settings, this.#timing].find((panel) => panel.open);
     if (!open) return false;

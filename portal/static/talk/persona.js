@@ -1,4 +1,7 @@
-/** Who the avatar is: what the language model is told, and the greeting. For this viewer, or kept for the avatar. */
+/**
+ * The fields for the avatar's persona: the instructions to the language model, and the greeting. They hold for this
+ * viewer, or can be stored as the avatar's own.
+ */
 
 import { api } from "../desk/api.js";
 import { find } from "../dom.js";
@@ -9,7 +12,7 @@ import { listOf } from "../server.js";
  * @typedef {import("../types/api.d.ts").AvatarView} AvatarView
  * @typedef {import("../types/api.d.ts").PersonaView} PersonaView
  *
- * @typedef {{prompt?: string, greeting?: string}} PersonaWish what is left out, the avatar has itself
+ * @typedef {{prompt?: string, greeting?: string}} PersonaWish missing fields: the avatar's own are used
  */
 
 export class PersonaFields {
@@ -37,17 +40,17 @@ export class PersonaFields {
     return { prompt: this.prompt.value.trim() || undefined, greeting: this.greeting.value.trim() || undefined };
   }
 
-  /** Where nothing is typed, what the avatar has itself is seen. */
+  /** Show the avatar's own persona in the fields that are empty. */
   async showOwn() {
     const avatar = this.page.avatar();
     /** @type {PersonaView?} */
     const own = avatar ? await listOf(`api/avatars/${avatar.id}/persona`) : null;
-    this.keeping.hidden = avatar !== undefined && !avatar.changeable; // somebody else's, which is only shared, stays as it is
+    this.keeping.hidden = avatar !== undefined && !avatar.changeable; // a shared avatar is changed by its owner only
     this.prompt.placeholder = own?.prompt ?? "";
     this.greeting.placeholder = own?.greeting ?? "";
   }
 
-  /** What is typed becomes the avatar's own, for everybody. */
+  /** Store what is typed as the avatar's own persona, for everybody. */
   async keep() {
     const avatar = this.page.avatar();
     const { prompt, greeting } = this.chosen();

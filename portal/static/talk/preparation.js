@@ -1,17 +1,17 @@
-/** An avatar that is being prepared for a lip-sync: at most one is waited for. */
+/** Waits for an avatar that is being prepared for a lip-sync. There is at most one at a time. */
 
 import { jobDone } from "../job.js";
 
 /**
- * An avatar that lacks what a lip-sync needs of it, and the job that makes that.
+ * An avatar that has not been prepared for a lip-sync, and the job that prepares it.
  * @typedef {{avatar: string, lipsync: string, job: string}} Lacking
  *
- * An avatar that is being prepared; share: how much is done, 0 to 1.
+ * An avatar that is being prepared. share: how much is done, 0 to 1.
  * @typedef {{avatar: string, lipsync: string, share: number, aborting: AbortController}} Coming
  */
 
 /**
- * What an error or a refusal says is being prepared; null: it is about something else.
+ * Return the preparation that an error or a refusal tells of, or null if it is about something else.
  * @param {Partial<Lacking>} refusal
  * @returns {Lacking?}
  */
@@ -20,7 +20,7 @@ export function lackingOf({ avatar, lipsync, job }) {
 }
 
 export class Preparation {
-  /** @param {() => void} changed it begins to be waited for, or no longer is */
+  /** @param {() => void} changed called when the waiting begins or ends */
   constructor(changed) {
     this.changed = changed;
     /** @type {Coming?} */
@@ -28,7 +28,8 @@ export class Preparation {
   }
 
   /**
-   * Resolves when the avatar is prepared; rejects with a PortalError if it will not be ("stopped": forgotten).
+   * Resolves when the avatar is prepared. Rejects with a PortalError if that fails, with the code "stopped" after
+   * forget().
    * @param {Lacking} lacking
    */
   async wait({ avatar, lipsync, job }) {
@@ -43,7 +44,7 @@ export class Preparation {
     }
   }
 
-  /** The job goes on, but nobody waits for it. */
+  /** Stop waiting. The job itself goes on. */
   forget() {
     if (!this.coming) return;
     this.coming.aborting.abort();

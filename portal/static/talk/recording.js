@@ -1,4 +1,4 @@
-/** Recording the session: the button, the mark over the picture while it goes on, and links to what was recorded. */
+/** Records the session: the button, the mark over the picture while recording, and links to the files. */
 
 import { find, make } from "../dom.js";
 import { beside, listOf } from "../server.js";
@@ -11,23 +11,24 @@ import { bindAsking } from "./asking-button.js";
  * @typedef {import("../types/messages.d.ts").Recorded} Recorded
  */
 
-const LOOK_EVERY_MS = 500; // for the files of a recording that ended with its session
-const LOOKS = 60;
-const MOST_LINKED = 5; // recordings; of more, the oldest are no longer shown
+const LOOK_EVERY_MS = 500; // how often to look for the files of a recording that ended with its session
+const LOOKS = 60; // looks before it is taken for lost
+const MOST_LINKED = 5; // recordings that are listed; the oldest go first
 const LOST = { code: "recording_not_found", message: "The recording was not kept.", hint: "Record again." };
 
 export class RecordingControl {
   /** @type {Texts} */
   #texts = {};
-  /** @type {{id: string, name: string, beganAt: number}?} beganAt: performance time, ms */
+  /** @type {{id: string, name: string, beganAt: number}?} beganAt: ms by performance.now() */
   #running = null;
-  /** @type {{id: string, name: string, isThere: boolean}[]} the newest first */
+  /** @type {{id: string, name: string, isThere: boolean}[]} newest first; isThere: its files are ready */
   #ended = [];
 
   /**
    * @param {ParentNode} root the Talk tab
    * @param {Player} player
-   * @param {{began: () => void, fault: (error: ErrorView) => void}} page fault: why a recording has failed, or has no signature
+   * @param {{began: () => void, fault: (error: ErrorView) => void}} page fault: called with the reason when a recording
+   *     has failed or has no signature
    */
   constructor(root, player, page) {
     this.player = player;
@@ -51,7 +52,7 @@ export class RecordingControl {
     this.tick();
   }
 
-  /** How long it has been going on. */
+  /** Show how long the recording has been running. */
   tick() {
     this.mark.hidden = !this.#running;
     if (!this.#running) return;
@@ -75,7 +76,10 @@ export class RecordingControl {
     this.#showLinks();
   }
 
-  /** The session has ended and its recording with it, of which nothing more is told: the files are there in a moment. */
+  /**
+   * The session has ended, and its recording with it. No event tells when the files are ready, so look for them until
+   * they are.
+   */
   async #leave() {
     const running = this.#running;
     this.#run(null);

@@ -1,4 +1,4 @@
-/** What a viewer types, on its way to the avatar: it waits in the chat until there is somebody to hear it. */
+/** Takes what a viewer types to the avatar. The text waits in the chat until there is a live session. */
 
 /**
  * @typedef {import("../chat.js").Chat} Chat
@@ -15,7 +15,7 @@ export class Speaking {
    * @param {TalkState} state
    * @param {{player: Player, chat: Chat, composer: Composer, opening: Opening}} parts
    * @param {{begun: () => void, toast: (text: string) => void, note: (error: PortalError) => void}} page begun: the chat
-   *     has begun, or is empty again; toast: a notice over the picture; note: what went wrong is told
+   *     has begun, or is empty again; toast: show a notice over the picture; note: report an error
    */
   constructor(state, parts, page) {
     this.state = state;
@@ -24,7 +24,7 @@ export class Speaking {
   }
 
   /**
-   * Enter starts the session too: the first message need not wait for a click.
+   * Send a text. It also starts a session if there is none, so that the first message needs no click on Start.
    * @param {string} text
    * @param {Mode} mode
    */
@@ -36,7 +36,7 @@ export class Speaking {
     try {
       if (bubble) await this.#awake();
     } catch {
-      return this.#giveBack(said, bubble); // "ended" tells why
+      return this.#giveBack(said, bubble); // the event "ended" reports the error
     }
     try {
       this.say(said, mode, bubble);
@@ -47,10 +47,10 @@ export class Speaking {
   }
 
   /**
-   * Throws a PortalError.
+   * Say a text in the running session. Throws a PortalError.
    * @param {string} text
    * @param {Mode} mode
-   * @param {HTMLElement?} bubble in which the text was waiting
+   * @param {HTMLElement?} bubble the bubble in which the text was waiting, if any
    */
   say(text, mode = "chat", bubble = null) {
     this.parts.player.say(text, mode);
@@ -59,7 +59,7 @@ export class Speaking {
   }
 
   /**
-   * What was said is seen waiting in the chat until there is somebody to hear it.
+   * Show the text in the chat as waiting for a session.
    * @param {string} said
    */
   #pend(said) {
@@ -68,17 +68,17 @@ export class Speaking {
     return bubble;
   }
 
-  /** Resolves when there is somebody to hear what was said. */
+  /** Resolves when a session is live. */
   async #awake() {
     const { opening, player } = this.parts;
-    // All wait for the same, in their order; also for an avatar that is being prepared for the start.
+    // All texts wait for the same start, which may include preparing the avatar, and are then sent in their order.
     if (opening.current) await opening.current;
     else if (player.state === "idle") await opening.start();
     if (player.state !== "live") await player.live();
   }
 
   /**
-   * What could not be said can be sent again.
+   * Put a text that could not be said back into the text box.
    * @param {string} said
    * @param {HTMLElement?} bubble
    */
@@ -89,7 +89,7 @@ export class Speaking {
   }
 
   /**
-   * There is nobody yet to hear it; it may be one of the suggestions.
+   * There is no avatar yet. Keep the text, which may be one of the suggestions, in the text box, and say why.
    * @param {string} said
    */
   #keep(said) {

@@ -1,7 +1,7 @@
 /**
- * The frame: the avatar's still until there are pictures, and what lies over them. The pictures are the player's.
+ * The frame of the picture. It shows the avatar's still until the player shows pictures, and what lies over them.
  *
- * Event: "avatar" (whose still is shown).
+ * Event: "avatar" (the avatar whose still is shown).
  */
 
 import { find } from "../dom.js";
@@ -10,7 +10,7 @@ import { Teller } from "../teller.js";
 
 /** @typedef {import("../types/api.d.ts").AvatarView} AvatarView */
 
-const SHARP_PX = 480; // a moving preview with fewer rows looks worse than the still
+const SHARP_PX = 480; // a moving preview with fewer rows of pixels looks worse than the still
 const FILL_WITHIN = 1.4; // pictures are cropped to the frame if their shapes differ by no more than this factor
 
 /** @extends {Teller<{avatar: AvatarView}>} */
@@ -36,7 +36,7 @@ export class Stage extends Teller {
     this.onResized.disconnect();
   }
 
-  /** @param {"webrtc"|"websocket"|"none"} name whose pictures are seen; none: the still */
+  /** @param {"webrtc"|"websocket"|"none"} name the media whose pictures are seen; none: the still is seen */
   showMedia(name) {
     this.frame.dataset.media = name;
   }
@@ -54,7 +54,7 @@ export class Stage extends Teller {
   }
 
   /**
-   * The still comes to life where that is no worse to look at, and for who does not mind motion.
+   * Play the moving preview in place of the still, unless it is too coarse or the viewer prefers reduced motion.
    * @param {string} moving address; "": there is none
    */
   playPreview(moving) {
@@ -66,12 +66,12 @@ export class Stage extends Teller {
     preview.src = moving;
     preview.onloadedmetadata = () => {
       if (preview.videoHeight < SHARP_PX) preview.removeAttribute("src");
-      else preview.play().catch(() => {}); // not allowed or not playable: the still stays
+      else preview.play().catch(() => {}); // if it is not allowed or not playable, the still stays
     };
     preview.onplaying = () => preview.classList.add("vv-on");
   }
 
-  /** On some screens, pictures have only a part of the frame: the poster's. */
+  /** Choose whether pictures fill the area of the poster, which on some screens is only a part of the frame. */
   fit() {
     const { avatar, poster } = this;
     if (!avatar || !poster.clientHeight) return;
@@ -80,7 +80,7 @@ export class Stage extends Teller {
   }
 
   /**
-   * In place of an avatar, where there is none: why.
+   * Show, in place of an avatar, why there is none.
    * @param {boolean} isNone
    * @param {string} why
    */
@@ -90,9 +90,10 @@ export class Stage extends Teller {
   }
 
   /**
+   * Show the state.
    * @param {string} name
    * @param {string} label
-   * @returns {boolean} whether it is another state
+   * @returns {boolean} whether the state has changed
    */
   showState(name, label) {
     const isOther = this.state.dataset.state !== name;
@@ -107,6 +108,7 @@ export class Stage extends Teller {
   }
 
   /**
+   * Show the progress of a preparation.
    * @param {string} text what is being prepared; "": nothing
    * @param {number} share how much is done, 0 to 1
    */

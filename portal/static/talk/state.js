@@ -1,6 +1,6 @@
 /**
- * What the Talk tab knows, in one place: its parts read it here, and whoever learns something says so by learn(). What
- * follows from it is not kept beside it but asked of it.
+ * The state of the Talk tab, in one place. The tab's parts read it here, and code that has news calls learn(). Values
+ * that follow from others are getters, so they are never stored twice.
  */
 
 /**
@@ -10,13 +10,13 @@
  * @typedef {import("../types/api.d.ts").Texts} Texts
  * @typedef {import("../types/messages.d.ts").TurnState} TurnState
  *
- * What is waited for: the player's states, and those of a page without a session.
+ * What the page waits for: the player's states, and states of a page without a session.
  * @typedef {PlayerState | "waiting" | "preparing" | "loading" | "making" | "none"} Phase
  */
 
 /** @type {TurnState[]} */
 const TALKING = ["speaking", "thinking", "queued"];
-/** @type {Phase[]} nothing has begun that could be stopped */
+/** @type {Phase[]} phases in which nothing has begun that could be stopped */
 const AT_REST = ["idle", "loading", "making", "none"];
 
 export class TalkState {
@@ -26,27 +26,27 @@ export class TalkState {
   catalogue = { tts: [], lipsync: [], defaults: {} };
   /** @type {AvatarView[]} */
   avatars = [];
-  isListRead = false; // it is known whether there are any
-  isMoreExpected = true; // an avatar that is being made may still come, as far as is known
-  isFirstStart = false; // there is no avatar yet, or none any more
-  /** @type {string | undefined} id of the avatar that was chosen; it may be gone */
+  isListRead = false; // whether the list of avatars was read
+  isMoreExpected = true; // whether more avatars may be in the making
+  isFirstStart = false; // whether the list has no avatars
+  /** @type {string | undefined} id of the avatar that was chosen; it may no longer exist */
   picked = undefined;
   /** @type {PlayerState} */
   session = "idle";
   /** @type {TurnState} */
   turn = "idle";
   /** @type {import("../types/messages.d.ts").EarsState} */
-  ears = "off"; // what the server says of it
-  isListening = false; // the viewer's microphone is on
-  place = 0; // in the line before a full house; 0: none
+  ears = "off"; // what the server does with the microphone's sound
+  isListening = false; // whether the viewer's microphone is on
+  place = 0; // place in the waiting line; 0: not waiting
   /** @type {import("./preparation.js").Coming?} the avatar that is being prepared for a session */
   coming = null;
-  isTextOnly = false; // no voice speaks what is being answered
-  isCutting = false; // another avatar was asked for while this one spoke
+  isTextOnly = false; // whether no voice speaks the current answer
+  isCutting = false; // whether another avatar was asked for while this one spoke
 
   #changed;
 
-  /** @param {() => void} changed something was learned */
+  /** @param {() => void} changed called when something was learned */
   constructor(changed) {
     this.#changed = changed;
   }
@@ -57,7 +57,7 @@ export class TalkState {
     this.#changed();
   }
 
-  /** The avatar that is shown as the choice: without one, or if it is gone, the portal's own choice. */
+  /** The chosen avatar. If none was chosen, or it no longer exists, this is the portal's own choice. */
   get choice() {
     /** @param {string | undefined} wanted */
     const known = (wanted) => this.avatars.find(({ id }) => id === wanted);
@@ -68,12 +68,12 @@ export class TalkState {
     return this.session === "live";
   }
 
-  /** Whether something is being said, or about to be. */
+  /** Whether the avatar speaks or is about to. */
   get isTalking() {
     return TALKING.includes(this.turn);
   }
 
-  /** Whether there is no avatar that could hear something, and none that could be started. */
+  /** Whether there is no session and no avatar to start one with. */
   get isNobodyThere() {
     return this.isFirstStart && this.session === "idle";
   }
@@ -92,32 +92,32 @@ export class TalkState {
     return this.isMoreExpected ? "making" : "none";
   }
 
-  /** The name of the state as it stands on the picture. */
+  /** The name of the state that is shown on the picture. */
   get label() {
     if (!this.isLive) return this.phase;
     if (!this.isTalking) return this.earsLabel;
     return this.turn === "queued" ? "thinking" : this.turn;
   }
 
-  /** While nothing is being said: what becomes of the viewer's own speech. */
+  /** The state that is shown while the avatar does not speak: what happens to the viewer's own speech. */
   get earsLabel() {
     if (this.isListening && this.ears === "off") return "waking";
     return this.ears === "hearing" || this.ears === "recognising" ? this.ears : "listening";
   }
 
-  /** What the page waits for, or that it is the viewer's turn. */
+  /** A line that says what the page waits for, or that it is the viewer's turn. */
   get line() {
     if (this.place) return this.texts.waiting.replace("{place}", String(this.place));
     return this.isLive ? this.texts["state.listening"] : this.texts[`status.${this.phase}`];
   }
 
-  /** Why there is no avatar to show; "": there is one, or it is not known yet. */
+  /** The reason why there is no avatar to show; "": there is one, or that is not known yet. */
   get whyNone() {
     if (this.phase === "making") return this.texts.preparing;
     return this.phase === "none" ? this.texts["status.none"] : "";
   }
 
-  /** What is being prepared; "": nothing. */
+  /** A line that says what is being prepared; "": nothing. */
   get comingLine() {
     if (!this.coming) return "";
     const { avatar, lipsync } = this.coming;
@@ -132,7 +132,7 @@ export class TalkState {
   }
 
   /**
-   * The server speaks of avatars by their ids; a viewer knows their names.
+   * Replace the ids of avatars in a message of the server with their names, which viewers know.
    * @param {string} message
    */
   named(message) {

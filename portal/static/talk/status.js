@@ -1,7 +1,7 @@
 /** The line below the picture. */
 
 /**
- * How a session that is live goes on.
+ * Return the line for a live session: the transport, frame rate, latency and turn.
  * @param {ReturnType<import("../player.js").Player["stats"]>} stats
  * @param {import("../types/api.d.ts").Texts} texts of the page's language
  */

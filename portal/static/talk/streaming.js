@@ -1,4 +1,4 @@
-/** Sending the session to a streaming server: the address, the button, and how that goes. */
+/** Sends the session to a streaming server: the address field, the button, and the state of the stream. */
 
 import { find } from "../dom.js";
 import { bindAsking } from "./asking-button.js";
@@ -13,7 +13,7 @@ import { bindAsking } from "./asking-button.js";
 export class StreamingControl {
   /** @type {Texts} */
   #texts = {};
-  /** @type {Streamed?} null: the session is sent nowhere */
+  /** @type {Streamed?} null: the session is not being sent */
   #stream = null;
   #isPossible = false;
 
@@ -62,7 +62,7 @@ export class StreamingControl {
     const before = this.#stream?.state;
     this.#stream = stream.state === "closed" ? null : stream;
     this.button.disabled = false;
-    if (this.#stream) this.field.value = ""; // the key is a secret, and the picture of this page may be shown
+    if (this.#stream) this.field.value = ""; // the stream key in it is secret, and others may see this screen
     this.#look();
     if (stream.state !== before && stream.state !== "connecting") this.page.tell(this.told.textContent);
   }

@@ -1,4 +1,7 @@
-/** A sentence over the picture, for a while. One that stands comes back after those that pass. */
+/**
+ * A sentence over the picture, for some seconds. A sentence without a time limit comes back after others that were
+ * shown over it.
+ */
 
 const SHOWN_MS = 6000;
 
@@ -13,7 +16,7 @@ export class Toast {
 
   /**
    * @param {string} text
-   * @param {number} forMs Infinity: it stands until hide()
+   * @param {number} forMs Infinity: it stays until hide()
    */
   show(text, forMs = SHOWN_MS) {
     clearTimeout(this.timer);

@@ -1,4 +1,4 @@
-/** How a viewer wants to see and hear the avatar: volume, subtitles, mirrored, the whole screen, a window of its own. */
+/** How a viewer sees and hears the avatar: volume, subtitles, mirroring, full screen and picture-in-picture. */
 
 import { find } from "../dom.js";
 
@@ -16,7 +16,7 @@ export class View {
    * @param {HTMLElement} frame the picture and what lies over it
    * @param {HTMLVideoElement} video
    * @param {{wished: ViewWish, changed: (wish: ViewWish) => void, loud: (volume: number) => void}} page wished: what was
-   *     chosen on an earlier visit; loud: sound is to be as loud as that
+   *     chosen on an earlier visit; loud: set the volume
    */
   constructor(panel, frame, video, page) {
     this.frame = frame;
@@ -25,26 +25,26 @@ export class View {
     this.volume = find(fields, "[name=volume]", HTMLInputElement);
     this.subtitles = find(fields, "[name=subtitles]", HTMLSelectElement);
     this.mirrored = find(fields, "[name=mirrored]", HTMLInputElement);
-    const { volume, subtitles, mirrored } = page.wished; // anybody may have written there
+    const { volume, subtitles, mirrored } = page.wished; // stored values may be of any type
     this.volume.value = String(100 * (typeof volume === "number" ? Math.min(1, Math.max(0, volume)) : 1));
     this.subtitles.value = subtitles && SIZES.includes(subtitles) ? subtitles : "normal";
     this.mirrored.checked = mirrored === true;
     this.apply();
     this.volume.oninput = () => this.apply();
     fields.onchange = (event) => {
-      event.stopPropagation(); // it holds at once, unlike the rest of the panel
+      event.stopPropagation(); // these choices are handled here, not with those around them
       page.changed(this.apply());
     };
     const whole = find(fields, ".vv-whole", HTMLButtonElement);
     whole.hidden = !document.fullscreenEnabled;
-    whole.onclick = () => void frame.requestFullscreen().catch(() => {}); // refused: all stays as it is
+    whole.onclick = () => void frame.requestFullscreen().catch(() => {}); // if it is refused, nothing changes
     const apart = find(fields, ".vv-apart", HTMLButtonElement);
     apart.hidden = !document.pictureInPictureEnabled;
     apart.onclick = () => void video.requestPictureInPicture().catch(() => {});
     this.apart = apart;
   }
 
-  /** @param {string} media whose pictures are seen: only a video can have a window of its own */
+  /** @param {string} media the media in use; only WebRTC's video can go into a picture-in-picture window */
   showMedia(media) {
     this.apart.disabled = media !== "webrtc";
   }

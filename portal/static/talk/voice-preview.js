@@ -1,11 +1,11 @@
-/** The button beside the voice: the voice says a short sentence, and falls silent when it is pressed again. */
+/** The button that plays a short sentence in the chosen voice, or stops it when pressed again. */
 
 import { beside } from "../server.js";
 
 /** @typedef {import("../types/api.d.ts").Texts} Texts */
 
 export class VoicePreview {
-  /** @type {HTMLAudioElement?} what is loaded or heard now */
+  /** @type {HTMLAudioElement?} the preview that is loading or playing; null: none */
   #audio = null;
 
   /**
@@ -19,7 +19,7 @@ export class VoicePreview {
     button.onclick = () => (this.#audio ? this.stop() : this.#play());
   }
 
-  /** The server stops the voice, too, if it is still speaking. */
+  /** Stop the preview. That ends its request, so the server stops synthesising it, too. */
   stop() {
     const audio = this.#audio;
     this.#audio = null;
@@ -31,7 +31,7 @@ export class VoicePreview {
     this.tell();
   }
 
-  /** What the button does now, in the page's language. */
+  /** Name the button after what it does now, in the page's language. */
   tell() {
     const texts = this.page.texts();
     const told = (this.#audio ? texts.stopVoice : texts.hearVoice) ?? "";

@@ -1,4 +1,6 @@
-/** A link on which others watch this session, without taking part: shown to be copied, and copied where that may be. */
+/**
+ * The link with which others watch this session without taking part. It is shown, and copied if the browser allows it.
+ */
 
 import { find } from "../dom.js";
 import { beside } from "../server.js";
@@ -19,13 +21,13 @@ export class WatchLink {
     find(this.place, "button", HTMLButtonElement).onclick = () => void this.#copy();
   }
 
-  /** @param {string} token of the session; "": there is none, or the operator does not allow it */
+  /** @param {string} token of the session; "": there is no session, or the operator does not allow watching */
   show(token) {
     if (token === this.#token) return;
     this.#token = token;
     this.place.hidden = !token;
     this.field.hidden = true;
-    // Behind the #, it is sent to no server, and stands in no log.
+    // Browsers do not send the part after the #, so the token appears in no server's log.
     this.field.value = token && beside(`watch#${token}`);
   }
 
@@ -33,7 +35,7 @@ export class WatchLink {
     this.field.hidden = false;
     this.field.select();
     try {
-      await navigator.clipboard.writeText(this.field.value); // is missing without https, and may be refused
+      await navigator.clipboard.writeText(this.field.value); // throws without HTTPS, and may be refused
       this.page.toast(this.page.texts().watchCopied);
     } catch {
       this.page.toast(this.page.texts().watchCopyYourself);

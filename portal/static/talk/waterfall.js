@@ -1,4 +1,6 @@
-/** How the last answer came about, in time: a row for each mark of its turn, from the one before it. */
+/**
+ * Shows when the last answer reached each mark of its turn: a row for each, with a bar that starts at the one before.
+ */
 
 import { find, make } from "../dom.js";
 

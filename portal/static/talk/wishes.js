@@ -1,4 +1,4 @@
-/** What a viewer has chosen on the Talk tab. It holds for the next visit too. */
+/** What a viewer has chosen on the Talk tab. It is kept for the next visit, too. */
 
 import { recall, remember } from "../page.js";
 
@@ -11,7 +11,7 @@ import { recall, remember } from "../page.js";
 const KEY = "vivavoce.talk";
 
 export class Wishes {
-  /** @type {Wished} also of an earlier visit */
+  /** @type {Wished} includes choices of earlier visits */
   now = recall(KEY);
 
   /** @param {Wished} chosen */

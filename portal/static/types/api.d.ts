@@ -1,21 +1,21 @@
 /**
- * What the HTTP API answers with, as portal/api/schemas.py has it, and the choices of the Talk tab. For the type checker
- * only: no script loads this. tests/portal/test_script_types.py compares it with the server's own.
+ * The answers of the HTTP API, as in portal/api/schemas.py, and the choices of the Talk tab. This file is for the type
+ * checker only; no script loads it. tests/portal/test_script_types.py compares it with the server's own types.
  */
 
 export type Language = "en" | "zh";
 
-/** By key, in one language. */
+/** Texts by key, in one language. */
 export type Texts = Record<string, string>;
 
-/** What went wrong, as the server tells it. */
+/** An error as the server reports it. */
 export interface ErrorView {
   code: string;
   /** The cause. */
   message?: string;
   /** The remedy. */
   hint?: string;
-  /** Which of several things the code stands for. */
+  /** Which of the code's several meanings is meant. */
   cause?: string;
   report?: FaceReport | null;
 }
@@ -55,16 +55,16 @@ export interface JobView {
   speaker: string;
   owner: string;
   file_name: string;
-  /** s since the epoch, as the two below */
+  /** seconds since the epoch, like the two fields below */
   created_at: number;
   started_at: number | null;
   finished_at: number | null;
 }
 
-/** Of boxes and masks, by name. */
+/** Parameters of boxes and masks, by name. */
 export type Parameters = Record<string, string | number | boolean | number[]>;
 
-/** How the avatar of another project agrees with ours. */
+/** What was found when the avatar of another project was imported, and how its boxes agree with ours. */
 export interface Imported {
   from: string;
   pictures: number;
@@ -90,30 +90,30 @@ export interface AvatarView {
   frames: number;
   poster: string | null;
   preview: string | null;
-  /** of the person alone, with alpha; null where nobody knows what is the person */
+  /** address of a picture of the person alone, with alpha; null if the avatar has no mattes */
   cutout: string | null;
-  /** where the person is in each frame: avatars/mattes.py */
+  /** address of the mattes, which say where the person is in each frame (avatars/mattes.py); null: it has none */
   mattes: string | null;
   test_clip: string | null;
   report: FaceReport;
   mouth: "personal" | "painted";
-  /** why it is painted, else empty */
+  /** why it is painted; "" if it is not */
   mouth_reason: string;
   imported: Imported | null;
-  /** x, y, width, height in parts of the picture */
+  /** x, y, width and height as shares of the picture's size */
   face: [number, number, number, number] | null;
   report_pictures: string[];
   prepared: Record<string, Parameters>;
   networks: string[];
   gestures: string[];
-  /** seconds; null: it has none */
+  /** its length in seconds; null: it has none */
   voice_sample: number | null;
-  /** a person's name; empty: everybody's */
+  /** a person's name; "": it belongs to everybody */
   owner: string;
   shared: boolean;
-  /** by who looks at it */
+  /** whether the person who asks may change it */
   changeable: boolean;
-  /** with what others made from it, by who looks at it */
+  /** whether the person who asks may erase it with everything made from it, also by others */
   erasable: boolean;
 }
 
@@ -121,7 +121,7 @@ export interface GestureView {
   name: string;
   seconds: number;
   sound: boolean;
-  /** The avatar shows it by itself. */
+  /** true: the avatar shows it by itself while idle */
   idle: boolean;
   poster: string | null;
   preview: string | null;
@@ -129,7 +129,7 @@ export interface GestureView {
 
 export interface VoiceSampleView {
   seconds: number;
-  /** what is said in it; empty: not known */
+  /** what is said in it; "": unknown */
   transcript: string;
 }
 
@@ -161,7 +161,7 @@ export interface Choice {
   measuring: boolean;
   voices: string[];
   online: string[];
-  /** The slowest and the fastest, in times as fast as by itself. */
+  /** The slowest and the fastest speed, as factors of the voice's normal speed. */
   speeds: [number, number];
 }
 
@@ -179,16 +179,16 @@ export interface Catalogue {
     recording?: boolean;
     /** Whether viewers may send their sessions to streaming servers. */
     push?: boolean;
-    /** The backend that answers, and its model where that is known. */
+    /** The language model backend, and below its model if that is known. */
     llm?: string;
     model?: string;
   };
 }
 
 export interface PersonView {
-  /** "": one without */
+  /** "": a person without a name */
   name: string;
   role: "viewer" | "maker" | "admin";
-  /** whether people log in here at all */
+  /** whether this portal has logins at all */
   login: boolean;
 }

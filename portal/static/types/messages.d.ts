@@ -1,6 +1,7 @@
 /**
- * The messages of the session socket, as portal/api/messages.py has them; docs/protocol.md says what they mean. For the
- * type checker only: no script loads this. tests/portal/test_script_types.py compares it with the server's own.
+ * The messages of the session socket, as in portal/api/messages.py. docs/protocol.md says what they mean. This file is
+ * for the type checker only; no script loads it. tests/portal/test_script_types.py compares it with the server's own
+ * types.
  */
 
 export interface Remark {
@@ -14,14 +15,14 @@ export interface Hello {
   voice?: string;
   tts?: string;
   lipsync?: string;
-  /** Of the voice, in times as fast as by itself: 0.5 to 2. */
+  /** Speed of the voice, as a factor of its normal speed: 0.5 to 2. */
   speed?: number;
   wait?: boolean;
   token?: string;
   identity?: Record<string, string>;
-  /** Instructions to the language model; the avatar's own if left out. */
+  /** Instructions to the language model; the avatar's own if missing. */
   prompt?: string;
-  /** Spoken at the start; empty for none. */
+  /** Spoken at the start; "" for no greeting. */
   greeting?: string;
   history?: Remark[];
 }
@@ -50,16 +51,16 @@ export interface Say {
   type: "say";
   text: string;
   mode: Mode;
-  /** Any JSON; it comes back with `speech`. */
+  /** Any JSON value; it comes back with `speech`. */
   event?: unknown;
 }
 
-/** What the page never says: sound of a program's own follows in binary messages. */
+/** Announces a program's own sound, which follows in binary messages. The page never sends this. */
 export interface Speak {
   type: "speak";
-  /** Of the sound, Hz. */
+  /** Sample rate of the sound, in Hz. */
   rate: number;
-  /** As for `say`. */
+  /** As in `say`. */
   event?: unknown;
 }
 
@@ -69,14 +70,14 @@ export interface Interrupt {
 
 export interface Reached {
   type: "reached";
-  /** Media time, in seconds, that was played last before the silence. */
+  /** The last media time, in seconds, that was played before the silence. */
   at: number;
 }
 
 export interface Seen {
   type: "seen";
   turn: number;
-  /** From its release by the server until the first picture of the turn was seen. */
+  /** Time from the server's release of the turn's first picture until it was seen, in ms. */
   delayMs: number;
 }
 
@@ -85,7 +86,7 @@ export type ListenMode = "off" | "open" | "hold";
 export interface Listen {
   type: "listen";
   mode: ListenMode;
-  /** What the viewer speaks, ISO 639; without it the server finds out. */
+  /** The viewer's language, as an ISO 639 code. If it is missing, the server recognises it. */
   language?: string;
 }
 
@@ -94,7 +95,7 @@ export interface SwapAvatar {
   id: string;
 }
 
-/** What is left out stays as it is; null: as if it had not been asked for. */
+/** Missing fields stay as they are. null resets a field as if it had not been asked for. */
 export interface Change {
   type: "change";
   voice?: string | null;
@@ -106,7 +107,7 @@ export interface Change {
 
 export interface Gesture {
   type: "gesture";
-  /** null: back to the idle loop */
+  /** null: go back to the idle loop */
   name: string | null;
 }
 
@@ -120,7 +121,7 @@ export interface RecordSession {
   on: boolean;
 }
 
-/** Send the session to a streaming server, or with null no longer. */
+/** Send the session to a streaming server; null: stop that. */
 export interface SendStream {
   type: "push";
   to: string | null;
@@ -138,7 +139,7 @@ export interface Stats {
 
 export interface Ping {
   type: "ping";
-  /** Comes back in the pong. */
+  /** Any number; it comes back in the pong. */
   t: number;
 }
 
@@ -167,27 +168,27 @@ export type ClientMessage =
   | Ping
   | Bye;
 
-// -- what the server says
+// -- messages of the server
 
 export interface AvatarName {
   id: string;
   name: string;
 }
 
-/** What a session talks with. */
+/** The choices in force in a session. */
 export interface InForce {
   tts: string;
   /** null: the default of tts */
   voice: string | null;
   speed: number;
   lipsync: string;
-  /** Whose instructions the language model has. */
+  /** Where the language model's instructions come from. */
   persona: "session" | "avatar" | "none";
 }
 
-/** The session goes on where another one broke off, whose machine is gone. */
+/** The session goes on where another one broke off because its machine was lost. */
 export interface Restored {
-  /** The last words that were played of an answer; empty: none of it was; null: nothing was being said. */
+  /** The last words of an answer that were played; "": none of it was played; null: nothing was being said. */
   cut: string | null;
 }
 
@@ -195,18 +196,18 @@ export interface Welcome {
   type: "welcome";
   session: string;
   resumed: boolean;
-  /** Null: it is the same session, or one that begins. */
+  /** null: it is the same session, or a new one without a predecessor. */
   restored: Restored | null;
   token: string;
   iceServers: RTCIceServer[];
   fps: number;
   sampleRate: number;
-  /** By which others may watch the session; empty: the operator does not allow it. */
+  /** The token with which others may watch the session; "": the operator does not allow watching. */
   watch: string;
   width: number;
   height: number;
   avatar: AvatarName;
-  /** By name, what the avatar can be asked to show. */
+  /** The names of the avatar's gestures. */
   gestures: string[];
   choice: InForce;
 }
@@ -227,7 +228,7 @@ export interface Turn {
 export interface Hold {
   type: "hold";
   turn: number;
-  /** false: it goes on. */
+  /** false: the turn goes on. */
   held: boolean;
 }
 
@@ -251,18 +252,18 @@ export interface Subtitle {
   /** Media time, in seconds, at which it is heard. */
   start: number;
   end: number;
-  /** false: no voice speaks it. */
+  /** false: it is text only, because no voice speaks it. */
   spoken: boolean;
 }
 
-/** Of a text that was said with an event. */
+/** Tells when speech begins or ends that was ordered with an event. */
 export interface Speech {
   type: "speech";
   turn: number;
   event: unknown;
   /** false: it has ended, or never began. */
   begins: boolean;
-  /** At its end. */
+  /** Set at its end. */
   outcome: "" | "done" | "interrupted";
 }
 
@@ -279,7 +280,7 @@ export interface Refusal {
   message: string;
   hint: string;
   cause?: string;
-  /** Of an avatar that is being prepared for a lip-sync: the three below. */
+  /** Set, with the two fields below, if an avatar is being prepared for a lip-sync. */
   avatar?: string;
   lipsync?: string;
   job?: string;
@@ -293,7 +294,7 @@ export interface Metrics {
 
 export interface Transcript {
   type: "transcript";
-  /** Of the whole utterance; a final empty one was nothing. */
+  /** The text of the whole utterance so far. If it is final and empty, nothing was said. */
   text: string;
   final: boolean;
   language: string;
@@ -313,10 +314,10 @@ export interface Gestured {
   begins: boolean;
 }
 
-/** Frame `number` shows `place` of the loop, and each one after it the place `step` further. */
+/** Frame `number` shows the loop position `place`. Each later frame shows the position `step` further. */
 export interface Place {
   type: "place";
-  /** Of the media clock, 25 per second. */
+  /** Frame number by the media clock, 25 per second. */
   number: number;
   place: number;
   step: -1 | 0 | 1;
@@ -329,20 +330,20 @@ export interface Shown {
   choice: InForce;
 }
 
-/** To `change`. */
+/** The answer to `change`. */
 export interface Chosen {
   type: "choice";
-  /** false: it could not be had, and an error says why. */
+  /** false: the change was refused, and an error says why. */
   changed: boolean;
   choice: InForce;
 }
 
 export interface Recorded {
   type: "recording";
-  /** failed: it has ended without files, and the code says why. done with a code: its file lacks the signature. */
+  /** failed: it has ended without files, and `code` says why. done with a `code`: the file has no signature. */
   state: "on" | "done" | "failed";
   id: string;
-  /** What its files are called, but for their endings. */
+  /** The name of its files, without their endings. */
   name: string;
   code?: string;
   message?: string;
@@ -351,26 +352,26 @@ export interface Recorded {
 
 export interface Streamed {
   type: "push";
-  /** waiting: for the next try. */
+  /** waiting: it waits before the next attempt. */
   state: "connecting" | "live" | "waiting" | "closed";
   host: string;
   framesDropped: number;
-  /** Why the last connection ended, or could not be made. */
+  /** Why the last connection ended or could not be made. */
   trouble: string;
-  /** The same by a key of the page's words; empty: none has. */
+  /** The same as a code, for which the page has texts; "": no connection has failed. */
   code: string;
 }
 
 export interface Waiting {
   type: "waiting";
-  /** In the line; the first is 1. */
+  /** Place in the waiting line; the first is 1. */
   place: number;
 }
 
 export interface Pong {
   type: "pong";
   t: number;
-  /** Where the media clock is, in seconds. */
+  /** Time of the media clock, in seconds; null: unknown. */
   media: number | null;
 }
 

@@ -1,4 +1,4 @@
-/** What the live player tells, and what it is started with. For the type checker only: no script loads this. */
+/** The live player's events and options. This file is for the type checker only; no script loads it. */
 
 import type { PortalError } from "../errors.js";
 import type { Media, Reason } from "../media-choice.js";
@@ -28,21 +28,23 @@ import type {
 
 export type PlayerState = "idle" | "connecting" | "live" | "mending";
 
-/** What can be changed while a session runs; what is left out is as if it had not been asked for. */
+/** The choices that can be changed while a session runs. A missing field resets that choice to its default. */
 export type Chosen = Pick<Wish, "tts" | "voice" | "speed" | "lipsync" | "prompt" | "greeting">;
 
-/** What a session is started with. */
+/** The options that a session is started with. */
 export type Start = Wish & {
   /** auto, webrtc or websocket */
   transport?: string;
   /**
-   * For a screen that nobody looks after. Whatever ends the session but stop(), another one is opened, however often and
-   * however long it takes; it does so only while the page is on show.
+   * For a screen that nobody attends. Whenever the session ends by anything but stop(), another one is opened, without
+   * limit of time or number, but only while the page is visible.
    */
   keep?: boolean;
 };
 
-/** The details of the player's events, by their types. The first ones are messages of the session socket as they are. */
+/**
+ * The details of the player's events, by type. The first group are messages of the session socket, passed on unchanged.
+ */
 export type PlayerEvents = {
   avatar: Shown;
   choice: ChosenMessage;
@@ -61,24 +63,27 @@ export type PlayerEvents = {
   text: Text;
   transcript: Transcript;
   turn: Turn;
-  /** The place in the line for a place. */
+  /** The viewer's place in the waiting line. */
   waiting: Waiting;
   welcome: Welcome;
 
   state: PlayerState;
   firstpicture: { transport: Media["name"] };
-  /** Why pictures and sound come over the session socket. */
+  /** The reason why pictures and sound now come over the session socket. */
   fallback: { code: Reason; text: string };
-  /** From say() to the first sound, ms. */
+  /** Time from say() to the first sound, in ms. */
   latency: number;
-  /** The browser wants a gesture before sound, or it paused the video. The first gesture anywhere on the page does. */
+  /**
+   * The browser does not allow sound before a click or key press, or it paused the video. The first click or key press
+   * anywhere on the page resolves that.
+   */
   blocked: void;
-  /** It sounds. */
+  /** There is sound again. */
   unblocked: void;
-  /** The session is gone; this is a new one. Not null: it goes on where that broke off. */
+  /** The old session is gone and this is a new one. Not null: it goes on where the old one broke off. */
   renewed: Restored | null;
-  /** The server had ended the session, and the viewer is back: start() again. */
+  /** The session ended without the viewer's wish, and the viewer is back. Call start() again. */
   return: void;
-  /** null: the viewer has stopped it. */
+  /** null: the viewer stopped the session. */
   ended: PortalError | null;
 };
