@@ -13,13 +13,13 @@ import { fadeFrom } from "./talk/fade.js";
  * An answer in the log. `drawing`, if set, is the timer of its next redraw.
  * @typedef {{bubble: HTMLElement, entry: Entry, drawing?: ReturnType<typeof setTimeout>}} Drawn
  *
- * What went wrong, in the language of the page.
+ * A notice or an error in words, in the language of the page.
  * @typedef {{code: string, cause: string, remedy: string, detail: string}} Told
  */
 
 const DRAW_EVERY_MS = 80;
 const NEAR_END_PX = 60; // a log that is scrolled to within this distance of its end follows new messages
-const LONGEST_DRAWN = 20000; // characters; a longer answer is shown as plain text, since parsing it would take too long
+const LONGEST_DRAWN = 20000; // characters; longer answers stay plain text, since each redraw parses the whole text
 
 export class Chat {
   /**
@@ -262,6 +262,8 @@ export class Chat {
       bubble.classList.toggle("vv-rendered", drawn !== null);
       bubble.replaceChildren(drawn ?? entry.text);
       if (entry.cut && typeof entry.played === "number") {
+        // `played` counts characters of the Markdown source. Rendered text has fewer, so render that part to count
+        // them.
         const played = entry.text.slice(0, entry.played);
         fadeFrom(bubble, (drawn && rendered ? rendered(played).textContent ?? "" : played).trimEnd().length);
       }

@@ -1,4 +1,4 @@
-/** Finding and making elements, and putting words into them. */
+/** Finds and makes elements, and fills in their texts. */
 
 /** @typedef {import("./types/api.d.ts").Texts} Texts */
 

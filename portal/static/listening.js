@@ -27,8 +27,8 @@ const KIND_SOUND = 2;
 const HEADER_BYTES = 8;
 const BLOCK_SAMPLES = 640;
 const TAIL_MS = 200; // people release the button slightly before they have finished their last word
-// Over WebRTC the sound passes the browser's encoder and network queues. So it arrives later than the message over the
-// session socket that ends listening, which waits this much longer.
+// Over WebRTC the sound passes the browser's encoder and network queues, so the message over the session socket that
+// ends listening would overtake it. That message waits this much longer.
 const UNDER_WAY_MS = 200;
 const KEPT_MS = 20000; // how long the microphone stays open between two presses; reopening it would lose the first word
 

@@ -66,8 +66,10 @@ export class PcmRing {
         this.trimmed += 1;
         return;
       }
+      // Nearly empty: double a silent block, so that the buffer fills up without a gap in speech.
       if (this.bufferedMs < (this.targetMs - BLOCK_MS) / 2) this.put(null, length);
     }
+    // The ring is full, because the output stood still. Skip to the newest sound.
     if (this.written - this.read + length > CAPACITY) {
       this.read = this.written - (this.targetMs * MEDIA_RATE_HZ) / 1000;
       this.trimmed += 1;

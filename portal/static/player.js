@@ -178,7 +178,7 @@ export class Player extends Teller {
   }
 
   /**
-   * Listen to the viewer's microphone, or no longer. Throws a PortalError that names what is in the way.
+   * Start or stop listening to the viewer's microphone. Throws a PortalError that names the reason.
    * @param {import("./types/messages.d.ts").ListenMode} mode
    * @param {import("./listening.js").ListenChoice} [choice]
    */
@@ -191,7 +191,7 @@ export class Player extends Teller {
     if (this.session) this.session.send({ type: "interrupt" });
     if (this.media) {
       this.media.interrupt();
-      if (!this.isTalking) this.media.turnOver(); // the server has nothing to say about it
+      if (!this.isTalking) this.media.turnOver(); // no turn runs, so the server will not report an end
     }
     this.subtitles.clear();
   }

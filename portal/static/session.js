@@ -178,6 +178,7 @@ export class SessionSocket extends Teller {
         socket.send(JSON.stringify(hello));
       };
       socket.onmessage = ({ data }) => {
+        // A socket that was replaced by another may still deliver messages.
         if (this.closed || (socket !== this.socket && welcomed)) return;
         this.heardAt = performance.now();
         if (typeof data !== "string") return this.tell("media", data);

@@ -25,7 +25,7 @@ export class Subtitles {
   }
 
   /**
-   * Return the sentence that is heard at a time, or "". Earlier ones are dropped.
+   * Return the sentence that is heard at a time, or "". Subtitles that have ended by then are dropped.
    * @param {number} now
    */
   at(now) {

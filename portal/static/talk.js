@@ -222,7 +222,7 @@ class TalkTab {
     clearInterval(this.looker);
   }
 
-  // -- what can be chosen
+  // -- choices
 
   /** Fetch the list of choices, unless that has been done. Failed requests are repeated at the next call. */
   async loadCatalogue() {
@@ -282,7 +282,7 @@ class TalkTab {
     if (options.tts || options.voice || options.lipsync || options.speed) this.choices.show(options);
   }
 
-  // -- what a viewer does
+  // -- actions of the viewer
 
   bindPage() {
     const { element } = this;
@@ -380,7 +380,7 @@ class TalkTab {
     find(this.settings, ".vv-model", HTMLElement).textContent = line;
   }
 
-  // -- what is seen and told
+  // -- display and announcements
 
   /** Show everything that follows from the state. */
   show() {

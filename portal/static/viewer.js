@@ -12,7 +12,7 @@ const GESTURES = ["pointerup", "touchend", "click", "keydown"]; // events during
 
 /** @extends {Teller<{gesture: void, look: void, online: void, blocked: void, unblocked: void, return: void}>} */
 export class Viewer extends Teller {
-  isBlocked = false; // sound waits for a gesture
+  isBlocked = false; // sound waits for a click or key press
   isAway = false; // the session ended without the viewer's wish, and the viewer has not come back yet
 
   #onGesture = () => this.#notice("gesture");

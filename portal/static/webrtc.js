@@ -33,7 +33,7 @@ const FLOWS_OVER_MS = 500; // flows() counts packets for this long
 /** @extends {Teller<WebRtcEvents>} */
 export class WebRtcMedia extends Teller {
   /**
-   * @param {HTMLVideoElement} video shows and sounds the media
+   * @param {HTMLVideoElement} video plays the media
    * @param {RTCIceServer[]} iceServers
    * @param {(message: ClientMessage) => void} send to the session socket
    */

@@ -171,7 +171,7 @@ export class AvatarDetail {
     keep.onclick = done;
     form.onkeydown = (event) => {
       if (event.key !== "Escape") return;
-      event.preventDefault(); // it would close the whole dialog
+      event.preventDefault(); // Escape would close the whole dialog
       done();
     };
     form.onsubmit = async (event) => {

@@ -73,6 +73,7 @@ export class Mattes {
    * @returns {ImageBitmap?}
    */
   at(place) {
+    // The wanted matte comes last, so that it is the most recently used and is not dropped.
     for (let ahead = AHEAD; ahead >= 0; ahead--) this.#decode(this.places[(place + ahead) % this.places.length]);
     return this.#decoded.get(this.places[place]) ?? null;
   }

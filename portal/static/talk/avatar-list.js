@@ -40,7 +40,7 @@ export class AvatarList {
     feed.unwatch(this);
   }
 
-  /** Whether an avatar that is being made may still come, as far as is known. */
+  /** Whether more avatars may be in the making; true while that is unknown. */
   get isMoreExpected() {
     return this.making !== "";
   }

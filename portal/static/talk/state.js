@@ -27,7 +27,7 @@ export class TalkState {
   /** @type {AvatarView[]} */
   avatars = [];
   isListRead = false; // whether the list of avatars was read
-  isMoreExpected = true; // whether more avatars may be in the making
+  isMoreExpected = true; // whether more avatars may be in the making; true while that is unknown
   isFirstStart = false; // whether the list has no avatars
   /** @type {string | undefined} id of the avatar that was chosen; it may no longer exist */
   picked = undefined;

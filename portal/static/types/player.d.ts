@@ -28,7 +28,10 @@ import type {
 
 export type PlayerState = "idle" | "connecting" | "live" | "mending";
 
-/** The choices that can be changed while a session runs. A missing field resets that choice to its default. */
+/**
+ * The choices that can be changed while a session runs. A missing voice, speed or prompt is reset to its default; a
+ * missing tts or lipsync stays as it is. The greeting is for the session that follows if this one is lost.
+ */
 export type Chosen = Pick<Wish, "tts" | "voice" | "speed" | "lipsync" | "prompt" | "greeting">;
 
 /** The options that a session is started with. */
