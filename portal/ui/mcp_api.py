@@ -17,9 +17,9 @@ from mcp.server.fastmcp.server import StreamableHTTPASGIApp
 from mcp.server.session import ServerSession
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import Field
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
@@ -70,8 +70,9 @@ class McpTools:
 class _Bounded:
     """Limits how many requests run at a time, per address or person and in total. More are answered with 429.
 
-    A limit is needed because a request takes as long as its job. Only POST is allowed: the server is stateless, so a
-    stream that a client opens by GET would hold a place and never carry anything.
+    A limit is needed because a request takes as long as its job. Its place is taken once its body has come, so that
+    bodies that come slowly keep nobody else out. Only POST is allowed: the server is stateless, so a stream that a
+    client opens by GET would hold a place and never carry anything.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -85,6 +86,10 @@ class _Bounded:
             await refusal(scope, receive, send)
             return
         allow_body(scope, MOST_CALL_BYTES, TOO_LARGE)
+        try:
+            body = await Request(scope, receive).body()
+        except ClientDisconnect:  # or Bodies has refused the body, and answers
+            return
         full = TooMany("Too many calls are under way already.", "Wait until one of them has ended.")
         with ExitStack() as places:
             try:
@@ -93,7 +98,17 @@ class _Bounded:
             except TooMany as error:
                 await told(error)(scope, receive, send)
                 return
-            await self._app(scope, receive, send)
+            await self._app(scope, _again(body, receive), send)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body which was read already, and then what else comes."""
+    rest: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receiving() -> Message:
+        return rest.pop() if rest else await receive()
+
+    return receiving
 
 
 def _add_tools(server: FastMCP, tools: Tools) -> None:

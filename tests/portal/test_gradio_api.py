@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from avatars.bundle import AvatarBundle
@@ -269,6 +270,37 @@ async def test_an_assistant_with_too_many_calls_is_told() -> None:
     await asyncio.gather(*calls)
     await bounded(asked, receive, send)
     assert len(answers) == 2
+
+
+async def test_calls_whose_bodies_come_slowly_keep_no_assistant_out() -> None:
+    """Their places are taken once they have come as a whole, and the tool then reads them as they were sent."""
+    bodies, answers, gone = list[bytes](), list[Message](), asyncio.Event()
+
+    async def tool(scope: Scope, receive: Receive, _send: Send) -> None:
+        bodies.append(await Request(scope, receive).body())
+
+    parts = [(b'{"id', True), (b'": 1}', False)]
+
+    async def receive() -> Message:
+        body, more = parts.pop(0)
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    async def stopped() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    bounded = Bodies(_Bounded(tool))
+    scopes = [{**SCOPE, "method": "POST", "client": (f"192.0.2.{n % 10}", 1)} for n in range(CALLS)]
+    waiting = [asyncio.create_task(bounded(scope, stopped, send)) for scope in scopes]
+    await asyncio.sleep(0)
+    await bounded(scopes[0], receive, send)
+    assert (bodies, answers) == ([b'{"id": 1}'], [])
+    gone.set()  # they hang up
+    await asyncio.gather(*waiting)
+    assert len(bodies) == 1
 
 
 async def test_parked_uploads_have_bounds(tmp_path: Path) -> None:
