@@ -282,12 +282,14 @@ export declare class Session {
      */
     change(wishes: Change): void;
     /**
-     * 25 frames per second until the session ends. For one reader; one that is slower misses the oldest.
+     * 25 frames per second until the session ends. For one reader; one that is slower misses the oldest. Rejects with a
+     * PortalError if the connection breaks.
      * @returns {AsyncIterableIterator<Frame>}
      */
     frames(): AsyncIterableIterator<Frame>;
     /**
-     * The portal's messages until the session ends. For one reader; one that is slower misses the oldest.
+     * The portal's messages until the session ends. For one reader; one that is slower misses the oldest. Rejects with a
+     * PortalError if the connection breaks.
      * @returns {AsyncIterableIterator<PortalEvent>}
      */
     events(): AsyncIterableIterator<PortalEvent>;

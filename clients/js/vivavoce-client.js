@@ -90,6 +90,7 @@ const SOUND_HEADER_BYTES = 8; // kind, flags, sequence number, turn; then sample
 const SOUND_KIND = 3;
 const SOUND_ENDS = 1;
 const REFUSALS = ["bad_request", "too_often", "too_large", "session_closed"]; // of a text; faults of a turn are others
+const ENDED = [1000, 1001]; // close codes of a portal that ends a session; with others the connection broke
 const SENTENCE_END = /(?<=[.!?])\s+|(?<=[。！？；\n])\s*/;
 
 /** The portal refused something, or the connection broke: `code` for programs, `hint` the remedy. */
@@ -255,7 +256,7 @@ export class Session {
       if (typeof data === "string") this.#take(JSON.parse(data));
       else this.#takeMedia(data);
     };
-    socket.onclose = ({ code, reason }) => this.#end(broken(code, reason));
+    socket.onclose = ({ code, reason }) => this.#end(broken(code, reason), !ENDED.includes(code));
     socket.onerror = () => {}; // "close" follows
   }
 
@@ -392,7 +393,8 @@ export class Session {
   }
 
   /**
-   * 25 frames per second until the session ends. For one reader; one that is slower misses the oldest.
+   * 25 frames per second until the session ends. For one reader; one that is slower misses the oldest. Rejects with a
+   * PortalError if the connection breaks.
    * @returns {AsyncIterableIterator<Frame>}
    */
   frames() {
@@ -400,7 +402,8 @@ export class Session {
   }
 
   /**
-   * The portal's messages until the session ends. For one reader; one that is slower misses the oldest.
+   * The portal's messages until the session ends. For one reader; one that is slower misses the oldest. Rejects with a
+   * PortalError if the connection breaks.
    * @returns {AsyncIterableIterator<PortalEvent>}
    */
   events() {
@@ -515,14 +518,17 @@ export class Session {
     first?.turn.errors.push(error);
   }
 
-  /** @param {PortalError} fault */
-  #end(fault) {
+  /**
+   * @param {PortalError} fault
+   * @param {boolean} [isBroken] whether the connection broke, so that who reads has to learn of it
+   */
+  #end(fault, isBroken = false) {
     if (this.#fault) return;
     this.#fault = fault;
     this.#opening?.reject(fault);
     this.#asked?.reject(fault);
-    this.#frames.end();
-    this.#events.end();
+    this.#frames.end(isBroken ? fault : null);
+    this.#events.end(isBroken ? fault : null);
     for (const { ended } of this.#turns.values()) ended.resolve();
     this.#turns.clear();
   }
@@ -537,6 +543,8 @@ class Latest {
   #items = [];
   #bound;
   #ended = false;
+  /** @type {PortalError?} */
+  #fault = null;
   #changed = () => {};
 
   /** @param {number} bound */
@@ -551,8 +559,10 @@ class Latest {
     this.#changed();
   }
 
-  end() {
+  /** @param {PortalError?} fault what the reader is told after the last item */
+  end(fault) {
     this.#ended = true;
+    this.#fault = fault;
     this.#changed();
   }
 
@@ -561,6 +571,7 @@ class Latest {
     while (true) {
       const item = this.#items.shift();
       if (item !== undefined) yield item;
+      else if (this.#fault) throw this.#fault;
       else if (this.#ended) return;
       else await new Promise((changed) => (this.#changed = () => changed(null)));
     }

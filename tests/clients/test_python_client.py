@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from vivavoce_client import AsyncSession, PortalError, Session
+from websockets.asyncio.server import ServerConnection, serve
 
 from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import write_avatar
@@ -163,6 +164,29 @@ async def test_what_waits_ends_with_the_session(portal: PortalProcess) -> None:
     async with asyncio.timeout(WITHIN_S):
         assert [event async for event in session.events()]
     await session.aclose()
+
+
+async def test_who_reads_learns_that_the_connection_broke() -> None:
+    """Also who comes later; and what came before is read first. A session that was closed just ends, as above."""
+
+    async def portal(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send('{"type": "welcome"}')
+        await socket.send('{"type": "turn", "turn": 1, "state": "queued"}')
+        socket.transport.abort()
+
+    async with asyncio.timeout(WITHIN_S), serve(portal, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with AsyncSession(f"http://127.0.0.1:{port}", media=False) as session:
+            with pytest.raises(PortalError) as broken:
+                await anext(session.frames())
+            events = session.events()
+            assert (await anext(events))["type"] == "turn"
+            with pytest.raises(PortalError):
+                await anext(events)
+        with pytest.raises(PortalError):
+            await anext(session.events())
+    assert broken.value.code == "connection_lost" and broken.value.hint
 
 
 def test_without_asyncio_it_is_the_same(portal: PortalProcess) -> None:

@@ -19,7 +19,7 @@ class Latest(Generic[T]):
     """A queue for one reader that keeps only the newest `bound` items."""
 
     def __init__(self, bound: int) -> None:
-        self.fault: PortalError | None = None
+        self._fault: PortalError | None = None
         self._items: deque[T] = deque(maxlen=bound)
         self._ended = False
         self._changed = asyncio.Event()
@@ -29,14 +29,19 @@ class Latest(Generic[T]):
         self._changed.set()
 
     def end(self, fault: PortalError | None = None) -> None:
-        self.fault = self.fault or fault
+        """Take no more items. fault: what the reader is told after the last item. Idempotent: the first end counts."""
+        if not self._ended:
+            self._fault = fault
         self._ended = True
         self._changed.set()
 
     async def all(self) -> AsyncIterator[T]:
+        """Yield the items until the end. Raises the fault with which the queue has ended, if there is one."""
         while True:
             while self._items:
                 yield self._items.popleft()
+            if self._fault is not None:
+                raise self._fault
             if self._ended:
                 return
             self._changed.clear()

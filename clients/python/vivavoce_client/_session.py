@@ -58,6 +58,7 @@ class AsyncSession:
         self._reading: asyncio.Task[None] | None = None
         self._frames: Latest[Frame] = Latest(FRAMES_BOUND)
         self._events: Latest[dict[str, Any]] = Latest(EVENTS_BOUND)
+        self._end_told: PortalError | None = None  # why the session has ended; None while it goes on
         self._turns: dict[int, Turn] = {}  # those that have not ended
         self._asking = asyncio.Lock()
         self._asked: asyncio.Future[Turn] | None = None
@@ -96,7 +97,7 @@ class AsyncSession:
             await socket.close()
         if self._reading is not None:
             await asyncio.gather(self._reading, return_exceptions=True)
-        self._end(PortalError("session_closed", "The session has ended."))
+        self._end()
 
     async def say(self, text: str, event: object = None) -> Turn:
         """Speak a text as it is, after what is being said. Returns as soon as it is queued. Raises PortalError.
@@ -141,7 +142,7 @@ class AsyncSession:
         """Wait until a turn is done or interrupted, and return it. Raises PortalError if the session ends first."""
         await turn._ended.wait()
         if not turn.over:
-            raise self._events.fault or PortalError("session_closed", "The session has ended.")
+            raise self._end_told or _closed()
         return turn
 
     async def interrupt(self) -> None:
@@ -164,11 +165,17 @@ class AsyncSession:
         await self._send("change", **wishes)
 
     def frames(self) -> AsyncIterator[Frame]:
-        """Yield 25 frames per second until the session ends. For one reader; a slow one misses the oldest frames."""
+        """Yield 25 frames per second until the session ends. For one reader; a slow one misses the oldest frames.
+
+        Raises PortalError if the connection breaks.
+        """
         return self._frames.all()
 
     def events(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the portal's messages, e.g. {"type": "subtitle", ...}, until the session ends. For one reader."""
+        """Yield the portal's messages, e.g. {"type": "subtitle", ...}, until the session ends. For one reader.
+
+        Raises PortalError if the connection breaks.
+        """
         return self._events.all()
 
     async def _connected(self) -> ClientConnection:
@@ -215,7 +222,7 @@ class AsyncSession:
         raise PortalError("session_closed", "The portal has closed the connection.")
 
     async def _read(self, socket: ClientConnection) -> None:
-        fault = PortalError("session_closed", "The session has ended.")
+        fault = None
         try:
             async for raw in socket:
                 if isinstance(raw, bytes):
@@ -223,7 +230,8 @@ class AsyncSession:
                 else:
                     self._take(json.loads(raw))
         except ConnectionClosed as error:
-            fault = _broken(error)
+            if self._socket is not None:  # else it is being closed here, and how that goes makes no difference
+                fault = _broken(error)
         finally:
             self._end(fault)
 
@@ -274,10 +282,12 @@ class AsyncSession:
         for turn in tuple(self._turns.values())[:1]:  # the error belongs to the oldest turn, which is being worked on
             turn.errors.append(error)
 
-    def _end(self, fault: PortalError) -> None:
+    def _end(self, fault: PortalError | None = None) -> None:
+        """Tell everybody who waits that the session has ended. fault: how the connection broke, if it did."""
+        self._end_told = self._end_told or fault or _closed()
         if self._asked is not None and not self._asked.done():
-            self._asked.set_exception(fault)
-        self._frames.end()
+            self._asked.set_exception(self._end_told)
+        self._frames.end(fault)
         self._events.end(fault)
         for turn in self._turns.values():
             turn._ended.set()
@@ -300,6 +310,10 @@ def _refusal_of(body: bytes) -> PortalError:
         return _error_of(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         return PortalError("connection_lost", "There is no portal at this address.", "Correct the address.")
+
+
+def _closed() -> PortalError:
+    return PortalError("session_closed", "The session has ended.")
 
 
 def _broken(error: ConnectionClosed) -> PortalError:

@@ -64,7 +64,10 @@ class AvatarVideo(VideoGenerator):
         await self._voice.clear()
 
     async def __aiter__(self) -> AsyncIterator[rtc.VideoFrame | rtc.AudioFrame | AudioSegmentEnd]:
-        """Yield 25 pictures per second, and while the avatar speaks the sound of each."""
+        """Yield 25 pictures per second, and while the avatar speaks the sound of each.
+
+        Raises PortalError if the connection to the portal breaks.
+        """
         async for frame in self._session.frames():
             yield await asyncio.to_thread(_picture, frame)
             if self._voice.is_audible(frame):

@@ -73,8 +73,7 @@ class AvatarProcessor(FrameProcessor):
                 if await self._took(frame):
                     return
             except PortalError as error:
-                await self.push_error(f"The avatar is gone: {error}", error)
-                self._is_open = False
+                await self._give_up(error)
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame) and self._is_open:
             self._showing = self.create_task(self._show())
@@ -94,12 +93,21 @@ class AvatarProcessor(FrameProcessor):
         return False
 
     async def _show(self) -> None:
-        async for frame in self._session.frames():
-            await self.push_frame(await asyncio.to_thread(_picture, frame))
-            if self._voice.is_audible(frame):
-                await self.push_frame(TTSAudioRawFrame(_sound(frame), SAMPLE_RATE_HZ, 1))
-            for stopped in self._voice.ended_by(frame):
-                await self.push_frame(stopped)
+        try:
+            async for frame in self._session.frames():
+                await self.push_frame(await asyncio.to_thread(_picture, frame))
+                if self._voice.is_audible(frame):
+                    await self.push_frame(TTSAudioRawFrame(_sound(frame), SAMPLE_RATE_HZ, 1))
+                for stopped in self._voice.ended_by(frame):
+                    await self.push_frame(stopped)
+        except PortalError as error:
+            await self._give_up(error)
+
+    async def _give_up(self, error: PortalError) -> None:
+        """Tell why the avatar is gone, once. The voice is heard without it from now on."""
+        if self._is_open:
+            self._is_open = False
+            await self.push_error(f"The avatar is gone: {error}", error)
 
 
 def _picture(frame: _types.Frame) -> OutputImageRawFrame:
