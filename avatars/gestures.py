@@ -31,6 +31,7 @@ __all__ = [
     "gesture_file",
     "gesture_name",
     "gesture_names",
+    "gesture_path",
     "gesture_summaries",
     "gestures_stamp",
     "keep_gesture",
@@ -39,6 +40,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+FOLDER: Final = "gestures"
+"Folder in the avatar's. Each gesture has one below it; names that begin with a dot are a writer's own."
 MOST_GESTURES: Final = 12
 "Limit for one avatar."
 LONGEST_GESTURE_S: Final = 10.0
@@ -78,8 +81,14 @@ def gesture_file(avatar: Path, name: str, file: Literal["poster.jpg", "preview.m
 
     Gestures made by earlier versions have no clip.
     """
-    path = _place(avatar, name) / file
-    return path if name in gesture_names(avatar) and path.is_file() else None
+    path = gesture_path(name, file)
+    return avatar / path if path is not None and (avatar / path).is_file() else None
+
+
+def gesture_path(name: str, file: Literal["poster.jpg", "preview.mp4"]) -> str | None:
+    """Return where an avatar's folder has a picture or clip of a gesture; None for a name that none can have."""
+    folder = _folder_name(name)
+    return None if not folder or folder.startswith(".") else f"{FOLDER}/{folder}/{file}"
 
 
 def gesture_summaries(avatar: Path) -> list[GestureSummary]:
@@ -151,7 +160,7 @@ def delete_gesture(avatar: Path, name: str) -> None:
 
 
 def _folder(avatar: Path) -> Path:
-    return avatar / "gestures"
+    return avatar / FOLDER
 
 
 def _place(avatar: Path, name: str) -> Path:

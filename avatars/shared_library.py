@@ -69,7 +69,7 @@ class SharedLibrary(AvatarLibrary):
 
     def folder(self, avatar_id: str) -> Path:
         self.path_of(avatar_id)  # raises: that is no id
-        return self.shelf.brought(avatar_id)
+        return self.shelf.at_hand(avatar_id)
 
     def file(self, avatar_id: str, path: str) -> Path | None:
         self.path_of(avatar_id)
@@ -92,7 +92,8 @@ class SharedLibrary(AvatarLibrary):
             yield folder
 
     def open(self, avatar_id: str) -> AvatarBundle:
-        self.folder(avatar_id)
+        self.path_of(avatar_id)
+        self.shelf.brought(avatar_id)
         return super().open(avatar_id)
 
     def delete(self, avatar_id: str) -> None:

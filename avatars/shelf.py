@@ -56,25 +56,36 @@ class Shelf(Catalogue):
 
     # -- using
 
+    def at_hand(self, name: str) -> Path:
+        """Its folder here, like brought(). What was seen a second ago will do."""
+        kept = self.copies.index(name)
+        if kept is not None and self.is_fresh(name, kept):
+            return self.copies.used(name)
+        return self.brought(name)
+
     def brought(self, name: str) -> Path:
         """Its folder here, with everything as it is in the store now. While the store is away: as it was last seen.
 
-        Raises what is raised for a thing that is not there.
+        Many may ask at once: they wait for each other only where something has to be fetched. Raises what is raised for
+        a thing that is not there.
         """
-        with self.copies.writing[name], disk_full_explained("it cannot be fetched from the store"):
+        with disk_full_explained("it cannot be fetched from the store"):
             for _ in range(TRIES):
-                kept = self.copies.index(name)
                 try:
                     index = self.index_now(name)
                 except StoreUnreachable:
-                    if kept is None:
+                    if self.copies.index(name) is None:
                         raise
                     return self.copies.used(name)
                 if index is None:
                     self.copies.forget(name)
                     raise self._missing(name)
-                if index == kept or self._bring(name, kept, index):
+                if index == self.copies.index(name):
                     return self.copies.used(name)
+                with self.copies.writing[name]:
+                    kept = self.copies.index(name)
+                    if index == kept or (self.knows(name, index) and self._bring(name, kept, index)):
+                        return self.copies.used(name)
         raise StoreUnreachable(f"{self._kind}/{name} changes all the time.", "Try again in a minute.")
 
     def file(self, name: str, path: str) -> Path | None:
@@ -103,12 +114,7 @@ class Shelf(Catalogue):
         for a thing that is not there, also where it was deleted meanwhile.
         """
         with self.copies.staged(name) as stage:
-            with self.copies.writing[name]:
-                folder, base = self.brought(name), self.copies.index(name)
-                if base is None:
-                    raise self._missing(name)
-                for path in base.files:
-                    link(folder / path, stage / path)
+            base = self._linked(name, stage)
             before = {path: _state(stage / path) for path in base.files}
             yield stage
             self._publish_change(name, base, before, stage)
@@ -159,6 +165,18 @@ class Shelf(Catalogue):
             self.copies.forget(name)
 
     # -- inside
+
+    def _linked(self, name: str, stage: Path) -> Index:
+        """Put its files as they are now into `stage`, and return their index."""
+        for _ in range(TRIES):
+            folder = self.brought(name)
+            with self.copies.writing[name]:
+                base = self.copies.index(name)
+                if base is not None:  # else the copy was removed just now
+                    for path in base.files:
+                        link(folder / path, stage / path)
+                    return base
+        raise self._missing(name)
 
     def _bring(self, name: str, kept: Index | None, index: Index) -> bool:
         """Fetch what is not here. False: a file is gone, so the thing has changed or was deleted."""

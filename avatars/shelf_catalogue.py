@@ -39,6 +39,8 @@ class Catalogue:
         self._now_s = now_s
         self._known: dict[str, tuple[str, Index]] = {}
         "name -> stamp and index, as the store was last seen"
+        self._asked_s: dict[str, float] = {}
+        "name of a thing that is there -> when the store was last asked for its index"
         self._listing = threading.Lock()
         self._fresh_until_s = self._away_until_s = -1.0
 
@@ -61,19 +63,32 @@ class Catalogue:
     def index_now(self, name: str) -> Index | None:
         """The same, asked of the store."""
         self._require_near()
+        asked_s = self._now_s()
         try:
             index = self._store.index(self._kind, name)
         except StoreUnreachable:
             self._away_until_s = self._now_s() + AWAY_S
             raise
         self.learn(name, index)
+        if index is not None:
+            self._asked_s[name] = asked_s
         return index
+
+    def knows(self, name: str, index: Index) -> bool:
+        """Whether the store was like that when it was last seen."""
+        return self._known.get(name, ("", None))[1] == index
+
+    def is_fresh(self, name: str, index: Index) -> bool:
+        """Whether the store was like that a second ago."""
+        fresh_until_s = max(self._fresh_until_s, self._asked_s.get(name, -FRESH_S) + FRESH_S)
+        return self.knows(name, index) and self._now_s() < fresh_until_s
 
     def learn(self, name: str, index: Index | None) -> None:
         """So it is in the store now. None: it is not there."""
         if index is None:
             self._known.pop(name, None)
-        elif self._known.get(name, ("", None))[1] != index:
+            self._asked_s.pop(name, None)
+        elif not self.knows(name, index):
             self._known[name] = ("", index)
 
     def _refresh(self) -> None:

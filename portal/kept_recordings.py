@@ -116,7 +116,7 @@ class SharedRecordings(KeptRecordings):
 
     def path(self, recording_id: str, kind: str) -> Path:
         if kind in FILES and VALID_ID.fullmatch(recording_id) and not self._is_here_alone(recording_id):
-            self.shelf.brought(recording_id)
+            self.shelf.at_hand(recording_id)
         return super().path(recording_id, kind)
 
     def ownership(self, recording_id: str) -> Ownership | None:

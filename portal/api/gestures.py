@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from avatars.errors import GestureNotFound
-from avatars.gestures import delete_gesture, gesture_file, gesture_summaries
+from avatars.gestures import delete_gesture, gesture_path, gesture_summaries
 from avatars.library import AvatarLibrary
 from portal.api.orders import ordered
 from portal.api.schemas import MOST_NAME, GestureView, JobView, form_body, gesture_view, job_view
@@ -76,7 +76,8 @@ def gestures_router(
         return shown(avatar_id, name, "preview.mp4", "video/mp4")
 
     def shown(avatar_id: str, name: str, file: Literal["poster.jpg", "preview.mp4"], media_type: str) -> FileResponse:
-        path = gesture_file(library.folder(avatar_id), name, file)
+        there = gesture_path(name, file)
+        path = None if there is None else library.file(avatar_id, there)
         if path is None:
             raise GestureNotFound(
                 f"The avatar has no gesture {name[:80]!r} with a {file}.", f"See GET /api/avatars/{avatar_id}/gestures."

@@ -12,9 +12,9 @@ from pipeline.clock import Clock
 from portal.http.errors import error_response
 from portal.http.limits import Turns
 from portal.http.origins import HARMLESS
-from portal.http.proxies import address_of, path_below
+from portal.http.proxies import address_of, network_of, path_below
 
-__all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearReads", "is_dear"]
+__all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearReads", "OwnThreads", "is_dear"]
 
 DEAR: Final = frozenset(
     ("/", "/healthz", "/metrics", "/openapi.json", "/choices.json", "/watch", "/config", "/gradio_api/info")
@@ -40,6 +40,13 @@ DEAR_WAITING, DEAR_WAITING_EACH = 600, 150
 one address may open its pages at the same moment."""
 
 
+FOUND_EACH, FOUND_NEAR = 8, 16
+"""Small answers about something that has to be found first, made at a time for one address, and for one /48 network of
+IPv6 addresses. Each holds one of forty threads, and where several machines share a store it may wait for that."""
+WAITING: Final = ("/api/sessions/", "/api/watch/", "/api/backends/tts/")
+"Beginnings of addresses whose answers may take long, and wait without a thread."
+
+
 def is_dear(scope: Scope) -> bool:
     """Whether a request's answer is costly to make."""
     if scope["type"] != "http" or scope["method"] not in HARMLESS:
@@ -51,6 +58,42 @@ def is_dear(scope: Scope) -> bool:
 def _is_small(path: str) -> bool:
     """Whether an answer is cheap. Files of the API, such as pictures and clips, are: they are sent from the disk."""
     return path in SMALL or "." in path.rpartition("/")[2]
+
+
+class OwnThreads:
+    """ASGI middleware behind BehindProxies: what one address asks the API for holds few threads at a time.
+
+    All threads of the server may look for pictures, clips and jobs. If an address had all of them, the page and
+    everything else would wait for what it asks. Its further requests wait without a thread.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._addresses, self._networks = Turns(FOUND_EACH), Turns(FOUND_NEAR)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _is_found(scope):
+            await self._app(scope, receive, send)
+            return
+        address = address_of(scope)
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(self._addresses.of(address))
+            if network := network_of(address):
+                await held.enter_async_context(self._networks.of(network))
+
+            async def sending(message: Message) -> None:
+                await held.aclose()  # it is found; a slow reader must not keep others waiting
+                await send(message)
+
+            await self._app(scope, receive, sending)
+
+
+def _is_found(scope: Scope) -> bool:
+    """Whether a request asks for something small that has to be found first."""
+    if scope["type"] != "http" or scope["method"] not in HARMLESS or is_dear(scope):
+        return False
+    path = path_below(scope)
+    return path.startswith(API) and not path.startswith(WAITING)
 
 
 class _Line:

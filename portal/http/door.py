@@ -17,7 +17,7 @@ from pipeline.clock import Clock, SystemClock
 from portal.errors import PortalStops
 from portal.http.audit import Audited, AuditLog
 from portal.http.bodies import Bodies
-from portal.http.dear import DearReads, is_dear
+from portal.http.dear import DearReads, OwnThreads, is_dear
 from portal.http.errors import error_response, internal_error, told
 from portal.http.headers import OwnersOnly, SafeHeaders, ShortRedirects
 from portal.http.limits import AddressAllowance
@@ -57,7 +57,7 @@ def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     if settings.audit:
         app = Audited(app, AuditLog(settings.data_dir))
     app = Packing(Bodies(app))
-    app = HumanPace(DearReads(SocketsAnswered(HeadAsGet(RangesAnswered(app))), clock), clock)
+    app = HumanPace(DearReads(OwnThreads(SocketsAnswered(HeadAsGet(RangesAnswered(app)))), clock), clock)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = OwnShare(OneByOne(app), settings.max_connections)
     app = BehindProxies(OwnersOnly(ShortRedirects(app)), settings.trusted_proxies, settings.root_path)

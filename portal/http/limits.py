@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from models.errors import VivavoceError
@@ -255,15 +255,19 @@ class AskerShares:
 class _Turn:
     """The turn of one key."""
 
-    one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    places: asyncio.Semaphore
     wanted: int = 0
     "how many wait for it or hold it"
 
 
 class Turns:
-    """One turn for each key. Somebody who asks for much waits only for themselves, and others do not wait for them."""
+    """One turn for each key. Somebody who asks for much waits only for themselves, and others do not wait for them.
 
-    def __init__(self) -> None:
+    at_a_time: how many may hold the turn of one key at the same time.
+    """
+
+    def __init__(self, at_a_time: int = 1) -> None:
+        self._at_a_time = at_a_time
         self._turns: dict[str, _Turn] = {}
 
     def __len__(self) -> int:
@@ -277,10 +281,10 @@ class Turns:
     @asynccontextmanager
     async def of(self, key: str) -> AsyncIterator[None]:
         """Wait for the key's turn, in order of arrival, and hold it for as long as the block runs."""
-        turn = self._turns.setdefault(key, _Turn())
+        turn = self._turns.setdefault(key, _Turn(asyncio.Semaphore(self._at_a_time)))
         turn.wanted += 1
         try:
-            async with turn.one:
+            async with turn.places:
                 yield
         finally:
             turn.wanted -= 1

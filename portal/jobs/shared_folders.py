@@ -155,7 +155,7 @@ class SharedJobFolders(JobFolders):
 
     def find_clip(self, job_id: str, ending: str) -> Path | None:
         with suppress(JobNotFound):
-            path = self.clips.brought(job_id) / self.clip(job_id, ending).name
+            path = self.clips.at_hand(job_id) / self.clip(job_id, ending).name
             return path if path.is_file() else None
         return None
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from avatars.facts import facts_of
 from avatars.library import AvatarLibrary, Ownership
 from avatars.persona import Persona, read_persona, write_persona
 from avatars.shared_library import SharedLibrary
-from avatars.store import Store
+from avatars.store import Index, Store
 from tests.shared_stores import take_away
 
 
@@ -179,6 +181,48 @@ def test_a_list_that_is_a_second_old_does_not_say_whether_an_avatar_is_there_now
     assert "ada" in theirs.library  # by its list
     assert not theirs.library.holds_now("ada")
     assert "ada" not in theirs.library  # now it knows
+
+
+def test_pictures_that_are_asked_for_again_and_again_ask_the_store_once_a_second(
+    ours: Machine, theirs: Machine, make: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is opened is as it is now, nevertheless. A picture alone brings no other files here."""
+    make(ours)
+    asked: list[str] = []
+    index = Store.index
+
+    def noted(store: Store, kind: str, name: str) -> Index | None:
+        asked.append(name)
+        return index(store, kind, name)
+
+    monkeypatch.setattr(Store, "index", noted)
+    for _ in range(10):
+        assert theirs.library.folder("ada").is_dir()
+    assert asked == ["ada"]
+    theirs.later().folder("ada")
+    assert asked == ["ada"] * 2
+    ours.library.rename("ada", "Eva")
+    assert theirs.library.open("ada").name == "Eva"
+    ours.library.delete("ada")
+    with pytest.raises(AvatarNotFound):
+        theirs.later().folder("ada")
+
+
+def test_who_asks_for_an_avatar_that_is_here_waits_for_nobody_else(
+    ours: Machine, make: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three ask at the same time, and each of them has asked the store before any is answered."""
+    make(ours)
+    all_ask, index = threading.Barrier(3, timeout=20), Store.index
+
+    def together(store: Store, kind: str, name: str) -> Index | None:
+        all_ask.wait()
+        return index(store, kind, name)
+
+    monkeypatch.setattr(Store, "index", together)
+    with ThreadPoolExecutor(3) as pool:
+        opened = [pool.submit(ours.later().open, "ada") for _ in range(3)]
+        assert [one.result().name for one in opened] == ["Ada"] * 3
 
 
 def test_what_was_under_way_for_a_deleted_avatar_does_not_bring_it_back(

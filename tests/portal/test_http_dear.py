@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import ManualClock
 from portal.http import dear
-from portal.http.dear import DEAR_AT_A_TIME, LONGEST_REST_S, DearReads, is_dear
+from portal.http.dear import DEAR_AT_A_TIME, FOUND_EACH, FOUND_NEAR, LONGEST_REST_S, DearReads, OwnThreads, is_dear
 
 GREEDY, MODEST, QUIET = "203.0.113.1", "203.0.113.2", "203.0.113.3"
 
@@ -36,7 +36,7 @@ async def nothing() -> Message:
     return {"type": "http.request"}
 
 
-def asking(app: DearReads, address: str, path: str = "/api/avatars") -> tuple[asyncio.Task[None], list[Message]]:
+def asking(app: ASGIApp, address: str, path: str = "/api/avatars") -> tuple[asyncio.Task[None], list[Message]]:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -112,6 +112,35 @@ async def test_a_monitor_does_not_wait_for_the_lists() -> None:
     assert len(kitchen.making) == DEAR_AT_A_TIME + 1 and "198.51.100.1" in kitchen.making
     kitchen.go_on.set()
     await asyncio.gather(*lists, *monitors)
+
+
+async def test_an_address_holds_few_threads_with_what_it_looks_for() -> None:
+    """However many pictures it asks for, and however slowly it reads them; an IPv6 network holds twice as many."""
+    kitchen = Kitchen()
+    app = OwnThreads(kitchen)
+    path = "/api/avatars/mira/gestures/wave/poster.jpg"
+    many = [asking(app, GREEDY, path)[0] for _ in range(40)]
+    many += [asking(app, f"2001:db8:1:{n}::", path)[0] for n in range(40)]
+    await settle()
+    assert len(kitchen.making) == FOUND_EACH + FOUND_NEAR and kitchen.making.count(GREEDY) == FOUND_EACH
+    others = [
+        asking(app, address, path)[0] for address, path in ((MODEST, path), (GREEDY, "/"), (GREEDY, "/api/sessions/x"))
+    ]
+    await settle()
+    assert kitchen.making[FOUND_EACH + FOUND_NEAR :] == [MODEST, GREEDY, GREEDY]
+    kitchen.go_on.set()
+    await asyncio.gather(*many, *others)
+    unread = asyncio.Event()
+
+    async def slow(_message: Message) -> None:
+        await unread.wait()
+
+    slow_ones = [asyncio.create_task(app(scope_of(GREEDY, path), nothing, slow)) for _ in range(2 * FOUND_EACH)]
+    task, sent = asking(app, GREEDY, path)
+    await asyncio.wait_for(task, 30)
+    assert sent[0]["status"] == 200
+    unread.set()
+    await asyncio.gather(*slow_ones)
 
 
 @pytest.mark.parametrize("path", ["/api/avatars", "/healthz"])
