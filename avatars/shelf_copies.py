@@ -144,6 +144,8 @@ class Copies:
 
     def forget(self, name: str) -> None:
         """Remove what lies here of it. Files that are open stay readable."""
+        if not (self.root / name / INDEX).is_file() and not (self._singles / name).is_dir():
+            return  # nobody needs a lock for what is not here: there is no end of such names
         with self.writing[name]:
             if (self.root / name / INDEX).is_file():
                 retired = self._retired(name)

@@ -225,6 +225,14 @@ def test_who_asks_for_an_avatar_that_is_here_waits_for_nobody_else(
         assert [one.result().name for one in opened] == ["Ada"] * 3
 
 
+def test_nothing_is_kept_of_names_that_never_were(ours: Machine) -> None:
+    """There is no end of them."""
+    for number in range(50):
+        with pytest.raises(AvatarNotFound):
+            ours.library.open(f"nobody-{number}")
+    assert not ours.library.shelf.copies.writing and not ours.library.shelf._asked_s
+
+
 def test_what_was_under_way_for_a_deleted_avatar_does_not_bring_it_back(
     ours: Machine, theirs: Machine, make: Callable[..., None]
 ) -> None:
