@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter
 
@@ -27,7 +28,7 @@ from portal.jobs.opening import open_queue
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import Job
 from portal.jobs.retention import ClipRetention
-from portal.jobs.shares import JobShares
+from portal.jobs.shares import JobShares, viewer_key
 from portal.settings import Settings
 from portal.storage import Storage
 from portal.worker.process import WorkerProcess
@@ -98,12 +99,16 @@ class Desk:
         orders = Orders(self.library, self.queue, self.uploads, self.shares)
         return Tools(orders, ParkedUploads(clock), self.queue.folders.reports, clock)
 
-    def prepare_for(self, avatar: str, backend: str) -> Job:
+    def prepare_for(self, avatar: str, backend: str, address: str = "") -> Job:
         """Queue a job that prepares an avatar for a lip-sync backend, or return the one that is under way.
 
-        Blocks for milliseconds. Raises what portal.intake.submissions.submit_parts raises.
+        address: the viewer's whose session needs it; "" for the portal's own needs, which have no limit. Blocks for
+        milliseconds. Raises what portal.intake.submissions.submit_parts raises, and QueueFull for a viewer.
         """
-        return ensure_parts(self.library, self.queue, self.settings, avatar=avatar, backend=backend)
+        ensure = partial(ensure_parts, self.library, self.queue, self.settings, avatar=avatar, backend=backend)
+        if not address:
+            return ensure()
+        return ensure(asker=viewer_key(address), check=partial(self.shares.admit_viewer, address))
 
     def find_trouble(self, active: ActiveJobs) -> list[str]:
         """Return what is wrong now with the data folder and the work on jobs, in sentences for the operator."""

@@ -44,6 +44,7 @@ class _OpenSession:
     ending: AsyncExitStack
     "closing it closes the session, then gives its place back"
     person: Person
+    address: str
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     "held while the session is changed: of two changes at once, the second would undo the first"
 
@@ -60,9 +61,9 @@ class SessionManager:
     choice: Choice
     idle_timeout_s: float
     "a session is closed after this long without anything said (a forgotten tab); 0: never"
-    prepare_for: Callable[[str, str], Job]
-    """queues a job that prepares an avatar (its id) for a lip-sync backend, or returns the one under way; blocks for
-    milliseconds"""
+    prepare_for: Callable[[str, str, str], Job]
+    """queues a job that prepares an avatar (its id) for a lip-sync backend, for a viewer of an address ("" if it is not
+    known), or returns the one under way; blocks for milliseconds"""
     try_voice: Callable[[str, str, str], Awaitable[object]] = _taken_on_trust
     """has a service's voice say something before a session changes to it; arguments: synthesizer, voice or "" for its
     default, session id; raises SpeechError"""
@@ -114,7 +115,7 @@ class SessionManager:
             )
             session = await ending.enter_async_context(place)
             require_stay(person)  # their login may have been revoked while they waited in line
-            self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all(), person)
+            self._open[session.id] = _OpenSession(session, dict(identity), ending.pop_all(), person, address)
         # If the viewer leaves during this look, nobody gets the session to close it, so it is closed here.
         async with AsyncExitStack() as unless_given:
             unless_given.push_async_callback(self.close, session)
@@ -158,7 +159,7 @@ class SessionManager:
             bundle = await asyncio.to_thread(self._open_for, person, avatar) if avatar else None
             if (choice.tts, choice.persona.voice) != (before.tts, before.persona.voice):
                 await self._check_speaks(session, choice)
-            async with self._loading(bundle or session.bundle):
+            async with self._loading(bundle or session.bundle, found.address):
                 await self.engine.change(session, choice, bundle)
             if choice.lipsync != before.lipsync:
                 self.admission.room_made(frozenset(self.engine.devices_for(before)))
@@ -246,7 +247,7 @@ class SessionManager:
     @asynccontextmanager
     async def _opened(self, avatar: str, choice: Choice, address: str, person: Person) -> AsyncIterator[Session]:
         bundle = await asyncio.to_thread(self._open_for, person, avatar)
-        async with self._loading(bundle):
+        async with self._loading(bundle, address):
             asker = f"person {person.name}" if person.name else address
             session = await self.engine.open_session(secrets.token_hex(8), bundle, choice, asker)
         try:
@@ -262,9 +263,10 @@ class SessionManager:
         return self.library.open(avatar)
 
     @asynccontextmanager
-    async def _loading(self, bundle: AvatarBundle) -> AsyncIterator[None]:
+    async def _loading(self, bundle: AvatarBundle, address: str) -> AsyncIterator[None]:
         """Run a block that loads an avatar, and queue the preparation if parts of the avatar are missing.
 
+        address: the viewer's, by which such jobs are limited.
         Raises AvatarBeingPrepared (it was queued), AvatarNotFound (the avatar was deleted while it was read), and what
         prepare_for() raises.
         """
@@ -275,7 +277,7 @@ class SessionManager:
                 raise
             raise no_such_avatar(bundle.id) from error
         except AvatarNotPrepared as error:
-            job = await asyncio.to_thread(self.prepare_for, error.avatar, error.backend)
+            job = await asyncio.to_thread(self.prepare_for, error.avatar, error.backend, address)
             raise AvatarBeingPrepared(error.avatar, error.backend, job.id) from error
 
     async def _reap_departed(self) -> None:

@@ -72,7 +72,7 @@ class Talk:
         cls,
         settings: Settings,
         library: AvatarLibrary,
-        prepare_for: Callable[[str, str], Job],
+        prepare_for: Callable[[str, str, str], Job],
         kept: KeptRecordings | None = None,
     ) -> Talk:
         """Build it without starting anything. prepare_for: see SessionManager. kept: see Recordings."""

@@ -213,12 +213,14 @@ def submit_clip(
     return submit() if audio is None else _or_remove(audio, submit)
 
 
-def _submit(library: AvatarLibrary, queue: JobQueue, order: JobOrder, asker: str) -> Job:
+def _submit(
+    library: AvatarLibrary, queue: JobQueue, order: JobOrder, asker: str, check: Callable[[], None] = lambda: None
+) -> Job:
     """Queue what is made for an avatar. Raises AvatarNotFound: it was deleted meanwhile; nothing is left of the order.
 
     Whoever erases an avatar removes it, then its jobs. A job that came after that look would keep its upload for ever.
     """
-    job = queue.submit(order, asker)
+    job = queue.submit(order, asker, check)
     if order.avatar not in library:
         queue.delete(job.id)
         raise AvatarNotFound(f"There is no avatar {order.avatar!r} any more.", "Choose one of the gallery.")
@@ -312,10 +314,11 @@ def submit_parts(
     parameters: Mapping[str, object],
     join: bool = False,
     asker: str = "",
+    check: Callable[[], None] = lambda: None,
 ) -> Job:
     """Queue the preparation of an avatar for a lip-sync backend; `parameters` by their names in CropParameters.
 
-    join: whatever is under way for them will do.
+    join: whatever is under way for them will do. check: see JobQueue.submit().
     Raises BadRequest (no such backend or parameter), BadParameters, FaceNotFound, AvatarNotFound, BundleError,
     BackendUnavailable (it cannot run here), NetworkMissing, QueueFull, DiskFull.
     """
@@ -324,15 +327,26 @@ def submit_parts(
     boxes_of(bundle, backend, chosen)
     check_preparable(settings, bundle, backend)
     order = order_of_parts(avatar, bundle.name, backend, chosen.to_json(), join=join, owner=bundle.owner)
-    return _submit(library, queue, order, asker)
+    return _submit(library, queue, order, asker, check)
 
 
-def ensure_parts(library: AvatarLibrary, queue: JobQueue, settings: Settings, *, avatar: str, backend: str) -> Job:
+def ensure_parts(
+    library: AvatarLibrary,
+    queue: JobQueue,
+    settings: Settings,
+    *,
+    avatar: str,
+    backend: str,
+    asker: str = "",
+    check: Callable[[], None] = lambda: None,
+) -> Job:
     """The job under way that prepares an avatar for a backend, however; a new one with its defaults if there is none.
 
-    Raises as submit_parts.
+    asker, check: see JobQueue.submit(). Raises as submit_parts, and what `check` raises.
     """
-    return submit_parts(library, queue, settings, avatar=avatar, backend=backend, parameters={}, join=True)
+    return submit_parts(
+        library, queue, settings, avatar=avatar, backend=backend, parameters={}, join=True, asker=asker, check=check
+    )
 
 
 def chosen_parameters(

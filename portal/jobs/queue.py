@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from portal.errors import JobNotFound, QueueFull
 from portal.http.limits import TooMany
 from portal.jobs.askers import Askers
 from portal.jobs.records import CLIP, PREPARE, Job, JobFailure, JobFolders, JobOrder, Joins
-from portal.jobs.shares import person_key
+from portal.jobs.shares import is_viewer_key, person_key
 from portal.jobs.store import JobStore
 
 __all__ = ["MAX_SPEECH_EACH_S", "JobQueue", "may_do_better"]
@@ -107,10 +107,13 @@ class JobQueue:
     def active_askers(self) -> Sequence[str]:
         """Return who asked for the jobs that wait or run, with one entry per job and asker.
 
-        Each job that somebody asked for adds their address and, if the job has an owner, the owner's person_key().
+        Each job that somebody asked for adds their address and, if the job has an owner, the owner's person_key(). A
+        job for a viewer's session adds their viewer_key() alone: the owner of its avatar has not asked for it.
         """
         asked = [(asker, job.owner) for job in self.active() if (asker := self._askers.of(job.id))]
-        return [address for address, _owner in asked] + [person_key(owner) for _address, owner in asked if owner]
+        return [asker for asker, _owner in asked] + [
+            person_key(owner) for asker, owner in asked if owner and not is_viewer_key(asker)
+        ]
 
     def retryable(self, job: Job) -> bool:
         """Whether retry() may help: a retry may succeed, and nothing that the job needs is gone."""
@@ -155,19 +158,22 @@ class JobQueue:
         Raises QueueFull, TooMany (the asker has ordered very long clips), BadRequest (there is a job with this id
         already), DiskFull, and what `check` raises. If any is raised, nothing is left of the upload.
         """
-        with self._admitting, disk_full_explained("the job was not taken"):
+        with disk_full_explained("the job was not taken"), ExitStack() as taking:
+            job_id = order.id or _new_id()
+            # Without an upload, store.add() returns an existing job with this id, which is what such orders want. They
+            # alone may join another job.
+            if order.upload is not None:
+                # Before the lock, since putting it into a store may take a minute, and others order meanwhile.
+                self._check_room()
+                taking.enter_context(self._taken_over(job_id, order.upload))
+            taking.enter_context(self._admitting)
             under_way = self._joined_by(order)
             if under_way is not None:
                 return under_way
             self._check_room()
             self._check_speech(order, asker)
             check()
-            job_id = order.id or _new_id()
-            # Without an upload, store.add() returns an existing job with this id, which is what such orders want.
-            if order.id and order.upload is not None and self._is_taken(order.id):
-                raise BadRequest(f"There is a job {order.id!r} already.", "Choose another id, or leave it out.")
-            with nullcontext() if order.upload is None else self._taken_over(job_id, order.upload):
-                job = self.store.add(job_id, replace(order, rank=self._rank_of_next(order.kind, asker)))
+            job = self.store.add(job_id, replace(order, rank=self._rank_of_next(order.kind, asker)))
             self._note(job, asker)
         self._announce()
         return job
@@ -311,8 +317,17 @@ class JobQueue:
 
     @contextmanager
     def _taken_over(self, job_id: str, upload: Path) -> Iterator[None]:
-        """Move the upload to the job while the block runs. If the block raises, remove the upload."""
-        self.folders.take_upload(job_id, upload)  # outside the try: if it raises, the files there are another job's
+        """Move the upload to the job while the block runs. If the block raises, remove the upload.
+
+        Raises BadRequest: there is a job with this id already.
+        """
+        taken = BadRequest(f"There is a job {job_id!r} already.", "Choose another id, or leave it out.")
+        if self._is_taken(job_id):
+            raise taken
+        try:
+            self.folders.take_upload(job_id, upload)
+        except FileExistsError as error:  # the files there are another job's
+            raise taken from error
         try:
             yield
         except BaseException:  # whatever ended the block, nobody would ever remove an upload without a job

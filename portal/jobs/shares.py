@@ -8,17 +8,32 @@ from collections.abc import Callable, Collection, Sequence
 
 from starlette.types import Scope
 
+from portal.errors import QueueFull
 from portal.http.limits import WIDER, TooMany
 from portal.http.people import person_of
 from portal.http.proxies import address_of, network_of
 from portal.jobs.records import Job
 
-__all__ = ["JobShares", "person_key"]
+__all__ = ["VIEWERS", "JobShares", "is_viewer_key", "person_key", "viewer_key"]
+
+VIEWERS = 25
+"Most jobs for sessions of viewers that wait or run: half of the line, so that those who order something find room."
+_VIEWER = "viewer "
 
 
 def person_key(name: str) -> str:
     """Return the key that stands for a person among keys that are addresses."""
     return f"person {name}"
+
+
+def viewer_key(address: str) -> str:
+    """Return the key of an address that asked for a job only by opening or changing a session."""
+    return f"{_VIEWER}{address}"
+
+
+def is_viewer_key(key: str) -> bool:
+    """Whether viewer_key() made this key."""
+    return key.startswith(_VIEWER)
 
 
 class JobShares:
@@ -46,6 +61,21 @@ class JobShares:
             with self._lock:
                 self._asking.subtract(taken)
                 self._asking += Counter()  # drops the entries that are zero
+
+    def admit_viewer(self, address: str) -> None:
+        """Raise QueueFull if viewers from this address, or all viewers, have as many jobs as they may have.
+
+        Call it while no other job can be queued. Such jobs do not count among those that the address orders.
+        """
+        asked = [key.removeprefix(_VIEWER) for key in self._askers() if is_viewer_key(key)]
+        network = network_of(address)
+        near = sum(network_of(other) == network for other in asked if network)
+        most = self._most_each
+        if asked.count(address) >= most or near >= WIDER * most or len(asked) >= VIEWERS:
+            raise QueueFull(
+                "Too many avatars are being prepared for viewers already.",
+                "Choose another avatar or lip-sync, or try again when some of them are done.",
+            )
 
     def _take_places(self, address: str, taken: Sequence[str]) -> None:
         with self._lock:

@@ -105,7 +105,7 @@ def opened(tmp_path: Path, clock: ManualClock) -> Opened:
 
 
 @pytest.fixture
-def queued() -> list[tuple[str, str]]:
+def queued() -> list[tuple[str, str, str]]:
     """The (avatar, backend) pairs for which the manager has asked for a preparation."""
     return []
 
@@ -118,7 +118,7 @@ def told() -> list[tuple[str, Mapping[str, object]]]:
 
 @pytest.fixture
 async def manager(
-    tmp_path: Path, queued: list[tuple[str, str]], told: list[tuple[str, Mapping[str, object]]]
+    tmp_path: Path, queued: list[tuple[str, str, str]], told: list[tuple[str, Mapping[str, object]]]
 ) -> AsyncIterator[SessionManager]:
     async with grey_manager(tmp_path, queued, told) as opened:
         yield opened

@@ -55,15 +55,15 @@ def write_grey_avatar(folder: Path) -> None:
 
 @asynccontextmanager
 async def grey_manager(
-    folder: Path, queued: list[tuple[str, str]], told: list[tuple[str, Mapping[str, object]]]
+    folder: Path, queued: list[tuple[str, str, str]], told: list[tuple[str, Mapping[str, object]]]
 ) -> AsyncIterator[SessionManager]:
     """Open a manager with two places, one avatar and a manual clock.
 
     queued: collects the preparations that are asked for. told: collects the events for webhooks.
     """
 
-    def prepare_for(avatar: str, backend: str) -> Any:
-        queued.append((avatar, backend))
+    def prepare_for(avatar: str, backend: str, address: str) -> Any:
+        queued.append((avatar, backend, address))
         return SimpleNamespace(id=f"job-{len(queued)}")
 
     write_grey_avatar(folder / "avatars" / "grey")

@@ -57,7 +57,7 @@ def test_avatars_and_jobs_need_no_sessions(
 def test_sessions_need_no_jobs(settings: Settings, library: AvatarLibrary, tmp_path: Path) -> None:
     """The engine starts and ends, tells its backends and figures, and no database of jobs is made."""
 
-    def prepare_for(avatar: str, backend: str) -> None:
+    def prepare_for(avatar: str, backend: str, _address: str) -> None:
         pytest.fail(f"{avatar} is to be prepared for {backend}")
 
     talk = Talk.build(settings, library, prepare_for)  # type: ignore[arg-type]

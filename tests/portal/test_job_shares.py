@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 
+from avatars.library import AvatarLibrary
+from portal.desk import Desk
+from portal.errors import QueueFull
 from portal.http.limits import WIDER, TooMany
 from portal.http.people import PERSON, Person, Role
 from portal.jobs import records
-from portal.jobs.records import JobFolders
-from portal.jobs.shares import JobShares, person_key
+from portal.jobs.orders import order_of_parts
+from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job, JobFolders
+from portal.jobs.shares import VIEWERS, JobShares, person_key, viewer_key
+from portal.settings import Settings
+from tests.portal.memory_store import MemoryStore
 
 MINE, OTHERS = ({"type": "http", "client": (address, 5)} for address in ("192.0.2.1", "192.0.2.2"))
 
@@ -97,3 +104,44 @@ def test_kept_uploads_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.
     folders.clear("fourth", keep_upload=True)
     left = [name for name in ("waits", "first", "again", "second", "third", "fourth") if folders.upload(name)]
     assert left == ["waits", "again", "third", "fourth"]
+
+
+def test_viewers_have_a_share_of_their_own() -> None:
+    """Each address, each /48 network and all of them together; what they order is not counted, nor the other way."""
+    active = [viewer_key("192.0.2.1"), "192.0.2.1", *[viewer_key(f"2001:db8:9:{n}::/64") for n in range(WIDER * 2)]]
+    shares = JobShares(lambda: active, most_each=2)
+    shares.admit_viewer("192.0.2.1")
+    active.append(viewer_key("192.0.2.1"))
+    for address in ("192.0.2.1", "2001:db8:9:ffff::/64"):
+        with pytest.raises(QueueFull):
+            shares.admit_viewer(address)
+    assert shares.asked_by(MINE, lambda: job("a")).id == "a"
+    shares.admit_viewer("192.0.2.2")
+    active += [viewer_key(f"198.51.100.{n}") for n in range(VIEWERS - WIDER * 2 - 2)]
+    with pytest.raises(QueueFull):
+        shares.admit_viewer("192.0.2.2")
+    assert shares.asked_by(OTHERS, lambda: job("b")).id == "b"
+
+
+def test_what_sessions_need_prepared_leaves_room_for_orders(
+    tmp_path: Path, library: AvatarLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A viewer of many avatars is refused when their share waits. What waits already is joined. It counts neither
+    for the owner of the avatars nor for what the viewer orders. The portal's own needs have no limit.
+    """
+    queue = JobQueue(MemoryStore(), JobFolders(tmp_path), library)
+
+    def ensure(*_given: object, avatar: str, backend: str, **how: Any) -> Job:
+        return queue.submit(order_of_parts(avatar, avatar, backend, {}, join=True, owner="ann"), **how)
+
+    monkeypatch.setattr("portal.desk.ensure_parts", ensure)
+    shares = JobShares(queue.active_askers, most_each=2)
+    parts: Any = SimpleNamespace(library=library, queue=queue, settings=Settings(data_dir=tmp_path), shares=shares)
+    first = Desk.prepare_for(parts, "a", "musetalk15", "192.0.2.1")
+    Desk.prepare_for(parts, "b", "musetalk15", "192.0.2.1")
+    with pytest.raises(QueueFull):
+        Desk.prepare_for(parts, "c", "musetalk15", "192.0.2.1")
+    assert Desk.prepare_for(parts, "a", "musetalk15", "192.0.2.1") == first
+    Desk.prepare_for(parts, "c", "musetalk15", "192.0.2.2")
+    Desk.prepare_for(parts, "d", "musetalk15")
+    assert sorted(queue.active_askers()) == [viewer_key(f"192.0.2.{n}") for n in (1, 1, 2)]

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -297,7 +298,28 @@ def test_what_a_check_refuses_is_not_taken(queue: JobQueue, tmp_path: Path) -> N
 
     with pytest.raises(BadRequest):
         queue.submit(order_of_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True), check=check)
-    assert queue.list() == []
+    assert queue.list() == [] and not list((tmp_path / "jobs").glob("*"))
+
+
+def test_who_orders_does_not_wait_for_the_upload_of_somebody_else(
+    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where several machines share a store, the way there may take a minute."""
+    begun, may_end, take = threading.Event(), threading.Event(), JobFolders.take_upload
+
+    def slowly(folders: JobFolders, job_id: str, path: Path) -> None:
+        begun.set()
+        assert may_end.wait(20)
+        take(folders, job_id, path)
+
+    monkeypatch.setattr(JobFolders, "take_upload", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        order = order_of_avatar(upload(tmp_path), avatar="me-1", name="Me", consent=True)
+        slow = pool.submit(queue.submit, order)
+        assert begun.wait(20)
+        clip = queue.submit(order_of_clip(avatar="me", text="Hello."))
+        may_end.set()
+        assert [job.id for job in queue.list()] == [slow.result().id, clip.id]
 
 
 def test_an_upload_is_not_kept_whatever_refuses_it(
@@ -450,8 +472,8 @@ def test_an_order_for_an_avatar_that_is_erased_meanwhile_leaves_nothing(
     speech.write_bytes(recording())
     submit = queue.submit
 
-    def erased_meanwhile(order: JobOrder, asker: str = "") -> Job:
-        job = submit(order, asker)
+    def erased_meanwhile(order: JobOrder, asker: str, check: Callable[[], None]) -> Job:
+        job = submit(order, asker, check)
         library.delete("ada")
         return job
 

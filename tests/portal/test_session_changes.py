@@ -81,14 +81,14 @@ async def test_two_changes_at_once_both_hold(manager: SessionManager, service_vo
 
 
 async def test_a_change_prepares_the_avatar_for_a_lip_sync_that_lacks_something(
-    manager: SessionManager, queued: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    manager: SessionManager, queued: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As opening a session does; the session stays as it was until somebody asks again."""
     replace_backend(monkeypatch, "lipsync", "wav2lip256", f"{NeedsParts.__module__}:NeedsParts")
-    session = await manager.open()
+    session = await manager.open(address="192.0.2.1")
     with pytest.raises(AvatarBeingPrepared):
         await manager.change(session, {"lipsync": "wav2lip256"})
-    assert queued == [("grey", "wav2lip256")] and session.in_force["lipsync"] == "flash"
+    assert queued == [("grey", "wav2lip256", "192.0.2.1")] and session.in_force["lipsync"] == "flash"
 
 
 async def test_who_leaves_a_device_lets_in_who_was_refused_there(manager: SessionManager) -> None:

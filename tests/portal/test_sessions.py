@@ -150,19 +150,19 @@ async def test_a_place_that_becomes_free_goes_to_who_waits(manager: SessionManag
 
 
 async def test_an_avatar_that_lacks_what_the_lip_sync_needs_is_prepared(
-    manager: SessionManager, queued: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    manager: SessionManager, queued: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who asks for a backend that the avatar is not prepared for is told of the job that does it; no place is taken."""
     replace_backend(monkeypatch, "lipsync", "wav2lip256", f"{NeedsParts.__module__}:NeedsParts")
     with pytest.raises(AvatarBeingPrepared) as refused:
-        await manager.open(lipsync="wav2lip256")
-    assert queued == [("grey", "wav2lip256")]
+        await manager.open(lipsync="wav2lip256", address="192.0.2.1")
+    assert queued == [("grey", "wav2lip256", "192.0.2.1")]
     assert (refused.value.code, refused.value.job) == ("avatar_not_prepared", "job-1")
     assert manager.admission.taken == 0
 
 
 async def test_a_backend_without_weights_is_refused_with_the_command_that_fetches_them(
-    manager: SessionManager, queued: list[tuple[str, str]]
+    manager: SessionManager, queued: list[tuple[str, str, str]]
 ) -> None:
     """Nothing is prepared for a backend that cannot run here anyway."""
     with pytest.raises(BackendUnavailable) as refused:
