@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
@@ -50,6 +51,8 @@ logger = logging.getLogger(__name__)
 
 KEPT_STATES = 8
 """Prepared avatars kept for later sessions. Running sessions hold their own, which do not count."""
+MEASURED_AGAIN_S = 60.0
+"How long a backend that drew too slowly is refused. Then it is measured again, because the machine may have been busy."
 POOL_THREADS = max(2, min(8, os.cpu_count() or 2))
 
 
@@ -114,6 +117,7 @@ class Engine:
         self._states: OrderedDict[tuple[LipSync, AvatarBundle, Hashable], asyncio.Task[object]] = OrderedDict()
         self._appearances: OrderedDict[tuple[AvatarBundle, Hashable], _Appearance] = OrderedDict()
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
+        self._too_slow_s: dict[LipSync, float] = {}  # until when it is refused without another measurement
         self._shares: dict[str, tuple[DeviceWorker, float]] = {}
         self._sessions: dict[str, Session] = {}
         self._seeds = itertools.count()
@@ -356,7 +360,7 @@ class Engine:
         batch = min(QUEUED_PICTURES, context.device.largest_batch(context.lipsync))
         share, load = cost.share(batch), self.load(context.device, besides=session_id)
         if share > 1:
-            self._costs.pop(context.lipsync, None)  # measured again next time, because the machine may have been busy
+            self._too_slow_s.setdefault(context.lipsync, self.clock.now_s() + MEASURED_AGAIN_S)
             raise BackendUnavailable(
                 context.lipsync.name,
                 f"it draws {cost.pictures_a_second(batch):.1f} pictures a second on {context.device.name}, and "
@@ -372,13 +376,17 @@ class Engine:
         self._shares[session_id] = (context.device, share)
 
     async def _cost(self, context: TurnContext) -> DrawingCost:
-        """Return what drawing costs with this context's backend. Measured once, before its first session.
+        """Return what drawing costs with this context's backend. Measured once, before its first session,
+        and after a while once more if it drew too slowly.
 
         Without `measure` drawing counts as free.
         """
         lipsync, device = context.lipsync, context.device
         if not self._measure:
             return DrawingCost()
+        if self._too_slow_s.get(lipsync, math.inf) <= self.clock.now_s():
+            del self._too_slow_s[lipsync]
+            self._costs.pop(lipsync, None)
         if lipsync not in self._costs:
             sample = Sample(device, context.extractor, lipsync, context.lipsync_state, context.bundle, self.clock.now_s)
             self._costs[lipsync] = asyncio.create_task(sample.cost())

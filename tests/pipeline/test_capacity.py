@@ -5,7 +5,7 @@ import pytest
 
 from avatars.bundle import AvatarBundle
 from pipeline import registry
-from pipeline.engine import Engine
+from pipeline.engine import MEASURED_AGAIN_S, Engine
 from pipeline.errors import AtCapacity, BackendUnavailable
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.measuring import measure_cost, measured_fairly
@@ -158,7 +158,12 @@ async def test_a_backend_too_slow_for_one_session_is_refused_with_its_speed(
         with pytest.raises(BackendUnavailable, match=r"10\.0 pictures a second on cpu, and 25 are needed"):
             await engine.open_session("one", small_bundle, MEASURED)
         assert not engine.sessions
+        measured_s = watch.time_s
+        with pytest.raises(BackendUnavailable, match=r"10\.0 pictures a second"):
+            await engine.open_session("at once", small_bundle, MEASURED)
+        assert watch.time_s == measured_s, "it was not measured again"
         watch.picture_s = 0.001
+        watch.time_s += MEASURED_AGAIN_S
         await engine.open_session("when the machine is free again", small_bundle, MEASURED)
     finally:
         await engine.aclose()
