@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from avatars.errors import StoreUnreachable
@@ -20,6 +20,8 @@ FRESH_S: Final = 1.0
 "So long a list of the store is good."
 AWAY_S: Final = 3.0
 "So long a store that did not answer is not asked again: each try may take seconds."
+LATE_S: Final = 1.0
+"So long others wait for a list that somebody asks for just now. After that, what is known will do."
 
 
 class Catalogue:
@@ -42,18 +44,22 @@ class Catalogue:
         self._asked_s: dict[str, float] = {}
         "name of a thing that is there -> when the store was last asked for its index"
         self._listing = threading.Lock()
+        self._is_late = False
+        "whether the list that is asked for just now takes longer than LATE_S"
         self._fresh_until_s = self._away_until_s = -1.0
 
     def indexes(self) -> dict[str, Index]:
         """Of all things. While the store is away, those that were known before; never raises."""
-        with suppress(StoreUnreachable):  # it was logged
-            self._refresh()
+        with suppress(StoreUnreachable), self._turn() as has_turn:  # it was logged
+            if has_turn:
+                self._refresh()
         return {name: index for name, (_, index) in self._known.items()}
 
     def listed(self) -> dict[str, Index]:
         """Of all things, as the store is now."""
         self._fresh_until_s = -1.0
-        self._refresh()
+        with self._listing:
+            self._refresh()
         return {name: index for name, (_, index) in self._known.items()}
 
     def index(self, name: str) -> Index | None:
@@ -91,24 +97,37 @@ class Catalogue:
         elif not self.knows(name, index):
             self._known[name] = ("", index)
 
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """The turn to ask for a list. False: somebody else asks, it takes long, and something is known already."""
+        if not self._known:
+            has_turn = self._listing.acquire()
+        else:
+            has_turn = self._listing.acquire(timeout=0 if self._is_late else LATE_S)
+        self._is_late = not has_turn
+        try:
+            yield has_turn
+        finally:
+            if has_turn:
+                self._listing.release()
+
     def _refresh(self) -> None:
-        with self._listing:
-            now_s = self._now_s()
-            if now_s < self._fresh_until_s:
-                return
-            self._require_near()
-            try:
-                stamps = self._store.names(self._kind)
-                known = {name: had for name, had in self._known.items() if stamps.get(name) == had[0]}
-                new = self._store.indexes(self._kind, [name for name in stamps if name not in known])
-            except StoreUnreachable as error:
-                logger.warning("%s", error)
-                self._away_until_s = self._now_s() + AWAY_S
-                if not self._known:
-                    self._known = {name: ("", index) for name, index in self._here().items()}
-                raise
-            self._known = {**known, **{name: (stamps[name], index) for name, index in new.items()}}
-            self._fresh_until_s = self._now_s() + FRESH_S
+        """Only for who has the turn."""
+        if self._now_s() < self._fresh_until_s:
+            return
+        self._require_near()
+        try:
+            stamps = self._store.names(self._kind)
+            known = {name: had for name, had in self._known.items() if stamps.get(name) == had[0]}
+            new = self._store.indexes(self._kind, [name for name in stamps if name not in known])
+        except StoreUnreachable as error:
+            logger.warning("%s", error)
+            self._away_until_s = self._now_s() + AWAY_S
+            if not self._known:
+                self._known = {name: ("", index) for name, index in self._here().items()}
+            raise
+        self._known = {**known, **{name: (stamps[name], index) for name, index in new.items()}}
+        self._fresh_until_s = self._now_s() + FRESH_S
 
     def _require_near(self) -> None:
         if self._now_s() < self._away_until_s:

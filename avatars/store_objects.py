@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 FOLDERS: Final = ("file", "local")
 CONNECT_S, READ_S = 3, 20
+"Of each request to a service. Its package tries again and again, for five minutes."
+ANSWERED_S, LISTED_S = 6.0, 15.0
+"So long people wait for something small, and for a list, with all tries: a service may take connections and say nothing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,15 @@ class Entry:
 
 
 class FileSystem(Protocol):
-    """What is used here of fsspec's file systems, which have no types."""
+    """What is used here of fsspec's file systems, which have no types. within: `timeout` in s, where async_impl."""
 
-    def ls(self, path: str, *, detail: bool, refresh: bool) -> Sequence[Mapping[str, object]]: ...
+    async_impl: bool
+
+    def ls(self, path: str, *, detail: bool, refresh: bool, **within: float) -> Sequence[Mapping[str, object]]: ...
     def find(self, path: str, *, detail: bool) -> Mapping[str, Mapping[str, object]]: ...
-    def exists(self, path: str) -> bool: ...
-    def cat_file(self, path: str) -> bytes: ...
-    def cat(self, path: list[str], *, on_error: str) -> Mapping[str, bytes]: ...
+    def exists(self, path: str, **within: float) -> bool: ...
+    def cat_file(self, path: str, **within: float) -> bytes: ...
+    def cat(self, path: list[str], *, on_error: str, **within: float) -> Mapping[str, bytes]: ...
     def pipe_file(self, path: str, value: bytes) -> object: ...
     def put_file(self, lpath: str, rpath: str) -> object: ...
     def get_file(self, rpath: str, lpath: str) -> object: ...
@@ -75,7 +80,10 @@ class Objects:
     def entries(self, key: str) -> list[Entry]:
         """What lies directly below a key, as it is now."""
         system, path = self._at(key)
-        found: Sequence[Mapping[str, object]] = self._asked(lambda: system.ls(path, detail=True, refresh=True), ())
+        within = _within(system, LISTED_S)
+        found: Sequence[Mapping[str, object]] = self._asked(
+            lambda: system.ls(path, detail=True, refresh=True, **within), ()
+        )
         return [_entry(str(told["name"]), told) for told in found]
 
     def below(self, key: str) -> list[Entry]:
@@ -86,14 +94,14 @@ class Objects:
 
     def has(self, key: str) -> bool:
         system, path = self._at(key)
-        return self._asked(lambda: system.exists(path), missing=False)
+        return self._asked(lambda: system.exists(path, **_within(system, ANSWERED_S)), missing=False)
 
     # -- reading
 
     def read(self, key: str) -> bytes | None:
         """None: there is none."""
         system, path = self._at(key)
-        return self._asked(lambda: system.cat_file(path), None)
+        return self._asked(lambda: system.cat_file(path, **_within(system, ANSWERED_S)), None)
 
     def read_all(self, folder: str, names: Collection[str]) -> dict[str, bytes]:
         """Those of these names that are there, fetched at once."""
@@ -101,7 +109,8 @@ class Objects:
             return {}
         system, path = self._at(folder)
         paths = [f"{path}/{name}" for name in names]
-        found: Mapping[str, bytes] = self._asked(lambda: system.cat(paths, on_error="omit"), {})
+        within = _within(system, LISTED_S)
+        found: Mapping[str, bytes] = self._asked(lambda: system.cat(paths, on_error="omit", **within), {})
         return {place.rpartition("/")[2]: content for place, content in found.items()}
 
     def fetch(self, key: str, path: Path) -> int | None:
@@ -196,6 +205,8 @@ class Objects:
     def _explained(self, error: Exception) -> VivavoceError:
         if isinstance(error, FileNotFoundError):
             return self.unreachable("nothing is where it was put")
+        if isinstance(error, TimeoutError):
+            return self.unreachable("it does not answer")
         if isinstance(error, ImportError):
             return StoreUnreachable(
                 f"The store {self.address} needs a package that is not installed: {error}.",
@@ -205,6 +216,10 @@ class Objects:
         if is_disk_full(error):
             return DiskFull("The disk is full: nothing can be fetched from the store.", REMEDY)
         return self.unreachable(f"{type(error).__name__}: {error}")
+
+
+def _within(system: FileSystem, seconds: float) -> dict[str, float]:
+    return {"timeout": seconds} if system.async_impl else {}
 
 
 def _entry(path: str, told: Mapping[str, object]) -> Entry:

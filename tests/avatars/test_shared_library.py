@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from avatars import shelf_catalogue
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound, StoreUnreachable
 from avatars.facts import facts_of
@@ -223,6 +224,32 @@ def test_who_asks_for_an_avatar_that_is_here_waits_for_nobody_else(
     with ThreadPoolExecutor(3) as pool:
         opened = [pool.submit(ours.later().open, "ada") for _ in range(3)]
         assert [one.result().name for one in opened] == ["Ada"] * 3
+
+
+def test_who_asks_while_a_list_takes_long_is_told_what_is_known(
+    ours: Machine, make: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that takes connections and says nothing is no reason to say nothing either."""
+    monkeypatch.setattr(shelf_catalogue, "LATE_S", 0.01)
+    make(ours)
+    ours.library.list()
+    asked, may_answer, names = threading.Event(), threading.Event(), Store.names
+
+    def late(store: Store, kind: str) -> dict[str, str]:
+        asked.set()
+        assert may_answer.wait(30)
+        return names(store, kind)
+
+    monkeypatch.setattr(Store, "names", late)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ours.later().list)
+        try:
+            assert asked.wait(20)
+            assert [found.id for found in pool.submit(ours.library.list).result(20)] == ["ada"]
+            assert "ada" in ours.library
+        finally:
+            may_answer.set()
+        assert [found.id for found in first.result()] == ["ada"]
 
 
 def test_nothing_is_kept_of_names_that_never_were(ours: Machine) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import fsspec
 import pytest
 
+from avatars import store_objects
 from avatars.errors import BundleError, StoreUnreachable
 from avatars.store import ORPHAN_S, Index, Store, StoredFile
-from tests.shared_stores import bring_back, take_away
+from avatars.store_objects import Objects
+from tests.shared_stores import HAS_S3, bring_back, take_away
 
 
 @pytest.fixture
@@ -119,6 +123,25 @@ def test_no_file_of_a_thing_leads_out_of_its_folder(store: Store, tmp_path: Path
     with pytest.raises(BundleError, match="avatars/evil"):
         store.index("avatars", "evil")
     assert store.indexes("avatars", ["evil"]) == {}
+
+
+@pytest.mark.skipif(not HAS_S3, reason="s3fs is not installed")
+def test_a_service_that_says_nothing_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its package would try again for five minutes, and whoever asks for an avatar would wait."""
+    monkeypatch.setattr(store_objects, "ANSWERED_S", 0.5)
+    monkeypatch.setattr(store_objects, "LISTED_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        system = fsspec.get_filesystem_class("s3")
+        system.clear_instance_cache()  # those that talk to the service of the other tests
+        objects = Objects(f"s3://silent-{uuid4().hex}")
+        asks = [lambda: objects.read("x"), lambda: objects.entries("x"), lambda: objects.read_all("x", ["y"])]
+        try:
+            for ask in asks:
+                with pytest.raises(StoreUnreachable, match="does not answer"):
+                    ask()
+        finally:
+            system.clear_instance_cache()
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
