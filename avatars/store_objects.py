@@ -26,7 +26,7 @@ FOLDERS: Final = ("file", "local")
 CONNECT_S, READ_S = 3, 20
 "Of each request to a service. Its package tries again and again, for five minutes."
 ANSWERED_S, LISTED_S = 6.0, 15.0
-"So long people wait for something small, and for a list, with all tries: a service may take connections and say nothing."
+"So long people wait for something small, and for a list, with all tries: a service may accept and say nothing."
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,7 @@ class Playout:
     def note_reached(self, media_s: float) -> None:
         """Note the second of the media clock that the viewer played last. Has an effect only while speech is held."""
         if self._hold is not None and not self._hold.resumed:
-            self._hold.reached_number = min(max(0, int(media_s * FPS)), self._number)
+            self._hold.reached_number = int(min(max(0.0, media_s * FPS), self._number))
 
     def resume(self) -> list[int]:
         """Resume held speech from shortly before the place where it was cut for the viewer.

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -57,6 +58,8 @@ class ErasureNotes:
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir / "erased"
         self._unfinished = self._folder / ".unfinished"
+        self._looking = threading.Lock()
+        "held while the notes are looked at, or one is written: our own is never news"
         self._known = self._known_before()
 
     are_jobs_apart = False
@@ -69,8 +72,9 @@ class ErasureNotes:
             if time.time() - when > NOTED_S:
                 (self._folder / name).unlink(missing_ok=True)  # another portal may remove it at the same time
         name = f"{avatar_id}.{secrets.token_hex(4)}"
-        self._known.add(name)
-        (self._folder / name).touch()
+        with self._looking:
+            (self._folder / name).touch()
+            self._known.add(name)
 
     def begin(self, avatar_id: str) -> None:
         """Note that an erasure has begun, so that it is finished even if this portal ends before. Raises OSError."""
@@ -87,13 +91,15 @@ class ErasureNotes:
 
     def news(self) -> dict[str, float]:
         """Return the ids of avatars that others have erased since the last call, each with the Unix time of that."""
-        names = self._names()
-        new, self._known = names.keys() - self._known, set(names)
+        with self._looking:
+            names = self._names()
+            new, self._known = names.keys() - self._known, set(names)
         return {name.rpartition(".")[0]: names[name] for name in sorted(new, key=names.__getitem__)}
 
     def ask_again(self, avatar_id: str) -> None:
         """Make news() report this avatar once more, because erasing it here has failed."""
-        self._known = {name for name in self._known if name.rpartition(".")[0] != avatar_id}
+        with self._looking:
+            self._known = {name for name in self._known if name.rpartition(".")[0] != avatar_id}
 
     def _known_before(self) -> set[str]:
         """Return the names of the notes that are no news when this portal starts.

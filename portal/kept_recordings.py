@@ -149,7 +149,7 @@ class SharedRecordings(KeptRecordings):
 
 
 def no_such_recording(_recording_id: str) -> RecordingNotFound:
-    """Return the error for an id that leads to no recording."""
+    """Return the error for an id that leads to no recording. It does not repeat the id, which serves as a secret."""
     return RecordingNotFound(
         "There is no such recording.", "It may still be running, or its time is over. Record again."
     )

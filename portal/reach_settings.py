@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pipeline.transports.ice import IceServer, Reach, turn_with_secret
 from pipeline.transports.turn_service import TurnService
 from portal.http.addresses import parse_ports
-from portal.setting_values import PortRange, UrlPart, Urls, WebRtcAddress
+from portal.setting_values import PortRange, UrlPart, WebRtcAddress, Words
 from portal.talk_settings import TalkSettings
 
 __all__ = ["ReachSettings"]
@@ -30,8 +30,8 @@ class ReachSettings(TalkSettings):
     webrtc_ports: PortRange = Field(
         "", description="UDP ports of WebRTC, e.g. 40000-40999: one for each viewer and watcher; default: any"
     )
-    stun_urls: Urls = Field((), description="STUN servers, e.g. stun:stun.example.org:3478; default: none")
-    turn_urls: Urls = Field(
+    stun_urls: Words = Field((), description="STUN servers, e.g. stun:stun.example.org:3478; default: none")
+    turn_urls: Words = Field(
         (), description="TURN servers, e.g. turn:turn.example.org:3478?transport=udp; default: none"
     )
     turn_username: str = Field("", description="user name for the TURN servers")

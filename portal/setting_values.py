@@ -38,7 +38,6 @@ __all__ = [
     "LipSyncName",
     "LlmName",
     "LongSecret",
-    "Names",
     "Networks",
     "Origins",
     "PortRange",
@@ -48,9 +47,9 @@ __all__ = [
     "TtsName",
     "UrlPart",
     "UrlPath",
-    "Urls",
     "WebAddresses",
     "WebRtcAddress",
+    "Words",
     "absolute",
 ]
 
@@ -190,14 +189,13 @@ def _fields(value: object) -> object:
 
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 Folder = Annotated[AbsolutePath, AfterValidator(_folder)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Fields = Annotated[dict[str, object], NoDecode, BeforeValidator(_fields)]
-Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Origins = Annotated[Urls, AfterValidator(_origins)]
-Hosts = Annotated[Urls, AfterValidator(_hosts)]
-StreamAddresses = Annotated[Urls, AfterValidator(_stream_addresses)]
-Networks = Annotated[Urls, AfterValidator(_networks)]
-WebAddresses = Annotated[Urls, AfterValidator(_web_addresses)]
+Origins = Annotated[Words, AfterValidator(_origins)]
+Hosts = Annotated[Words, AfterValidator(_hosts)]
+StreamAddresses = Annotated[Words, AfterValidator(_stream_addresses)]
+Networks = Annotated[Words, AfterValidator(_networks)]
+WebAddresses = Annotated[Words, AfterValidator(_web_addresses)]
 WebRtcAddress = Annotated[str, AfterValidator(_webrtc_address)]
 PortRange = Annotated[str, AfterValidator(_port_range)]
 UrlPart = Annotated[str, AfterValidator(_url_part)]

@@ -33,8 +33,8 @@ from portal.setting_values import (
     StoreUrl,
     StreamAddresses,
     UrlPath,
-    Urls,
     WebAddresses,
+    Words,
     absolute,
 )
 
@@ -252,7 +252,7 @@ class Settings(ReachSettings):
         description="folder with the networks' weights; default: weights in the data folder",
         json_schema_extra={"option": "weights"},
     )
-    device: Urls = Field(
+    device: Words = Field(
         ("auto",), description="devices on which networks run: auto, cpu, cuda:0, mps, ...; several share the sessions"
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(

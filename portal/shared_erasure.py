@@ -41,8 +41,9 @@ class SharedErasureNotes(ErasureNotes):
             if time.time() - when > TOLD_S:
                 self._store.forget(ERASED, name)
         name = f"{avatar_id}.{secrets.token_hex(4)}"
-        self._known.add(name)
-        self._store.note(ERASED, name)
+        with self._looking:
+            self._store.note(ERASED, name)
+            self._known.add(name)
 
     def begin(self, avatar_id: str) -> None:
         self._store.note(UNFINISHED, avatar_id)
@@ -69,14 +70,16 @@ class SharedErasureNotes(ErasureNotes):
 
     def _remember(self) -> None:
         """Write down which notes are known, so that what is erased while this portal is off is news at its start."""
-        if self._known == self._written:
+        with self._looking:
+            known = set(self._known)
+        if known == self._written:
             return
         with suppress(OSError):  # a disk that is full may have room at the next look
             self._folder.mkdir(parents=True, exist_ok=True)
             staging = self._folder / f".{secrets.token_hex(4)}"
-            staging.write_text(json.dumps(sorted(self._known)), encoding="utf-8")
+            staging.write_text(json.dumps(sorted(known)), encoding="utf-8")
             staging.replace(self._folder / SEEN)
-            self._written = set(self._known)
+            self._written = known
 
     def _names(self) -> dict[str, float]:
         try:

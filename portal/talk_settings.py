@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings
 from pipeline import registry
 from pipeline.tts.speed import FASTEST, SLOWEST
 from portal.setting_sources import FILE_NAME
-from portal.setting_values import AbsolutePath, AsrName, Fields, LipSyncName, LlmName, Names, TtsName
+from portal.setting_values import AbsolutePath, AsrName, Fields, LipSyncName, LlmName, TtsName, Words
 
 __all__ = ["TalkSettings"]
 
@@ -99,7 +99,7 @@ class TalkSettings(StartSettings):
     )
     tts_api_key: SecretStr = _key("VIVAVOCE_TTS_API_KEY")
     tts_model: str = Field("", description="name of the voice's model, as that server calls it")
-    tts_voices: Names = Field(
+    tts_voices: Words = Field(
         (), description="voices of that server that the page offers, separated by commas; the first is the default"
     )
     tts_options: Fields = Field(
@@ -112,7 +112,7 @@ class TalkSettings(StartSettings):
         description="where that server finds the folder `avatars` of the data folder, if it opens voice samples itself "
         "and sees that folder under another path",
     )
-    tts_services: Names = Field(
+    tts_services: Words = Field(
         (),
         description="voices with a service of your own on this machine, at its usual port, that viewers may choose "
         "beside tts, e.g. cosyvoice, xtts; default: all while only people on this machine reach the portal, else none",
@@ -153,7 +153,7 @@ class TalkSettings(StartSettings):
     llm_system_prompt: str = Field(
         "", description="instructions to the language model: who the avatar is and how it should answer"
     )
-    llm_tools: Names = Field(
+    llm_tools: Words = Field(
         (), description="Python functions that the language model may call, as package.module:function"
     )
     greeting: bool = Field(True, description="let avatars that have a greeting speak it when a session begins")

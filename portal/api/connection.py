@@ -84,7 +84,7 @@ class Connection:
         self._delivery: asyncio.Task[None] | None = None  # of the seat's events
         self._lane = Lane(self._obey)
         self._media_lane = Lane(self._obey)
-        self._expect_hello(GREETED_WITHIN_S)
+        self._expect_hello(GREETED_WITHIN_S, "Nobody said hello.")
 
     async def run(self) -> None:
         """Serve the socket until the viewer or the server closes it."""
@@ -209,7 +209,7 @@ class Connection:
         seat, self._seat = self._seat, None
         if seat is not None and seat.occupant is self:
             await self._shared.seating.seats.close(seat)
-        self._expect_hello(EXPIRES_S)
+        self._expect_hello(EXPIRES_S, "Nobody said hello again after bye.")
 
     async def _obey(self, message: messages.ClientMessage) -> None:
         with self._faults_answered():
@@ -269,7 +269,7 @@ class Connection:
         finally:
             self._greeting = self._in_line = False
             if self._seat is None:
-                self._expect_hello(EXPIRES_S)
+                self._expect_hello(EXPIRES_S, "The hello was refused, and nobody said another.")
 
     async def _come_back(self, hello: messages.Hello, token: str) -> None:
         """Resume the session that the token leads to, or restore it from what another node has stored of it."""
@@ -344,7 +344,7 @@ class Connection:
     async def _send(self, event: ServerMessage) -> bool:
         """Send an event of the seat. Once the session has ended, the socket gets a deadline to say hello again."""
         if self._seat is not None and self._seat.session.closed and self._socket.expires_s is None:
-            self._expect_hello(EXPIRES_S)
+            self._expect_hello(EXPIRES_S, "The session has ended.")
         return await self._socket.send_json(event)
 
     def _seated(self) -> Seat:
@@ -356,8 +356,9 @@ class Connection:
         """Return the current time of the media clock in seconds, or None without a session."""
         return None if self._seat is None else self._seat.session.stats()["pts"] / FPS
 
-    def _expect_hello(self, within_s: float) -> None:
-        self._socket.expires_s = self._shared.clock.now_s() + within_s
+    def _expect_hello(self, within_s: float, because: str) -> None:
+        """because: what the client is told if no hello comes."""
+        self._socket.expires_s, self._socket.expires_because = self._shared.clock.now_s() + within_s, because
 
     async def _break_off(self) -> None:
         if self._delivery is not None:

@@ -48,11 +48,12 @@ class ViewerSocket:
     """A viewer's WebSocket. Sending to a viewer who is gone is no error: send_json() returns False.
 
     `expires_s` is the clock time by which the socket must have a session. It is None while there is one, or while one
-    is being opened.
+    is being opened. `expires_because` is what the client is told then.
     """
 
     def __init__(self, socket: WebSocket, clock: Clock) -> None:
         self.expires_s: float | None = None
+        self.expires_because = ""
         self.for_good = False
         "True if the viewer has left on purpose, or must not come back: the session then ends without a grace time."
         self._socket = socket
@@ -144,7 +145,7 @@ class ViewerSocket:
             if since_s is not None and now_s - since_s >= SEND_WITHIN_S:
                 self._abort()
             elif self.expires_s is not None and now_s >= self.expires_s:
-                self.abandon(FLOODED, "Nobody said hello.")
+                self.abandon(FLOODED, self.expires_because)
 
     async def _send(self, send: Callable[[], Awaitable[None]]) -> bool:
         async with self._sending:

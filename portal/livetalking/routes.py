@@ -252,12 +252,7 @@ def _add_admin(router: APIRouter, clients: Clients, recordings: Recordings, sett
     async def admin_sessions() -> Response:
         _require_admin(settings)
         return ok(
-            {
-                "sessions": [
-                    _session_view(client, settings, recordings.of(client.session) is not None)
-                    for client in clients.all()
-                ]
-            }
+            {"sessions": [_session_view(client, recordings.of(client.session) is not None) for client in clients.all()]}
         )
 
 
@@ -286,15 +281,15 @@ def _config_of(settings: Settings) -> Mapping[str, object]:
     }
 
 
-def _session_view(client: Client, settings: Settings, recording: bool) -> Mapping[str, object]:
-    facts = client.facts()
+def _session_view(client: Client, recording: bool) -> Mapping[str, object]:
+    in_force = client.session.in_force
     return {
         "sessionid": client.id,
         "speaking": client.is_speaking,
         "recording": recording,
-        "model": settings.lipsync,
-        "avatar_id": facts["avatar"],
-        "REF_FILE": settings.voice,
+        "model": in_force["lipsync"],
+        "avatar_id": client.facts()["avatar"],
+        "REF_FILE": in_force["voice"] or "",
         "transport": "webrtc",
         "batch_size": 0,
         "customopt": [],

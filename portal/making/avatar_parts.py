@@ -83,8 +83,8 @@ def prepare_for_backend(
     on. progress: called with the share done, 0 to 1. Returns notices to show, e.g. about a face that is too large for
     the network.
 
-    Raises AvatarError (no such backend), BadParameters, FaceNotFound, BundleError, DiskFull,
-    BackendUnavailable.
+    Raises AvatarError (no such backend), BadParameters (with these, nothing of a face is left), FaceNotFound,
+    BundleError, DiskFull, BackendUnavailable. Parameters that chosen_parameters() would refuse raise ValueError.
     """
     chosen, device = parameters_for(bundle, backend, parameters), find_devices(settings.device)[0]
     if _encodes_faces(backend) and find_spec("torch") is not None:  # without torch prepare_parts() reports it

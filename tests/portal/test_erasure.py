@@ -204,6 +204,19 @@ def test_notes_of_erasures_are_news_to_others_once(tmp_path: Path) -> None:
     assert not ErasureNotes(tmp_path).news()
 
 
+def test_our_own_note_is_never_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks between the note and the mark that it is ours."""
+    notes, touch, held = ErasureNotes(tmp_path), Path.touch, list[bool]()
+
+    def noted(path: Path) -> None:
+        touch(path)
+        held.append(notes._looking.locked())
+
+    monkeypatch.setattr(Path, "touch", noted)
+    notes.note("ada")
+    assert held == [True] and not notes.news()
+
+
 async def test_an_avatar_that_is_erased_while_a_recorded_session_changes_to_it_is_in_no_recording(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -347,7 +347,7 @@ async def test_an_operators_page_sees_the_configuration_and_the_sessions(tmp_pat
         async with httpx.AsyncClient(base_url=portal.url, timeout=WITHIN_S) as http:
             config = (await http.get("/api/admin/config")).json()
             caller = Caller(http)
-            await caller.start()
+            await caller.start(refaudio="beep")
             await caller.peer.shown()
             await caller.ask("/record", type="start_record")
             sessions = (await http.get("/api/admin/sessions")).json()
@@ -357,7 +357,7 @@ async def test_an_operators_page_sees_the_configuration_and_the_sessions(tmp_pat
     limits = {"max_session": 4, "listenport": portal.port}
     assert config == {"code": 0, "msg": "ok", "data": {"config": {**told, **limits}}}
     state = {"sessionid": caller.session, "speaking": False, "recording": True, "batch_size": 0, "customopt": []}
-    facts = {"model": "flash", "avatar_id": "alpha", "REF_FILE": "", "transport": "webrtc"}
+    facts = {"model": "flash", "avatar_id": "alpha", "REF_FILE": "beep", "transport": "webrtc"}
     assert sessions == {"code": 0, "msg": "ok", "data": {"sessions": [{**state, **facts}]}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,11 @@ from tests.portal.socket_viewer import Viewer
 def sound_of_40_ms(number: int) -> bytes:
     """The piece of that number of a microphone's sound."""
     return SOUND_HEADER.pack(SOUND_KIND, 0, number & 0xFFFF, 640 * number) + bytes(1280)
+
+
+def close_of(viewer: Viewer) -> dict[str, Any]:
+    """The server's close of a socket."""
+    return next(message for message in viewer.all_heard() if message["type"] == "websocket.close")
 
 
 async def test_a_slow_viewer_stalls_nobody(house: House) -> None:
@@ -247,8 +253,13 @@ class TestDeadlines:
         await house.clock.advance(GREETED_WITHIN_S + 1)
         assert silent.over and not refused.over and not left.over
         await left.hello()
+        assert close_of(silent)["reason"] == "Nobody said hello."
         await house.clock.advance(EXPIRES_S)
         assert refused.over and not left.over
+        assert close_of(refused)["reason"].startswith("The hello was refused")
+        await left.ask("bye")
+        await house.clock.advance(EXPIRES_S + 1)
+        assert close_of(left)["reason"].startswith("Nobody said hello again")
 
     async def test_who_stays_after_the_end_of_a_session_is_closed(self, house: House) -> None:
         """When it has ended by itself, e.g. because nobody said anything. Nobody collects sockets that way."""
@@ -259,7 +270,7 @@ class TestDeadlines:
         await house.clock.advance(EXPIRES_S - 1)
         assert not viewer.over
         await house.clock.advance(2)
-        assert viewer.over
+        assert viewer.over and close_of(viewer)["reason"] == "The session has ended."
         await house.clock.advance(GRACE_S)
         assert not len(house.socket.seating.seats)
 
