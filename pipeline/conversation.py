@@ -105,7 +105,7 @@ class Conversation:
         played = None
         if self._ledger.has_open:
             played = " ".join(filter(None, (self._played_of(one.turn).strip() for one in still_open)))
-        return Standing(self._history.messages(cut), played, self.has_begun)
+        return Standing(self._history.kept(cut), played, self.has_begun)
 
     def recall(self, told: Iterable[Message]) -> None:
         """See Session.recall()."""

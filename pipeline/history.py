@@ -107,6 +107,13 @@ class History:
             messages.append(Message("user", "\n\n".join(asked)))
         return tuple(messages)
 
+    def kept(self, played: Mapping[Exchange, str]) -> tuple[Message, ...]:
+        """Return messages() as they are stored while a session goes on, each time something is said.
+
+        The newest question may be longer than the whole history may be. Of it the end is kept.
+        """
+        return tuple(Message(one.role, last_tokens(one.content, self._max_tokens)) for one in self.messages(played))
+
     def _trim(self) -> None:
         held = sum(exchange.tokens for exchange in self._exchanges)
         while held > self._max_tokens and len(self._exchanges) > 1:

@@ -66,4 +66,5 @@ def state_of(session: Restorable, identity: Mapping[str, str]) -> str:
             for one in standing.history[-MOST_REMARKS:]
         ),
     )
-    return Kept(wish=wish, played=standing.played).model_dump_json()
+    played = None if standing.played is None else standing.played[-2 * TOLD_CHARACTERS :]
+    return Kept(wish=wish, played=played).model_dump_json()

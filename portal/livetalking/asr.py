@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,19 +20,21 @@ from pipeline.ears.utterance import LONGEST_S
 from pipeline.errors import BadRequest
 from pipeline.types import LISTEN_RATE_HZ
 from portal.api.allowances import SocketAllowances
-from portal.api.viewer_socket import ViewerSocket
+from portal.api.viewer_socket import TRY_AGAIN_LATER, ViewerSocket
 from portal.http.errors import told
-from portal.http.limits import AskerShares, Shares, TooMany, TooOften
+from portal.http.limits import AskerShares, TooMany, TooOften
 from portal.http.people import Person, person_of, require_stay
 from portal.http.proxies import address_of
 from portal.livetalking.answers import Body
 
-__all__ = ["SOCKETS_EACH", "Hearing", "asr_router"]
+__all__ = ["SOCKETS_EACH", "Hearing", "Listened", "asr_router"]
 
 SILENT_S = 60.0
 """Time without sound after which the socket is closed."""
 SOCKETS, SOCKETS_EACH = 32, 4
 """Most sockets that may be open at a time: in total, and for one address or one person."""
+QUIET_S, ENOUGH_S = 20.0, 2.0
+"""When SOCKETS are open, one that has sent less than ENOUGH_S of sound in the last QUIET_S makes room for the next."""
 COST = 0.25
 """Cost of a message in the allowance of a ViewerSocket, which comes to 800 messages at once and then 80 per second.
 LiveTalking's pages send one for each 60 ms of sound, but programs may send a whole recording at once."""
@@ -50,12 +56,59 @@ class Told(Body):
     is_speaking: bool
 
 
+@dataclass(slots=True)
+class _Lately:
+    """What a socket has sent lately."""
+
+    since_s: float
+    "clock time at which it was opened, or had last sent enough"
+    bytes: int = 0
+    "what it has sent since then"
+
+
+class Listened:
+    """The sockets that are listened to. Those that send hardly anything cannot keep others out."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._each = AskerShares(SOCKETS_EACH)
+        self._open: dict[ViewerSocket, _Lately] = {}
+
+    @contextmanager
+    def one(self, speaker: ViewerSocket, address: str, person: str) -> Iterator[None]:
+        """Count a socket for as long as the block runs. Call note() with all its sound. Raises TooMany."""
+        refusal = TooMany("Too many are being listened to.", "Try again in a minute.")
+        with self._each.held(address, person, refusal):
+            if len(self._open) >= SOCKETS and not self._end_quietest():
+                raise refusal
+            self._open[speaker] = _Lately(self._clock.now_s())
+            try:
+                yield
+            finally:
+                self._open.pop(speaker, None)
+
+    def note(self, speaker: ViewerSocket, size: int) -> None:
+        """Note that so many bytes of sound have come."""
+        lately = self._open.get(speaker)
+        if lately is not None:
+            lately.bytes += size
+            if lately.bytes >= ENOUGH_S * 2 * LISTEN_RATE_HZ:
+                lately.since_s, lately.bytes = self._clock.now_s(), 0
+
+    def _end_quietest(self) -> bool:
+        """Close the socket that has sent next to nothing for longest. Return whether there was one."""
+        quietest = min(self._open, key=lambda speaker: self._open[speaker].since_s)
+        if self._clock.now_s() - self._open[quietest].since_s < QUIET_S:
+            return False
+        del self._open[quietest]
+        quietest.abandon(TRY_AGAIN_LATER, "Others wait to be listened to.")
+        return True
+
+
 def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRouter:
     """Return the route /api/asr. language: what is spoken, as ISO 639-1; None: it is detected."""
     router = APIRouter()
-    sockets, sockets_each = Shares(SOCKETS), AskerShares(SOCKETS_EACH)
-    allowances = SocketAllowances(clock)
-    refusal = TooMany("Too many are being listened to.", "Try again in a minute.")
+    listened, allowances = Listened(clock), SocketAllowances(clock)
 
     @router.websocket("/api/asr")
     async def recognise(socket: WebSocket) -> None:
@@ -70,8 +123,8 @@ def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRoute
             return
         deadlines = asyncio.create_task(speaker.keep_deadlines(), name="deadlines of a socket that is listened to")
         try:
-            with sockets_each.held(address, person.name, refusal), sockets.held("", refusal):
-                await _listen(speaker, hearing, language, address, person)
+            with listened.one(speaker, address, person.name):
+                await _listen(speaker, hearing, language, address, person, partial(listened.note, speaker))
         except VivavoceError as error:
             await speaker.send_json({"code": -1, "msg": f"{error.message} {error.hint}".strip()})
             speaker.abandon(BROKEN, "See the last message.")
@@ -84,9 +137,17 @@ def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRoute
     return router
 
 
-async def _listen(speaker: ViewerSocket, hearing: Hearing, language: str | None, asker: str, person: Person) -> None:
+async def _listen(
+    speaker: ViewerSocket,
+    hearing: Hearing,
+    language: str | None,
+    asker: str,
+    person: Person,
+    note: Callable[[int], None],
+) -> None:
     """Recognise one utterance after another until the speaker is gone. asker: the client's address.
 
+    note: called with the size of each piece of sound.
     Raises VivavoceError, and TimeoutError after SILENT_S without sound.
     """
     sound = bytearray()
@@ -103,6 +164,7 @@ async def _listen(speaker: ViewerSocket, hearing: Hearing, language: str | None,
             if not message:
                 raise BadRequest("A message of sound is empty.", "Send PCM16 at 16 kHz, mono.")
             sound += message
+            note(len(message))
             sounded_s = loop.time()
             if len(sound) > 2 * LONGEST_S * LISTEN_RATE_HZ:
                 raise BadRequest(f"That lasts longer than {LONGEST_S:.0f} seconds.", "Say it in parts.")

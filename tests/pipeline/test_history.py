@@ -55,6 +55,14 @@ def test_a_question_larger_than_the_bound_is_still_asked() -> None:
     assert history.messages() == (Message("user", "x" * 1_000),)
 
 
+def test_of_a_question_larger_than_the_bound_the_end_is_stored() -> None:
+    """It is written again each time something is said; the language model still gets the whole of it."""
+    history = History(100)
+    asked = history.ask("x" * 5000 + "?")
+    assert history.kept({asked: "I see."}) == (Message("user", "x" * 299 + "?"), Message("assistant", "I see."))
+    assert history.messages()[0].content == "x" * 5000 + "?"
+
+
 def test_an_earlier_conversation_is_gone_on_with() -> None:
     """Whatever a page tells, messages alternate and begin with the user; the bound holds for it too."""
     history = History(333)

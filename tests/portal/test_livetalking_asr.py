@@ -21,7 +21,8 @@ from pipeline.errors import BackendUnavailable, RecognitionError
 from pipeline.types import FloatArray, Transcript
 from portal.api.allowances import GREETINGS
 from portal.api.viewer_socket import FLOODED
-from portal.livetalking.asr import SOCKETS_EACH, asr_router
+from portal.http.limits import TooMany
+from portal.livetalking.asr import QUIET_S, SOCKETS, SOCKETS_EACH, Listened, asr_router
 
 BEGIN = {"is_speaking": True, "mode": "2pass", "chunk_size": [5, 10, 5], "wav_name": "h5", "wav_format": "pcm"}
 SECOND = (0.5 * 32767 * np.ones(16_000)).astype("<i2").tobytes()
@@ -144,6 +145,33 @@ def test_a_network_has_so_many_sockets_at_a_time() -> None:
         with far.websocket_connect("/api/asr") as socket:
             socket.send_json({"is_speaking": False})
             assert socket.receive_json() == final("")
+
+
+async def test_sockets_that_send_hardly_anything_keep_nobody_out() -> None:
+    """When all are open, the one that has been quiet for longest makes room; one that sends sound never does."""
+    clock, closed = ManualClock(), list[int]()
+    listened = Listened(clock)
+
+    class Speaker:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def abandon(self, _code: int, _reason: str) -> None:
+            closed.append(self.number)
+
+    speakers: list[Any] = [Speaker(number) for number in range(SOCKETS + 2)]
+    with ExitStack() as stack:
+        for number in range(SOCKETS):
+            stack.enter_context(listened.one(speakers[number], f"192.0.2.{number // SOCKETS_EACH}", ""))
+        with pytest.raises(TooMany), listened.one(speakers[-1], "198.51.100.1", ""):
+            pass
+        await clock.advance(QUIET_S)
+        for number in range(SOCKETS):
+            listened.note(speakers[number], 2 if number == 5 else 3 * len(SECOND))
+        stack.enter_context(listened.one(speakers[-2], "198.51.100.1", ""))
+        assert closed == [5]
+        with pytest.raises(TooMany), listened.one(speakers[-1], "198.51.100.1", ""):
+            pass
 
 
 def test_empty_messages_are_no_sound() -> None:
