@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import fsspec
@@ -132,7 +133,7 @@ def test_a_service_that_says_nothing_is_given_up_soon(monkeypatch: pytest.Monkey
     monkeypatch.setattr(store_objects, "LISTED_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        system = fsspec.get_filesystem_class("s3")
+        system: Any = fsspec.get_filesystem_class("s3")
         system.clear_instance_cache()  # those that talk to the service of the other tests
         objects = Objects(f"s3://silent-{uuid4().hex}")
         asks = [lambda: objects.read("x"), lambda: objects.entries("x"), lambda: objects.read_all("x", ["y"])]

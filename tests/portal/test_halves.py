@@ -82,7 +82,7 @@ def test_turn_servers_that_are_lent_are_there_for_the_first_viewer(
     )
     caplog.set_level("DEBUG")
     with turn_company(monkeypatch, "cloudflare", CLOUDFLARE):
-        talk = Talk.build(given, library, lambda avatar, _backend: pytest.fail(avatar))
+        talk = Talk.build(given, library, lambda avatar, _backend, _address: pytest.fail(avatar))
         with client_of(talk):
             named = talk.socket.browser_ice_servers()
     assert [server["urls"] for server in named[:2]] == [["stun:a"], ["stun:stun.cloudflare.com:3478"]]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.clock import ManualClock
 from portal.http import dear
@@ -36,7 +36,9 @@ async def nothing() -> Message:
     return {"type": "http.request"}
 
 
-def asking(app: ASGIApp, address: str, path: str = "/api/avatars") -> tuple[asyncio.Task[None], list[Message]]:
+def asking(
+    app: DearReads | OwnThreads, address: str, path: str = "/api/avatars"
+) -> tuple[asyncio.Task[None], list[Message]]:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
