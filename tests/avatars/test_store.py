@@ -140,7 +140,7 @@ def test_a_service_that_says_nothing_is_given_up_soon(monkeypatch: pytest.Monkey
         try:
             for ask in asks:
                 with pytest.raises(StoreUnreachable, match="does not answer"):
-                    ask()
+                    ask()  # type: ignore[no-untyped-call]
         finally:
             system.clear_instance_cache()
 
