@@ -122,7 +122,8 @@ def _write_frames(path: Path, frames: Iterable[bytes]) -> list[int]:
     with path.open("wb") as file:
         for jpeg in frames:
             offsets.append(offsets[-1] + file.write(jpeg))
-        _sync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
     return offsets
 
 
@@ -147,7 +148,3 @@ def gesture_tensors(track: GestureTrack) -> dict[str, AnyArray]:
         SOUND_RATE_HZ: np.array([track.rate_hz], np.int32),
         SOUND_LEVEL_DBFS: np.array([track.level_dbfs], np.float32),
     }
-
-
-def _sync(descriptor: int) -> None:
-    os.fsync(descriptor)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from avatars.errors import DiskFull
 
-__all__ = ["REMEDY", "disk_full_explained", "is_disk_full", "read_object", "require_room", "write_object"]
+__all__ = ["REMEDY", "disk_full_explained", "is_disk_full", "read_object", "require_room", "sync", "write_object"]
 
 REMEDY = "Free some space on the disk of the data folder, then try again."
 
@@ -27,6 +27,15 @@ REMEDY = "Free some space on the disk of the data folder, then try again."
 def is_disk_full(error: BaseException) -> bool:
     """Whether an exception, or its direct cause, means that no space is left."""
     return any(_says_full(one) for one in (error, error.__cause__))
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep what a file or folder holds: after a power failure it may be empty otherwise."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ or executed.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 import zlib
@@ -24,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from avatars.bundle import AvatarBundle
-from avatars.disk import disk_full_explained
+from avatars.disk import disk_full_explained, sync
 from avatars.errors import AvatarNotFound, AvatarNotPrepared, BundleError
 from avatars.face_formats import face_formats
 from models.arrays import AnyArray, IntArray, Mask
@@ -177,7 +176,7 @@ def write_parts(
     path = parts_path(bundle, backend)
     with _deletion_told(bundle), _staged(path) as staging:
         save_file(tensors, staging, metadata)
-        _sync(staging)
+        sync(staging)
         BackendParts._read(staging, bundle, backend)
         staging.chmod(0o644)  # safetensors makes its files readable by the owner only
     return BackendParts.open(bundle, backend)
@@ -278,14 +277,6 @@ def _kept_parameters(path: Path) -> dict[str, object] | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
         return None
     return parameters if isinstance(parameters, dict) else None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def damaged(bundle: AvatarBundle, backend: str, reason: str) -> BundleError:

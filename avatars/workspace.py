@@ -7,7 +7,6 @@ stage leaves nothing that counts, and a stage that is run again finds its result
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avatars.disk import disk_full_explained
+from avatars.disk import disk_full_explained, sync
 from avatars.errors import AvatarError
 from models.arrays import FloatArray, ImageArray
 
@@ -38,20 +37,12 @@ def stage_output(work: Path, stage: str) -> Iterator[Path]:
         staging.mkdir(parents=True)
         try:
             yield staging
-            _sync_all(staging)
+            for path in (*staging.rglob("*"), staging):
+                sync(path)
             staging.rename(work / stage)
         except BaseException:  # on any failure, cancellation too: half a stage must not become a checkpoint
             shutil.rmtree(staging, ignore_errors=True)
             raise
-
-
-def _sync_all(directory: Path) -> None:
-    for path in (*directory.rglob("*"), directory):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def test_a_bundle_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert abs(int(bundle.frame(2).mean()) - 80) <= 1
     assert bundle.mask(3).shape == (32, 32)
     assert bundle.backend_tensors["viseme/teeth"].tolist() == [0, 1, 2]
+
+
+def test_the_disk_is_to_keep_all_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small ones, too, which would wait in a buffer: a power failure must not leave a manifest without them."""
+    kept: list[int] = []
+    monkeypatch.setattr("avatars.bundle_writing.os.fsync", lambda file: kept.append(os.fstat(file).st_size))
+    write_bundle(contents(), tmp_path / "one")
+    assert kept == [(tmp_path / "one" / "frames.bin").stat().st_size]
 
 
 def test_a_frame_belongs_to_the_caller(tmp_path: Path) -> None:
