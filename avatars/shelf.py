@@ -157,7 +157,7 @@ class Shelf(Catalogue):
 
         What a worker with the same folder makes just now is in the store before it is here.
         """
-        here = {copy.name for copy in self.copies}
+        here = self.copies.names()
         if not here:
             return
         for name in here - self.listed().keys():

@@ -61,6 +61,11 @@ class Copies:
                 state = single.stat()
                 yield Copy(single, single.parent.name, state.st_size, state.st_mtime)
 
+    def names(self) -> set[str]:
+        """Of all of which something lies here, also an empty folder for single files that were gone."""
+        folders = {mark.parent.name for mark in self.root.glob(f"*/{INDEX}")}
+        return folders | {singles.name for singles in self._singles.glob("*")}
+
     def indexes(self) -> dict[str, Index]:
         """Of all folders that lie here."""
         here = {mark.parent.name: self.index(mark.parent.name) for mark in self.root.glob(f"*/{INDEX}")}

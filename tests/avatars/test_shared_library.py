@@ -172,6 +172,19 @@ def test_a_deleted_avatar_is_not_used_before_the_next_look_either(
     assert not theirs.library.path_of("ada").exists()
 
 
+def test_nothing_is_left_of_a_deleted_avatar_whose_picture_was_asked_for_late(
+    ours: Machine, theirs: Machine, make: Callable[..., None]
+) -> None:
+    """By a list of a second ago; not even its id is left, in the name of an empty folder."""
+    make(ours)
+    theirs.library.list()
+    ours.library.delete("ada")
+    assert theirs.library.file("ada", "poster.jpg") is None
+    theirs.library.shelf.follow()
+    home = theirs.library.path_of("ada").parents[1]
+    assert [path for path in home.rglob("*") if "ada" in path.name] == []
+
+
 def test_a_list_that_is_a_second_old_does_not_say_whether_an_avatar_is_there_now(
     ours: Machine, theirs: Machine, make: Callable[..., None]
 ) -> None:
