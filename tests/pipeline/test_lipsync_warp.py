@@ -24,7 +24,7 @@ def warp(shape: MouthShape) -> MouthWarp:
     return MouthWarp(chart, rest[list(SKULL), :2], ChartGrid.covering(np.stack([low, high])))
 
 
-def both_layers(warp: MouthWarp, target: npt.NDArray[np.floating], source: npt.NDArray[np.floating]) -> np.ndarray:
+def both_layers(warp: MouthWarp, target: npt.NDArray[np.float64], source: npt.NDArray[np.float64]) -> np.ndarray:
     """(rows, columns, 4): x and y of the upper layer, then x and y of the lower one."""
     everywhere = slice(0, warp.grid.rows)
     return np.concatenate(warp.backward(target, source, everywhere, everywhere), axis=2)
