@@ -124,7 +124,7 @@ class MouthChoice:
         for picture in range(1, len(costs)):
             np.multiply(change, np.float32(eased[picture]), out=ways)
             ways += so_far[picture - 1]
-            came_from[picture] = ways.argmin(axis=1)
+            ways.argmin(axis=1, out=came_from[picture])
             so_far[picture] += ways[exemplars, came_from[picture]]
 
         def exemplar_of(picture: int) -> int:

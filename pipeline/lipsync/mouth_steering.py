@@ -33,6 +33,8 @@ _TUCK, _TUCKED_IOD = (0.2, 0.7), 0.035
 "how much of an f or v makes the lower lip go to the upper teeth, and how far the lips are then apart at most"
 _CONTACT_NEAR = 0.5
 "lips that meet lips or teeth are so near to that in the picture before and after it"
+_LENGTHS = 8
+"of windows, for each sigma, whose weights are kept; a backend's windows are all of one length"
 _REMEMBERED = 1024
 "mouths of rows that were worked out; a picture shares all but one of its rows with the one before it"
 
@@ -53,6 +55,7 @@ class Steering:
     def __init__(self, chart: MouthChart) -> None:
         self._generic = MouthShape(chart.rest)
         self._measured = lru_cache(_REMEMBERED)(self._painted)
+        self._near = lru_cache(_LENGTHS)(_near)
         self._chart = chart
         opening, width = opening_of(chart.points), width_of(chart.points)
         self.opening_spread = float(opening.std()) + 1e-6
@@ -80,10 +83,9 @@ class Steering:
         said = self._said(parameters)
         tucked = smoothstep(parameters[:, _FV].astype(np.float64), *_TUCK)
         shut = (self._own(said)[:, 0] < SHUT_IOD) & (tucked == 0)
-        apart = np.subtract.outer(np.arange(len(said)), np.arange(len(said)))
         steady = np.empty_like(said)
         for axis, sigma in enumerate(_STEADY_SIGMA):
-            weights = _near(apart, sigma, _STEADY_REACH) * np.where(shut, _SHUT_WEIGHT, 1.0)
+            weights = self._near(len(said), sigma, _STEADY_REACH) * np.where(shut, _SHUT_WEIGHT, 1.0)
             steady[:, axis] = weights @ said[:, axis] / weights.sum(axis=1)
         course = self._own(steady)
         meets = np.maximum(tucked, shut)
@@ -97,13 +99,13 @@ class Steering:
 
         course: (n, 3) of consecutive pictures.
         """
-        weights = _near(np.arange(len(course)) - now, _JAW_SIGMA, _JAW_REACH)
+        weights = self._near(len(course), _JAW_SIGMA, _JAW_REACH)[now]
         return MouthPose(*(weights @ course[:, :2] / weights.sum()).tolist())
 
-    def shape(self, wanted: MouthPose) -> Array:
-        """(m, 2) POINTS in the chart: how this person's lips, chin and cheeks lie when a mouth is open like this."""
-        row = self._design(np.array([wanted.opening_iod]), np.array([wanted.width_iod]))
-        return np.asarray((row @ self._shapes).reshape(-1, 2))
+    def shapes(self, *wanted: MouthPose) -> Array:
+        """(n, m, 2) POINTS in the chart: how this person's lips, chin and cheeks lie when a mouth is open like that."""
+        opening, width, _tucked = np.array(wanted).T
+        return np.asarray((self._design(opening, width) @ self._shapes).reshape(len(wanted), -1, 2))
 
     def _own(self, said: Array) -> Array:
         """(..., 2) MouthPose of this person for that of painted mouths."""
@@ -136,6 +138,9 @@ def talking(opening: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(talks if talks.sum() >= _FEWEST_TALKING else np.ones_like(talks))
 
 
-def _near(apart: npt.NDArray[np.int_], sigma: float, reach: int) -> Array:
-    """Weights of pictures that are so many pictures apart."""
-    return np.asarray(np.exp(-0.5 * (apart / sigma) ** 2) * (abs(apart) <= reach))
+def _near(pictures: int, sigma: float, reach: int) -> Array:
+    """(n, n), not to be written to: the weights that n consecutive pictures have for each other."""
+    apart = np.subtract.outer(np.arange(pictures), np.arange(pictures))
+    weights = np.asarray(np.exp(-0.5 * (apart / sigma) ** 2) * (abs(apart) <= reach))
+    weights.setflags(write=False)
+    return weights

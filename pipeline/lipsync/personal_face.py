@@ -137,7 +137,7 @@ class PersonalFace:
         self._chart = chart = MouthChart.of(bundle.landmarks)
         self._exemplars = [self._cut(int(frame)) for frame in chosen]
         self.steering = Steering(chart)
-        self._apart = [one.points - self.steering.shape(_pose_of(one.points)) for one in self._exemplars]
+        self._apart = [one.points - self.steering.shapes(_pose_of(one.points))[0] for one in self._exemplars]
         self._choice = self._choice_among(chosen)
         self._jaw = Jaw(chart)
         lowest = float(chart.points[:, _CHIN_TIP, 1].max())
@@ -250,11 +250,12 @@ class PersonalFace:
         for share in shares:
             own += share.weight * self._exemplars[share.exemplar].points
             apart += share.weight * self._apart[share.exemplar]
-        shape = self.steering.shape(wanted) + _OWN_SHAPE * apart
+        spoken, hangs = self.steering.shapes(wanted, hanging)
+        shape = spoken + _OWN_SHAPE * apart
         opening, own_opening = wanted.opening_iod, float(opening_of(own))
         if opening > SHUT_IOD:
             opening = min(max(opening, own_opening / _STRETCH), max(own_opening, 0.0) * _STRETCH + 0.008)
-        place = float(self._jaw.place(self.steering.shape(hanging)))
+        place = float(self._jaw.place(hangs))
         return self._jaw.hung(_tucked(_opened(shape, opening), wanted.tucked), place)
 
     def _mouth(self, shape: Array, shares: list[Share]) -> _Mouth:
@@ -356,8 +357,11 @@ def _mixed(one: Image, other: Image, part: float) -> Image:
 
 def _remapped(moved: _Moved, nodes_to_box: Array, size: tuple[int, int]) -> Image:
     """A mouth alone, in a box of that size (w, h); its pixels are interpolated once."""
-    x, y = cv2.split(_laid(moved.came_from_px, nodes_to_box, size))
-    drawn = cv2.remap(moved.exemplar.pixels, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    came_from_px = _laid(moved.came_from_px, nodes_to_box, size)
+    # OpenCV takes None for the second map when the first holds both coordinates; its stubs do not say so.
+    drawn = cv2.remap(  # type: ignore[call-overload]
+        moved.exemplar.pixels, came_from_px, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(drawn, np.uint8)
 
 

@@ -19,7 +19,7 @@ def _kernel(a: Array, b: Array) -> Array:
     """Thin-plate kernel r^2 log r between points (n, 2) and (m, 2)."""
     squared = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
     squared = np.maximum(squared, 0) + 1e-12
-    return np.asarray(0.5 * squared * np.log(squared))
+    return np.asarray(0.5 * squared * cv2.log(squared))
 
 
 def basis(nodes: Array, movable: Array, pinned: Array) -> Field:
@@ -52,6 +52,7 @@ class Spline:
         self._nodes = nodes.astype(np.float32)
         self._affine_nodes = np.column_stack([np.ones(len(nodes)), nodes])
         self._pins = pins
+        self._pinned = _kernel_f32(self._nodes, pins.astype(np.float32))
 
     def fields(self, target: Array, sources: list[Array]) -> list[Array]:
         """For each source (m, 2): the places (n, 2) that the nodes come from."""
@@ -65,7 +66,9 @@ class Spline:
         moves[: len(target)] = np.concatenate([source - target for source in sources], axis=1)
         weights = np.linalg.solve(system, moves)
         # In float32 the many logarithms take a third of the time, and places are right to 1e-5 IOD.
-        bent = _kernel_f32(self._nodes, points.astype(np.float32)) @ weights[:count].astype(np.float32)
+        bending = weights[:count].astype(np.float32)
+        bent = _kernel_f32(self._nodes, target.astype(np.float32)) @ bending[: len(target)]
+        bent += self._pinned @ bending[len(target) :]
         moved = bent + self._affine_nodes @ weights[count:]
         nodes = self._affine_nodes[:, 1:]
         return [nodes + moved[:, 2 * n : 2 * n + 2] for n in range(len(sources))]

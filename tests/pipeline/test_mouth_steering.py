@@ -8,6 +8,7 @@ from talkers import Talker, babble, said
 
 from avatars.mouth_chart import MouthChart, opening_of, width_of
 from pipeline.features.visemes_around import PICTURES_AFTER, PICTURES_BEFORE, VisemesAround
+from pipeline.lipsync.mouth_choice import MouthPose
 from pipeline.lipsync.mouth_steering import Steering, talking
 from pipeline.types import FEATURE_RATE_HZ, AudioChunk, Phoneme
 
@@ -84,3 +85,11 @@ def test_lips_meet_where_the_sounds_around_keep_the_mouth_a_little_open(talker: 
     steering = Steering(MouthChart.of(talker.landmarks))
     assert steering._said(rows)[2, 0] > 0
     assert steering.course(rows)[2, 0] == 0
+
+
+def test_mouths_that_are_shaped_together_are_as_each_alone(talker: Talker) -> None:
+    steering = Steering(MouthChart.of(talker.landmarks))
+    wanted = (MouthPose(0.1, 0.5), MouthPose(0.0, 0.62, 1.0), MouthPose(0.2, 0.4))
+    alone = np.concatenate([steering.shapes(one) for one in wanted])
+    np.testing.assert_allclose(steering.shapes(*wanted), alone, rtol=0, atol=1e-12)
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
