@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -136,11 +137,15 @@ def test_a_service_that_says_nothing_is_given_up_soon(monkeypatch: pytest.Monkey
         system: Any = fsspec.get_filesystem_class("s3")
         system.clear_instance_cache()  # those that talk to the service of the other tests
         objects = Objects(f"s3://silent-{uuid4().hex}")
-        asks = [lambda: objects.read("x"), lambda: objects.entries("x"), lambda: objects.read_all("x", ["y"])]
+        asks: list[Callable[[], object]] = [
+            lambda: objects.read("x"),
+            lambda: objects.entries("x"),
+            lambda: objects.read_all("x", ["y"]),
+        ]
         try:
             for ask in asks:
                 with pytest.raises(StoreUnreachable, match="does not answer"):
-                    ask()  # type: ignore[no-untyped-call]
+                    ask()
         finally:
             system.clear_instance_cache()
 
