@@ -39,6 +39,7 @@ UNWRITTEN = "the recording ends here"
 class KeptRecording:
     """A recording that has ended, or the remains of one after a crash."""
 
+    id: str
     ended_at: float
     "seconds since the epoch"
     size_bytes: int
@@ -94,7 +95,7 @@ class KeptRecordings:
                 with suppress(FileNotFoundError):  # erased meanwhile
                     size_bytes = sum(file.stat().st_size for file in folder.glob("*"))
                     owner = (self.ownership(folder.name) or Ownership()).owner
-                    yield KeptRecording(folder.stat().st_mtime, size_bytes, owner, _remover(folder))
+                    yield KeptRecording(folder.name, folder.stat().st_mtime, size_bytes, owner, _remover(folder))
 
 
 class SharedRecordings(KeptRecordings):
@@ -134,7 +135,7 @@ class SharedRecordings(KeptRecordings):
         with suppress(StoreUnreachable):  # the next look tries again
             for name, index in self.shelf.listed().items():
                 remove = _Removing(self.shelf, name)
-                yield KeptRecording(index.about["ended_at"], index.size_bytes, index.about["owner"], remove)
+                yield KeptRecording(name, index.about["ended_at"], index.size_bytes, index.about["owner"], remove)
         for folder in self.root.glob("*"):
             if folder.name not in running and self._is_here_alone(folder.name) and not _grows(folder):
                 if (folder / "recording.json").is_file():
@@ -174,7 +175,7 @@ def _remover(folder: Path) -> Callable[[], None]:
 def _left_by_a_crash(folder: Path) -> Iterator[KeptRecording]:
     with suppress(FileNotFoundError):
         size_bytes = sum(file.stat().st_size for file in folder.glob("*"))
-        yield KeptRecording(folder.stat().st_mtime, size_bytes, _owner_in(folder), _remover(folder))
+        yield KeptRecording(folder.name, folder.stat().st_mtime, size_bytes, _owner_in(folder), _remover(folder))
 
 
 def _about(folder: Path) -> Mapping[str, object]:

@@ -32,6 +32,7 @@ from pipeline.recorder import Recorder
 from pipeline.threads import background_thread
 from portal.clip_finish import ClipFinish
 from portal.http.limits import Allowance, SessionAllowance
+from portal.http.proxies import network_of
 from portal.kept_recordings import FILES, UNWRITTEN, KeptRecording, KeptRecordings
 from portal.webhooks import Tell, tell_nobody
 
@@ -46,6 +47,8 @@ SWEEP_S = 60.0
 "How often old recordings are looked for."
 MOST_KEPT = 1000
 "Most recordings kept, whatever their size: each sweep looks at all of them."
+MOST_NOTED = 4 * MOST_KEPT
+"Most recordings of which it is known from where they were begun."
 BEGUN, BEGUN_PER_S = 3.0, 0.05
 "How many recordings one session may begin: three at once, then one every 20 s."
 BEGUN_EACH, BEGUN_EACH_PER_S = 20.0, 0.1
@@ -95,7 +98,7 @@ class Recordings:
 
     A session has one recording at a time. Files are removed `recordings_keep_s` seconds after the recording's end. They
     are removed sooner if all recordings together exceed `recordings_most_bytes` or MOST_KEPT: then the oldest of the
-    owner with most goes first.
+    owner with most goes first. Where nobody logs in, the address that began a recording counts as its owner.
     """
 
     def __init__(
@@ -118,6 +121,9 @@ class Recordings:
             burst=BEGUN_EACH,
             per_s=BEGUN_EACH_PER_S,
         )
+        self._begun_from: dict[str, str] = {}
+        """Id of a recording without an owner -> the address, or the /48 network of IPv6, from which it was begun. In
+        memory only, since addresses are personal data."""
         self._running: dict[str, Recording] = {}  # keyed by the session's id
         self._keeping: dict[Recording, asyncio.Task[None]] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -157,6 +163,10 @@ class Recordings:
         bundle, recording_id = session.bundle, secrets.token_urlsafe(18)
         if owner:  # noted before there are files, or others could see them for a moment
             self._kept.note_owner(recording_id, owner)
+        else:
+            self._begun_from[recording_id] = network_of(address) or address
+            if len(self._begun_from) > MOST_NOTED:
+                del self._begun_from[next(iter(self._begun_from))]
         name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now().astimezone():%Y-%m-%d %H.%M}").strip()
         writer = ClipWriter(
             self._folder / recording_id / "recording.mp4",
@@ -291,18 +301,19 @@ class Recordings:
 
         The oldest of the owner with most go first, so that nobody can push out other people's recordings.
         """
-        numbers = Counter(recording.owner for recording in kept)
+        owners = {recording.id: recording.owner or self._begun_from.get(recording.id, "") for recording in kept}
+        numbers = Counter(owners.values())
         sizes_bytes: Counter[str] = Counter()
         for recording in kept:
-            sizes_bytes[recording.owner] += recording.size_bytes
+            sizes_bytes[owners[recording.id]] += recording.size_bytes
         for most, taken in ((MOST_KEPT, numbers), (self._settings.recordings_most_bytes, sizes_bytes)):
             while len(kept) > 1 and taken.total() > most:
                 owner = taken.most_common(1)[0][0]
-                leaving = next((recording for recording in kept[:-1] if recording.owner == owner), kept[0])
+                leaving = next((recording for recording in kept[:-1] if owners[recording.id] == owner), kept[0])
                 leaving.remove()
                 kept.remove(leaving)
-                numbers[leaving.owner] -= 1
-                sizes_bytes[leaving.owner] -= leaving.size_bytes
+                numbers[owners[leaving.id]] -= 1
+                sizes_bytes[owners[leaving.id]] -= leaving.size_bytes
 
 
 def _news_of(recording: Recording) -> tuple[str, Mapping[str, object]]:

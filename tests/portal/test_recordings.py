@@ -338,6 +338,28 @@ async def test_new_sessions_bring_no_new_recordings(room: Room, tmp_path: Path) 
     await recordings.aclose()
 
 
+async def test_where_nobody_logs_in_an_address_drives_nobody_elses_recordings_out(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a network of IPv6, which has many addresses."""
+    monkeypatch.setattr("portal.recordings.MOST_KEPT", 3)
+    recordings = Recordings(Settings(data_dir=tmp_path / "data", keep_free_bytes=0), ManualClock())
+
+    async def begun(address: str) -> Path:
+        room.session.id = f"session-{address}"
+        recording = recordings.begin(room.session, address=address)
+        await room.pass_time(0.2)
+        await recordings.end(room.session)
+        return tmp_path / "data" / "recordings" / recording.id
+
+    first = await begun("192.0.2.1")
+    os.utime(first, (time.time() - 100,) * 2)
+    many = [await begun(f"2001:db8:7:{number}::/64") for number in range(4)]
+    recordings._sweep()
+    assert first.is_dir() and sum(folder.is_dir() for folder in many) == 2
+    await recordings.aclose()
+
+
 def test_whoever_has_most_loses_the_oldest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By number and by size; so nobody drives others' recordings out."""
     monkeypatch.setattr("portal.recordings.MOST_KEPT", 4)
