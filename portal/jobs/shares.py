@@ -75,6 +75,7 @@ class JobShares:
             raise QueueFull(
                 "Too many avatars are being prepared for viewers already.",
                 "Choose another avatar or lip-sync, or try again when some of them are done.",
+                cause="viewers",
             )
 
     def _take_places(self, address: str, taken: Sequence[str]) -> None:

@@ -261,6 +261,8 @@ ERROR_TEXTS: dict[str, dict[str, str]] = {
         "hint.job_cancelled": "请点击“开始”，重新准备。",
         "error.queue_full": "等待中的任务太多。",
         "hint.queue_full": "请等其中一些完成后再试。",
+        "error.queue_full.viewers": "正在为观众准备的数字人太多。",
+        "hint.queue_full.viewers": "请换一个数字人或口型，或稍后再试。",
         "error.queue_full.uploads": "等待检查的上传太多。",
         "hint.queue_full.uploads": "请过一分钟再试。",
         "error.worker_died": "处理这个任务的进程每次都意外退出。",
