@@ -306,6 +306,13 @@ class JobFolders:
         """Whether the job has a clip. This is cheap, for lists of jobs."""
         return self.made_clip(job_id) is not None
 
+    def with_clips(self, job_ids: Collection[str]) -> set[str]:
+        """Return the ids of those of these jobs that have a clip.
+
+        Raises StoreUnreachable if that is not known now. has_clip() then says what was known before.
+        """
+        return {job_id for job_id in job_ids if self.has_clip(job_id)}
+
     def made_clip(self, job_id: str) -> Path | None:
         """Return the path of the job's clip, whatever its format; None if there is none."""
         return next((path for ending in CLIP_TYPES if (path := self.find_clip(job_id, ending))), None)

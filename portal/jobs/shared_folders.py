@@ -162,6 +162,9 @@ class SharedJobFolders(JobFolders):
     def has_clip(self, job_id: str) -> bool:
         return job_id in self.clips.indexes()
 
+    def with_clips(self, job_ids: Collection[str]) -> set[str]:
+        return self.clips.listed().keys() & job_ids
+
     def remove_clip(self, job_id: str) -> None:
         for ending in CLIP_TYPES:
             self.clip(job_id, ending).unlink(missing_ok=True)

@@ -382,10 +382,15 @@ def clear_after_the_dead(queue: JobQueue) -> None:
 def _sweep(queue: JobQueue) -> None:
     """Remove files that no job owns, and the oldest ended jobs without a clip, beyond KEPT_JOBS."""
     jobs = queue.list(limit=None)
-    without_result = [job for job in jobs if not job.active and not queue.folders.has_clip(job.id)]
-    for job in without_result[KEPT_JOBS:]:
+    ended = [job.id for job in jobs if not job.active]
+    try:
+        with_clips = queue.folders.with_clips(ended)
+    except StoreUnreachable as error:  # nobody knows which jobs have clips, and deleting a job deletes its clip
+        logger.warning("the oldest jobs are removed later: %s", error)
+        with_clips = set(ended)
+    for job_id in [job_id for job_id in ended if job_id not in with_clips][KEPT_JOBS:]:
         with suppress(JobNotFound):  # another worker sweeps at the same time
-            queue.delete(job.id)
+            queue.delete(job_id)
     owned = {job.id for job in jobs}
     data_dir = queue.folders.data_dir
     queue.folders.sweep(owned)

@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+import portal.worker.runner
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound, StoreUnreachable
 from avatars.library import Ownership
@@ -241,6 +242,26 @@ def test_the_upload_of_a_failed_job_waits_in_the_store_for_a_retry_elsewhere(
     theirs.queue.retry(job.id)
     path = theirs.folders.upload(job.id)
     assert path is not None and path.read_bytes() == b"a voice"
+
+
+def test_a_worker_deletes_no_clips_because_the_store_does_not_say_which_there_are(
+    ours: Node, theirs: Node, make: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that starts tidies up: the oldest jobs that have no clip go. Here it knows of no clip yet."""
+    monkeypatch.setattr(portal.worker.runner, "KEPT_JOBS", 0)
+    make(ours)
+    job, inputs = order_clip(ours)
+    ours.work_on(job, Recipe(CLIP, (Step("render", 1, speak),)), inputs)
+    ours.queue.cancel(job.id)
+    names = theirs.folders.store.names
+
+    def silent(_kind: str) -> dict[str, str]:
+        raise StoreUnreachable("It does not answer.", "Try again.")
+
+    monkeypatch.setattr(theirs.folders.store, "names", silent)
+    portal.worker.runner._sweep(theirs.queue)
+    monkeypatch.setattr(theirs.folders.store, "names", names)
+    assert ours.web.get(f"/api/clips/{job.id}.mp4").content == b"moving pictures"
 
 
 def test_pictures_of_a_face_report_are_seen_and_deleted_everywhere(ours: Node, theirs: Node) -> None:
