@@ -208,7 +208,7 @@ class Erasure:
             try:
                 await self._erase_here(avatar_id, erased_at)
             except (VivavoceError, OSError) as error:
-                self.notes.ask_again(avatar_id)
+                await asyncio.to_thread(self.notes.ask_again, avatar_id)  # it waits for notes that are being written
                 logger.warning("%s was erased elsewhere, and will be here at the next look: %s", avatar_id, error)
 
     async def _erase_here(self, avatar_id: str, erased_at: float) -> None:
