@@ -102,7 +102,7 @@ class Shelf(Catalogue):
         file = index.files[path]
         if kept is not None and kept.files.get(path) == file:
             return self.copies.used(name) / path
-        return self.copies.single(name, file, partial(self._store.get, self._kind, name, file))
+        return self.copies.single(name, file, partial(self._fetch_single, name, file))
 
     # -- changing
 
@@ -181,14 +181,19 @@ class Shelf(Catalogue):
     def _bring(self, name: str, kept: Index | None, index: Index) -> bool:
         """Fetch what is not here. False: a file is gone, so the thing has changed or was deleted."""
         with self.copies.staged(name) as stage:
-            for path, file in index.files.items():
-                is_same = kept is not None and kept.files.get(path) == file
-                if is_same and self.copies.lend(name, path, file, stage / path):
-                    continue
-                if not self._fetch(name, file, stage / path):
-                    return False
+            with self.asking():
+                for path, file in index.files.items():
+                    is_same = kept is not None and kept.files.get(path) == file
+                    if is_same and self.copies.lend(name, path, file, stage / path):
+                        continue
+                    if not self._fetch(name, file, stage / path):
+                        return False
             self._settle(name, stage, index)
         return True
+
+    def _fetch_single(self, name: str, file: StoredFile, path: Path) -> bool:
+        with self.asking():
+            return self._store.get(self._kind, name, file, path)
 
     def _fetch(self, name: str, file: StoredFile, path: Path) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,8 @@ class Catalogue:
         self._listing = threading.Lock()
         self._is_late = False
         "whether the list that is asked for just now takes longer than LATE_S"
+        self._was_listed = False
+        "whether all was seen once"
         self._fresh_until_s = self._away_until_s = -1.0
 
     def indexes(self) -> dict[str, Index]:
@@ -68,13 +70,9 @@ class Catalogue:
 
     def index_now(self, name: str) -> Index | None:
         """The same, asked of the store."""
-        self._require_near()
-        asked_s = self._now_s()
-        try:
+        with self.asking():
+            asked_s = self._now_s()
             index = self._store.index(self._kind, name)
-        except StoreUnreachable:
-            self._away_until_s = self._now_s() + AWAY_S
-            raise
         self.learn(name, index)
         if index is not None:
             self._asked_s[name] = asked_s
@@ -88,6 +86,19 @@ class Catalogue:
         """Whether the store was like that a second ago."""
         fresh_until_s = max(self._fresh_until_s, self._asked_s.get(name, -FRESH_S) + FRESH_S)
         return self.knows(name, index) and self._now_s() < fresh_until_s
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Whatever is asked of the store: not while it is away, and who finds it away says so to others."""
+        if self._now_s() < self._away_until_s:
+            raise StoreUnreachable(
+                f"The store {self._store.address} did not answer just now.", "Try again in some seconds."
+            )
+        try:
+            yield
+        except StoreUnreachable:
+            self._away_until_s = self._now_s() + AWAY_S
+            raise
 
     def learn(self, name: str, index: Index | None) -> None:
         """So it is in the store now. None: it is not there."""
@@ -115,22 +126,18 @@ class Catalogue:
         """Only for who has the turn."""
         if self._now_s() < self._fresh_until_s:
             return
-        self._require_near()
-        try:
-            stamps = self._store.names(self._kind)
-            known = {name: had for name, had in self._known.items() if stamps.get(name) == had[0]}
-            new = self._store.indexes(self._kind, [name for name in stamps if name not in known])
-        except StoreUnreachable as error:
-            logger.warning("%s", error)
-            self._away_until_s = self._now_s() + AWAY_S
-            if not self._known:
-                self._known = {name: ("", index) for name, index in self._here().items()}
-            raise
-        self._known = {**known, **{name: (stamps[name], index) for name, index in new.items()}}
+        with self.asking():
+            try:
+                stamps = self._store.names(self._kind)
+                known = {name: had for name, had in self._known.items() if stamps.get(name) == had[0]}
+                for found in self._store.indexes(self._kind, [name for name in stamps if name not in known]):
+                    new = {name: (stamps[name], index) for name, index in found.items()}
+                    known |= new
+                    self._known = {**self._known, **new}  # what comes next may fail: the next try goes on from here
+            except StoreUnreachable as error:
+                logger.warning("%s", error)
+                if not self._was_listed:
+                    self._known = {**{name: ("", index) for name, index in self._here().items()}, **self._known}
+                raise
+        self._known, self._was_listed = known, True
         self._fresh_until_s = self._now_s() + FRESH_S
-
-    def _require_near(self) -> None:
-        if self._now_s() < self._away_until_s:
-            raise StoreUnreachable(
-                f"The store {self._store.address} did not answer just now.", "Try again in some seconds."
-            )

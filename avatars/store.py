@@ -20,9 +20,10 @@ import re
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 ORPHAN_S: Final = 86_400.0
 "Files that no index names are removed once they are so old: no upload takes longer."
+SWEPT_S: Final = 300.0
+"So long a list of all files may take: there may be very many, and nobody waits for it."
 _AT: Final = re.compile("[0-9a-f]{32}")
 
 
@@ -119,16 +122,21 @@ class Store:
                 f"What the store says of {kind}/{name} cannot be read.", "Delete it there, and make it again."
             ) from error
 
-    def indexes(self, kind: str, names: Collection[str]) -> dict[str, Index]:
-        """Of these things, fetched at once. Left out are those that are gone, and damaged ones, which are logged."""
-        found = {}
-        for file, text in self._objects.read_all(kind, [f"{name}.json" for name in names]).items():
-            name = file.removesuffix(".json")
-            try:
-                found[name] = Index.from_json(text)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                logger.warning("%s/%s is left out: what the store says of it cannot be read (%s)", kind, name, error)
-        return found
+    def indexes(self, kind: str, names: Sequence[str]) -> Iterator[dict[str, Index]]:
+        """Of these things, many at once; what came before an error is good. Left out are those that are gone, and
+        damaged ones, which are logged.
+        """
+        for texts in self._objects.read_all(kind, [f"{name}.json" for name in names]):
+            found = {}
+            for file, text in texts.items():
+                name = file.removesuffix(".json")
+                try:
+                    found[name] = Index.from_json(text)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    logger.warning(
+                        "%s/%s is left out: what the store says of it cannot be read (%s)", kind, name, error
+                    )
+            yield found
 
     def write_index(self, kind: str, name: str, index: Index, *, is_new: bool) -> bool:
         """In one step: from now on it is there for all. False: somebody deletes it just now, and it is not there.
@@ -169,7 +177,7 @@ class Store:
 
     def get(self, kind: str, name: str, file: StoredFile, path: Path) -> bool:
         """Bring a file from there. False: it is gone, because the thing has changed or was deleted."""
-        return self._objects.fetch(_file(kind, name, file.at), path) == file.size_bytes
+        return self._objects.fetch(_file(kind, name, file.at), path, file.size_bytes) == file.size_bytes
 
     def drop(self, kind: str, name: str, files: Collection[StoredFile]) -> None:
         """Remove files that no index names any more."""
@@ -180,13 +188,14 @@ class Store:
         """Remove what killed writers left: files that no index names, and notes of deletions, after a day."""
         before = (time.time() if now_unix_s is None else now_unix_s) - ORPHAN_S
         old: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for entry in self._objects.below("files"):
+        for entry in self._objects.below("files", SWEPT_S):
             if entry.written_unix_s < before:
                 kind, name, at = entry.parts[-3:]
                 old[kind][name].append(at)
         for kind, things in old.items():
             there = self.names(kind)
-            indexes = self.indexes(kind, things.keys() & there.keys())
+            wanted = [name for name in things if name in there]
+            indexes = dict(chain.from_iterable(found.items() for found in self.indexes(kind, wanted)))
             for name, files in things.items():
                 if name in there and name not in indexes:  # nobody knows what is in use
                     continue
@@ -194,7 +203,7 @@ class Store:
                 for at in files:
                     if at not in used:
                         self._objects.delete(_file(kind, name, at))
-        for entry in self._objects.below("gone"):
+        for entry in self._objects.below("gone", SWEPT_S):
             if entry.written_unix_s < before:
                 kind, name = entry.parts[-2:]
                 self._objects.delete(f"gone/{kind}/{name}")

@@ -6,10 +6,10 @@ fsspec is imported with the first request. Whatever goes wrong becomes a StoreUn
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +27,12 @@ CONNECT_S, READ_S = 3, 20
 "Of each request to a service. Its package tries again and again, for five minutes."
 ANSWERED_S, LISTED_S = 6.0, 15.0
 "So long people wait for something small, and for a list, with all tries: a service may accept and say nothing."
+WRITTEN_S: Final = 30.0
+"So long something small may take to be written or removed: whoever gives up does not know whether it was done."
+SLOWEST: Final = 100_000
+"Bytes per second: so much longer a file may take."
+AT_ONCE: Final = 200
+"So many objects are read with one deadline, so that a long list is read in the end."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +57,15 @@ class FileSystem(Protocol):
     async_impl: bool
 
     def ls(self, path: str, *, detail: bool, refresh: bool, **within: float) -> Sequence[Mapping[str, object]]: ...
-    def find(self, path: str, *, detail: bool) -> Mapping[str, Mapping[str, object]]: ...
+    def find(self, path: str, *, detail: bool, **within: float) -> Mapping[str, Mapping[str, object]]: ...
     def exists(self, path: str, **within: float) -> bool: ...
     def cat_file(self, path: str, **within: float) -> bytes: ...
     def cat(self, path: list[str], *, on_error: str, **within: float) -> Mapping[str, bytes]: ...
-    def pipe_file(self, path: str, value: bytes) -> object: ...
-    def put_file(self, lpath: str, rpath: str) -> object: ...
-    def get_file(self, rpath: str, lpath: str) -> object: ...
-    def rm_file(self, path: str) -> object: ...
-    def rm(self, path: str, *, recursive: bool) -> object: ...
+    def pipe_file(self, path: str, value: bytes, **within: float) -> object: ...
+    def put_file(self, lpath: str, rpath: str, **within: float) -> object: ...
+    def get_file(self, rpath: str, lpath: str, **within: float) -> object: ...
+    def rm_file(self, path: str, **within: float) -> object: ...
+    def rm(self, path: str, *, recursive: bool, **within: float) -> object: ...
 
 
 class Objects:
@@ -86,15 +92,17 @@ class Objects:
         )
         return [_entry(str(told["name"]), told) for told in found]
 
-    def below(self, key: str) -> list[Entry]:
-        """All objects below a key."""
+    def below(self, key: str, within_s: float | None = None) -> list[Entry]:
+        """All objects below a key. within_s: how long that may take; LISTED_S if None."""
         system, path = self._at(key)
-        found: Mapping[str, Mapping[str, object]] = self._asked(lambda: system.find(path, detail=True), {})
+        within = _within(system, within_s or LISTED_S)
+        found: Mapping[str, Mapping[str, object]] = self._asked(lambda: system.find(path, detail=True, **within), {})
         return [_entry(name, told) for name, told in found.items()]
 
     def has(self, key: str) -> bool:
+        """Asked by who has just written: without an answer, what is there for all would be refused."""
         system, path = self._at(key)
-        return self._asked(lambda: system.exists(path, **_within(system, ANSWERED_S)), missing=False)
+        return self._asked(lambda: system.exists(path, **_within(system, WRITTEN_S)), missing=False)
 
     # -- reading
 
@@ -103,22 +111,21 @@ class Objects:
         system, path = self._at(key)
         return self._asked(lambda: system.cat_file(path, **_within(system, ANSWERED_S)), None)
 
-    def read_all(self, folder: str, names: Collection[str]) -> dict[str, bytes]:
-        """Those of these names that are there, fetched at once."""
-        if not names:
-            return {}
+    def read_all(self, folder: str, names: Sequence[str]) -> Iterator[dict[str, bytes]]:
+        """Those of these names that are there, many at once. What came before an error is good."""
         system, path = self._at(folder)
-        paths = [f"{path}/{name}" for name in names]
         within = _within(system, LISTED_S)
-        found: Mapping[str, bytes] = self._asked(lambda: system.cat(paths, on_error="omit", **within), {})
-        return {place.rpartition("/")[2]: content for place, content in found.items()}
+        for first in range(0, len(names), AT_ONCE):
+            paths = [f"{path}/{name}" for name in names[first : first + AT_ONCE]]
+            found: Mapping[str, bytes] = self._asked(partial(system.cat, paths, on_error="omit", **within), {})
+            yield {place.rpartition("/")[2]: content for place, content in found.items()}
 
-    def fetch(self, key: str, path: Path) -> int | None:
-        """Bring an object into a file here; its size. None: there is none."""
+    def fetch(self, key: str, path: Path, size_bytes: int) -> int | None:
+        """Bring an object into a file here; its size. None: there is none. size_bytes: what it should be."""
         system, source = self._at(key)
 
         def bring() -> int:
-            system.get_file(source, str(path))
+            system.get_file(source, str(path), **_within(system, ANSWERED_S + size_bytes / SLOWEST))
             return path.stat().st_size
 
         return self._asked(bring, None)
@@ -129,7 +136,8 @@ class Objects:
         """In one step. Services do that by themselves; in a folder, the file is moved to its place."""
         system, path = self._at(key)
         if urlsplit(self._url).scheme not in FOLDERS:
-            self._done(lambda: system.pipe_file(path, content))
+            within = _within(system, WRITTEN_S + len(content) / SLOWEST)
+            self._done(lambda: system.pipe_file(path, content, **within))
             return
         folder, _, name = path.rpartition("/")
         staging = Path(folder, f".{name}.{secrets.token_hex(4)}")
@@ -142,16 +150,21 @@ class Objects:
     def send(self, path: Path, key: str) -> None:
         """Bring a file of this machine there."""
         system, target = self._at(key)
-        self._done(lambda: system.put_file(str(path), target))
+
+        def bring() -> None:
+            within = _within(system, WRITTEN_S + path.stat().st_size / SLOWEST)
+            system.put_file(str(path), target, **within)
+
+        self._done(bring)
 
     def delete(self, key: str) -> None:
         """Nothing happens where there is none."""
         system, path = self._at(key)
-        self._asked(lambda: system.rm_file(path), None)
+        self._asked(lambda: system.rm_file(path, **_within(system, WRITTEN_S)), None)
 
     def delete_below(self, key: str) -> None:
         system, path = self._at(key)
-        self._asked(lambda: system.rm(path, recursive=True), None)
+        self._asked(lambda: system.rm(path, recursive=True, **_within(system, WRITTEN_S)), None)
 
     # -- errors
 

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import fsspec
 import pytest
 
-__all__ = ["HAS_S3", "STORES", "bring_back", "new_store", "running_s3", "take_away"]
+__all__ = ["HAS_S3", "STORES", "SlowService", "bring_back", "new_store", "running_s3", "take_away"]
 
 HAS_S3 = find_spec("moto") is not None and find_spec("s3fs") is not None
 STORES = ("memory", "file", pytest.param("s3", marks=pytest.mark.skipif(not HAS_S3, reason="moto is not installed")))
 "Kinds of stores, as parameters of a fixture."
 BUCKET = "vivavoce"
+
+
+class SlowService:
+    """A service that takes its time, by no clock: whoever would not wait so long gives up."""
+
+    async_impl = True
+
+    def __init__(self) -> None:
+        self.takes_s: dict[str, float] = {}
+        "name of a method -> how long it takes"
+        self._system: Any = fsspec.filesystem("memory")
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        def ask(*given: Any, timeout: float = inf, **named: Any) -> Any:
+            if timeout < self.takes_s.get(method, 0):
+                raise TimeoutError
+            return getattr(self._system, method)(*given, **named)
+
+        return ask
 
 
 @contextmanager

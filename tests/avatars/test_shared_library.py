@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from avatars import shelf_catalogue
+from avatars import shelf_catalogue, store_objects
 from avatars.bundle import AvatarBundle
 from avatars.errors import AvatarNotFound, StoreUnreachable
 from avatars.facts import facts_of
 from avatars.library import AvatarLibrary, Ownership
 from avatars.persona import Persona, read_persona, write_persona
 from avatars.shared_library import SharedLibrary
-from avatars.store import Index, Store
+from avatars.store import Index, Store, StoredFile
 from tests.shared_stores import take_away
 
 
@@ -263,6 +263,50 @@ def test_who_asks_while_a_list_takes_long_is_told_what_is_known(
         finally:
             may_answer.set()
         assert [found.id for found in first.result()] == ["ada"]
+
+
+def test_a_long_list_that_is_cut_off_goes_on_from_where_it_was(
+    ours: Machine, theirs: Machine, make: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a store with very many things would never be listed: each try would begin anew."""
+    for name in ("ada", "bob", "carl"):
+        make(ours, name)
+    monkeypatch.setattr(store_objects, "AT_ONCE", 1)
+    indexes = Store.indexes
+
+    def cut_off(store: Store, kind: str, names: Sequence[str]) -> Iterator[dict[str, Index]]:
+        yield next(indexes(store, kind, names), {})
+        if len(names) > 1:
+            raise StoreUnreachable("It does not answer.", "Try again.")
+
+    monkeypatch.setattr(Store, "indexes", cut_off)
+    assert [len(theirs.later().list()) for _ in range(3)] == [1, 2, 3]
+    assert len(theirs.later().shelf.listed()) == 3
+
+
+def test_a_picture_is_not_asked_for_while_the_store_is_away(
+    ours: Machine, theirs: Machine, make: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waited in vain says so to all others, and a gallery asks for many. What is here is shown."""
+    make(ours)
+    assert theirs.library.file("ada", "poster.jpg") is not None
+    asked: list[str] = []
+
+    def silent(_store: Store, _kind: str, name: str, _file: StoredFile, _path: Path) -> bool:
+        asked.append(name)
+        raise StoreUnreachable("It does not answer.", "Try again.")
+
+    monkeypatch.setattr(Store, "get", silent)
+    for _ in range(3):
+        with pytest.raises(StoreUnreachable):
+            theirs.library.file("ada", "frames.bin")
+    assert asked == ["ada"]
+    assert theirs.library.file("ada", "poster.jpg") is not None
+    with pytest.raises(StoreUnreachable):
+        theirs.later().open("ada")
+    with pytest.raises(StoreUnreachable):
+        theirs.library.file("ada", "frames.bin")
+    assert asked == ["ada"] * 2
 
 
 def test_nothing_is_kept_of_names_that_never_were(ours: Machine) -> None:

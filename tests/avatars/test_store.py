@@ -16,7 +16,7 @@ from avatars import store_objects
 from avatars.errors import BundleError, StoreUnreachable
 from avatars.store import ORPHAN_S, Index, Store, StoredFile
 from avatars.store_objects import Objects
-from tests.shared_stores import HAS_S3, bring_back, take_away
+from tests.shared_stores import HAS_S3, SlowService, bring_back, take_away
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_what_one_machine_keeps_another_one_finds(store: Store, store_url: str, 
     other = Store(store_url, tmp_path / "there" / "store.json")
     assert list(other.names("avatars")) == ["ada"]
     assert other.index("avatars", "ada") == index
-    assert other.indexes("avatars", ["ada", "nobody"]) == {"ada": index}
+    assert list(other.indexes("avatars", ["ada", "nobody"])) == [{"ada": index}]
     assert other.get("avatars", "ada", index.files["frames.bin"], tmp_path / "fetched")
     assert (tmp_path / "fetched").read_text() == "pixels"
     assert other.mark() == store.mark() != ""
@@ -124,14 +124,17 @@ def test_no_file_of_a_thing_leads_out_of_its_folder(store: Store, tmp_path: Path
     store.write_index("avatars", "evil", Index("one", {path: file}, {}), is_new=True)
     with pytest.raises(BundleError, match="avatars/evil"):
         store.index("avatars", "evil")
-    assert store.indexes("avatars", ["evil"]) == {}
+    assert list(store.indexes("avatars", ["evil"])) == [{}]
 
 
 @pytest.mark.skipif(not HAS_S3, reason="s3fs is not installed")
-def test_a_service_that_says_nothing_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_says_nothing_is_given_up_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its package would try again for five minutes, and whoever asks for an avatar would wait."""
-    monkeypatch.setattr(store_objects, "ANSWERED_S", 0.5)
-    monkeypatch.setattr(store_objects, "LISTED_S", 0.5)
+    for deadline in ("ANSWERED_S", "LISTED_S", "WRITTEN_S"):
+        monkeypatch.setattr(store_objects, deadline, 0.5)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    (tmp_path / "here").touch()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         system: Any = fsspec.get_filesystem_class("s3")
@@ -140,7 +143,13 @@ def test_a_service_that_says_nothing_is_given_up_soon(monkeypatch: pytest.Monkey
         asks: list[Callable[[], object]] = [
             lambda: objects.read("x"),
             lambda: objects.entries("x"),
-            lambda: objects.read_all("x", ["y"]),
+            lambda: list(objects.read_all("x", ["y"])),
+            lambda: objects.below("x"),
+            lambda: objects.fetch("x", tmp_path / "fetched", 0),
+            lambda: objects.write("x", b""),
+            lambda: objects.send(tmp_path / "here", "x"),
+            lambda: objects.delete("x"),
+            lambda: objects.delete_below("x"),
         ]
         try:
             for ask in asks:
@@ -148,6 +157,52 @@ def test_a_service_that_says_nothing_is_given_up_soon(monkeypatch: pytest.Monkey
                     ask()
         finally:
             system.clear_instance_cache()
+        silent.settimeout(20)
+        silent.accept()[0].close()  # it was asked: nothing else went wrong before
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> SlowService:
+    """What any store of the test is kept in."""
+    service = SlowService()
+    monkeypatch.setattr(Objects, "_connected", (service, f"/{uuid4().hex}"))
+    return service
+
+
+def test_who_has_kept_something_hears_so_although_the_next_answer_is_late(service: SlowService, tmp_path: Path) -> None:
+    """Else a thing that is there for all would be refused."""
+    service.takes_s["exists"] = 20
+    index = kept(Store("slow://", tmp_path / "store.json"), tmp_path)
+    assert Store("slow://", tmp_path / "store.json").index("avatars", "ada") == index
+
+
+def test_a_long_list_is_read_in_parts_with_a_deadline_each(
+    service: SlowService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came before the service fell silent is good."""
+    monkeypatch.setattr(store_objects, "AT_ONCE", 2)
+    store, names = Store("slow://", tmp_path / "store.json"), ["ada", "bob", "carl"]
+    for name in names:
+        kept(store, tmp_path, name)
+    service.takes_s["cat"] = 14
+    parts = store.indexes("avatars", names)
+    assert list(next(parts)) == ["ada", "bob"]
+    service.takes_s["cat"] = 16
+    with pytest.raises(StoreUnreachable, match="does not answer"):
+        next(parts)
+
+
+def test_a_file_may_take_longer_the_larger_it_is(service: SlowService, tmp_path: Path) -> None:
+    """A slow line still brings it, both ways."""
+    (tmp_path / "large").write_bytes(bytes(2_000_000))
+    store = Store("slow://", tmp_path / "store.json")
+    service.takes_s["put_file"] = 45
+    large = store.put("avatars", "ada", tmp_path / "large")
+    service.takes_s["get_file"] = 20
+    assert store.get("avatars", "ada", large, tmp_path / "fetched")
+    service.takes_s["get_file"] = 60
+    with pytest.raises(StoreUnreachable, match="does not answer"):
+        store.get("avatars", "ada", large, tmp_path / "fetched")
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
