@@ -179,7 +179,7 @@ class Shelf(Catalogue):
         raise self._missing(name)
 
     def _bring(self, name: str, kept: Index | None, index: Index) -> bool:
-        """Fetch what is not here. False: a file is gone, so the thing has changed or was deleted."""
+        """Fetch what is not here. False: a file is gone, so the thing has changed; or it was deleted meanwhile."""
         with self.copies.staged(name) as stage:
             with self.asking():
                 for path, file in index.files.items():
@@ -188,6 +188,8 @@ class Shelf(Catalogue):
                         continue
                     if not self._fetch(name, file, stage / path):
                         return False
+            if not self.holds(name) and self.index_now(name) is None:  # who deleted it found nothing here to remove
+                return False
             self._settle(name, stage, index)
         return True
 

@@ -87,6 +87,10 @@ class Catalogue:
         fresh_until_s = max(self._fresh_until_s, self._asked_s.get(name, -FRESH_S) + FRESH_S)
         return self.knows(name, index) and self._now_s() < fresh_until_s
 
+    def holds(self, name: str) -> bool:
+        """Whether it was there when the store was last seen."""
+        return name in self._known
+
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Whatever is asked of the store: not while it is away, and who finds it away says so to others."""

@@ -309,6 +309,26 @@ def test_a_picture_is_not_asked_for_while_the_store_is_away(
     assert asked == ["ada"] * 2
 
 
+def test_an_avatar_that_is_deleted_while_it_is_fetched_does_not_stay_here(
+    ours: Machine, theirs: Machine, make: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever deletes it finds nothing here yet."""
+    make(ours)
+    get = Store.get
+
+    def deleted_meanwhile(store: Store, kind: str, name: str, file: StoredFile, path: Path) -> bool:
+        came = get(store, kind, name, file, path)
+        if path.name == last and came:
+            theirs.library.delete("ada")
+        return came
+
+    last = list(theirs.library.shelf.indexes()["ada"].files)[-1]
+    monkeypatch.setattr(Store, "get", deleted_meanwhile)
+    with pytest.raises(AvatarNotFound):
+        theirs.library.open("ada")
+    assert not theirs.library.path_of("ada").exists()
+
+
 def test_nothing_is_kept_of_names_that_never_were(ours: Machine) -> None:
     """There is no end of them."""
     for number in range(50):
