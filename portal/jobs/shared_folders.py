@@ -163,7 +163,7 @@ class SharedJobFolders(JobFolders):
         return job_id in self.clips.indexes()
 
     def with_clips(self, job_ids: Collection[str]) -> set[str]:
-        return self.clips.listed().keys() & job_ids
+        return self.store.names("clips").keys() & job_ids  # also those that cannot be read just now
 
     def remove_clip(self, job_id: str) -> None:
         for ending in CLIP_TYPES:

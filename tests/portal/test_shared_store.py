@@ -262,6 +262,9 @@ def test_a_worker_deletes_no_clips_because_the_store_does_not_say_which_there_ar
     portal.worker.runner._sweep(theirs.queue)
     monkeypatch.setattr(theirs.folders.store, "names", names)
     assert ours.web.get(f"/api/clips/{job.id}.mp4").content == b"moving pictures"
+    monkeypatch.setattr(theirs.folders.store, "indexes", lambda _kind, _names: iter([{}]))  # none can be read
+    portal.worker.runner._sweep(theirs.queue)
+    assert ours.web.get(f"/api/clips/{job.id}.mp4").content == b"moving pictures"
 
 
 def test_pictures_of_a_face_report_are_seen_and_deleted_everywhere(ours: Node, theirs: Node) -> None:
