@@ -77,6 +77,8 @@ class JobQueue:
     _askers: Askers = field(init=False)
     _admitting: threading.Lock = field(default_factory=threading.Lock, init=False)
     "held from the capacity check until the job is stored, so that two submissions cannot take the same place"
+    _being_taken: set[str] = field(default_factory=set, init=False)
+    "ids of jobs whose upload is being taken, before they are stored; guarded by _admitting"
 
     def __post_init__(self) -> None:
         self._askers = Askers(self.folders.data_dir / "askers.json")
@@ -165,8 +167,11 @@ class JobQueue:
             if order.upload is not None:
                 # Before the lock, since putting it into a store may take a minute, and others order meanwhile.
                 self._check_room()
+                taking.enter_context(self._reserved(job_id))
                 taking.enter_context(self._taken_over(job_id, order.upload))
             taking.enter_context(self._admitting)
+            if order.upload is None and job_id in self._being_taken:
+                raise _id_taken(job_id)
             under_way = self._joined_by(order)
             if under_way is not None:
                 return under_way
@@ -316,18 +321,31 @@ class JobQueue:
         self._askers.note(job.id, asker, {job.id, *(one.id for one in self.active())})
 
     @contextmanager
+    def _reserved(self, job_id: str) -> Iterator[None]:
+        """Keep the id for one submission while the block runs. Raises BadRequest: a job or a submission has it already.
+
+        Without it, two submissions of one id could take their uploads at once, and the second would replace the first.
+        """
+        with self._admitting:
+            if job_id in self._being_taken or self._is_taken(job_id):
+                raise _id_taken(job_id)
+            self._being_taken.add(job_id)
+        try:
+            yield
+        finally:
+            with self._admitting:
+                self._being_taken.discard(job_id)
+
+    @contextmanager
     def _taken_over(self, job_id: str, upload: Path) -> Iterator[None]:
         """Move the upload to the job while the block runs. If the block raises, remove the upload.
 
-        Raises BadRequest: there is a job with this id already.
+        Raises BadRequest: another job has files under this id.
         """
-        taken = BadRequest(f"There is a job {job_id!r} already.", "Choose another id, or leave it out.")
-        if self._is_taken(job_id):
-            raise taken
         try:
             self.folders.take_upload(job_id, upload)
-        except FileExistsError as error:  # the files there are another job's
-            raise taken from error
+        except FileExistsError as error:
+            raise _id_taken(job_id) from error
         try:
             yield
         except BaseException:  # whatever ended the block, nobody would ever remove an upload without a job
@@ -337,6 +355,10 @@ class JobQueue:
     def _announce(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def _id_taken(job_id: str) -> BadRequest:
+    return BadRequest(f"There is a job {job_id!r} already.", "Choose another id, or leave it out.")
 
 
 def _new_id() -> str:
