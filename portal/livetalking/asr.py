@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -61,9 +60,11 @@ class _Lately:
     """What a socket has sent lately."""
 
     since_s: float
-    "clock time at which it was opened, or had last sent enough"
+    "clock time at which it was opened, or had last sent enough; later by the time in which it waited for texts"
     bytes: int = 0
     "what it has sent since then"
+    is_waiting: bool = False
+    "whether it waits for a text, and so sends nothing"
 
 
 class Listened:
@@ -95,10 +96,28 @@ class Listened:
             if lately.bytes >= ENOUGH_S * 2 * LISTEN_RATE_HZ:
                 lately.since_s, lately.bytes = self._clock.now_s(), 0
 
+    @contextmanager
+    def answering(self, speaker: ViewerSocket) -> Iterator[None]:
+        """Keep a socket open while the block recognises what it has sent. That time does not count as silence.
+
+        It is left out, and the count does not begin anew: else one could keep its socket by asking for nothing.
+        """
+        lately = self._open.get(speaker)
+        if lately is None:  # it has just made room for another
+            yield
+            return
+        since_s, lately.is_waiting = self._clock.now_s(), True
+        try:
+            yield
+        finally:
+            lately.since_s += self._clock.now_s() - since_s
+            lately.is_waiting = False
+
     def _end_quietest(self) -> bool:
         """Close the socket that has sent next to nothing for longest. Return whether there was one."""
-        quietest = min(self._open, key=lambda speaker: self._open[speaker].since_s)
-        if self._clock.now_s() - self._open[quietest].since_s < QUIET_S:
+        since_s = {speaker: lately.since_s for speaker, lately in self._open.items() if not lately.is_waiting}
+        quietest = min(since_s, key=since_s.__getitem__, default=None)
+        if quietest is None or self._clock.now_s() - since_s[quietest] < QUIET_S:
             return False
         del self._open[quietest]
         quietest.abandon(TRY_AGAIN_LATER, "Others wait to be listened to.")
@@ -124,7 +143,7 @@ def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRoute
         deadlines = asyncio.create_task(speaker.keep_deadlines(), name="deadlines of a socket that is listened to")
         try:
             with listened.one(speaker, address, person.name):
-                await _listen(speaker, hearing, language, address, person, partial(listened.note, speaker))
+                await _listen(speaker, hearing, language, address, person, listened)
         except VivavoceError as error:
             await speaker.send_json({"code": -1, "msg": f"{error.message} {error.hint}".strip()})
             speaker.abandon(BROKEN, "See the last message.")
@@ -138,16 +157,10 @@ def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRoute
 
 
 async def _listen(
-    speaker: ViewerSocket,
-    hearing: Hearing,
-    language: str | None,
-    asker: str,
-    person: Person,
-    note: Callable[[int], None],
+    speaker: ViewerSocket, hearing: Hearing, language: str | None, asker: str, person: Person, listened: Listened
 ) -> None:
     """Recognise one utterance after another until the speaker is gone. asker: the client's address.
 
-    note: called with the size of each piece of sound.
     Raises VivavoceError, and TimeoutError after SILENT_S without sound.
     """
     sound = bytearray()
@@ -164,13 +177,14 @@ async def _listen(
             if not message:
                 raise BadRequest("A message of sound is empty.", "Send PCM16 at 16 kHz, mono.")
             sound += message
-            note(len(message))
+            listened.note(speaker, len(message))
             sounded_s = loop.time()
             if len(sound) > 2 * LONGEST_S * LISTEN_RATE_HZ:
                 raise BadRequest(f"That lasts longer than {LONGEST_S:.0f} seconds.", "Say it in parts.")
         elif not _speaks(message):
             require_stay(person)
-            text = await _text_of(bytes(sound), hearing, language, asker)
+            with listened.answering(speaker):
+                text = await _text_of(bytes(sound), hearing, language, asker)
             sound.clear()
             sounded_s = loop.time()
             await speaker.send_json({"text": text, "mode": "2pass-offline", "is_final": True, "timestamp": None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import MutableMapping
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -147,19 +148,21 @@ def test_a_network_has_so_many_sockets_at_a_time() -> None:
             assert socket.receive_json() == final("")
 
 
+class Speaker:
+    """A socket that notes in `closed` that it was closed."""
+
+    def __init__(self, number: int, closed: list[int]) -> None:
+        self.number, self.closed = number, closed
+
+    def abandon(self, _code: int, _reason: str) -> None:
+        self.closed.append(self.number)
+
+
 async def test_sockets_that_send_hardly_anything_keep_nobody_out() -> None:
     """When all are open, the one that has been quiet for longest makes room; one that sends sound never does."""
     clock, closed = ManualClock(), list[int]()
     listened = Listened(clock)
-
-    class Speaker:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def abandon(self, _code: int, _reason: str) -> None:
-            closed.append(self.number)
-
-    speakers: list[Any] = [Speaker(number) for number in range(SOCKETS + 2)]
+    speakers: list[Any] = [Speaker(number, closed) for number in range(SOCKETS + 2)]
     with ExitStack() as stack:
         for number in range(SOCKETS):
             stack.enter_context(listened.one(speakers[number], f"192.0.2.{number // SOCKETS_EACH}", ""))
@@ -172,6 +175,53 @@ async def test_sockets_that_send_hardly_anything_keep_nobody_out() -> None:
         assert closed == [5]
         with pytest.raises(TooMany), listened.one(speakers[-1], "198.51.100.1", ""):
             pass
+
+
+async def test_who_waits_for_a_text_is_not_quiet() -> None:
+    """However long that takes: it keeps its socket meanwhile, and the time does not count afterwards."""
+    clock, closed = ManualClock(), list[int]()
+    listened = Listened(clock)
+    speakers: list[Any] = [Speaker(number, closed) for number in range(SOCKETS + 1)]
+    with ExitStack() as stack:
+        for number in range(SOCKETS):
+            stack.enter_context(listened.one(speakers[number], f"192.0.2.{number // SOCKETS_EACH}", ""))
+        await clock.advance(1)
+        with ExitStack() as waiting:
+            for number in range(SOCKETS):
+                waiting.enter_context(listened.answering(speakers[number]))
+            await clock.advance(2 * QUIET_S)
+            with pytest.raises(TooMany), listened.one(speakers[-1], "198.51.100.1", ""):
+                pass
+        with pytest.raises(TooMany), listened.one(speakers[-1], "198.51.100.1", ""):
+            pass
+        assert closed == []
+        await clock.advance(QUIET_S - 1)
+        stack.enter_context(listened.one(speakers[-1], "198.51.100.1", ""))
+        assert closed == [0]
+
+
+def test_a_socket_is_kept_while_its_utterance_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are told that there is no room, and the text comes."""
+    clock, begun, may_end = ManualClock(), threading.Event(), threading.Event()
+
+    class SlowEars(Ears):
+        async def transcribe(self, samples: FloatArray, language: str | None, asker: str) -> Transcript:
+            await clock.advance(2 * QUIET_S)
+            begun.set()
+            assert await asyncio.to_thread(may_end.wait, 20)
+            return await super().transcribe(samples, language, asker)
+
+    monkeypatch.setattr("portal.livetalking.asr.SOCKETS", 1)
+    with served(SlowEars(), clock) as client, client.websocket_connect("/api/asr") as socket:
+        socket.send_bytes(SECOND)
+        socket.send_json({"is_speaking": False})
+        assert begun.wait(20)
+        # It ends an utterance of its own, so it is answered whether or not there is room.
+        with client.websocket_connect("/api/asr") as other:
+            other.send_json({"is_speaking": False})
+            assert other.receive_json()["code"] == -1
+        may_end.set()
+        assert socket.receive_json() == final("1.00 s at 0.50")
 
 
 def test_empty_messages_are_no_sound() -> None:
