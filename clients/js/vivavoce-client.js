@@ -90,7 +90,8 @@ const SOUND_HEADER_BYTES = 8; // kind, flags, sequence number, turn; then sample
 const SOUND_KIND = 3;
 const SOUND_ENDS = 1;
 const REFUSALS = ["bad_request", "too_often", "too_large", "session_closed"]; // of a text; faults of a turn are others
-const ENDED = [1000, 1001]; // close codes of a portal that ends a session; with others the connection broke
+const ENDED = [1000, 1001, 1012]; // close codes of a portal that ends a session, the last as it stops itself
+const ENDED_WITH = { code: 1008, reason: "The session has ended." }; // likewise; 1008 with other reasons is for faults
 const SENTENCE_END = /(?<=[.!?])\s+|(?<=[。！？；\n])\s*/;
 
 /** The portal refused something, or the connection broke: `code` for programs, `hint` the remedy. */
@@ -256,7 +257,7 @@ export class Session {
       if (typeof data === "string") this.#take(JSON.parse(data));
       else this.#takeMedia(data);
     };
-    socket.onclose = ({ code, reason }) => this.#end(broken(code, reason), !ENDED.includes(code));
+    socket.onclose = ({ code, reason }) => this.#end(broken(code, reason), !isOrderly(code, reason));
     socket.onerror = () => {}; // "close" follows
   }
 
@@ -626,6 +627,15 @@ async function* sentences(pieces) {
 /** @param {PortalEvent} message */
 function errorOf({ code, message, hint }) {
   return new PortalError(String(code ?? ""), String(message ?? ""), String(hint ?? ""));
+}
+
+/**
+ * Whether the portal ended the session in order; else the connection broke.
+ * @param {number} code
+ * @param {string} reason
+ */
+function isOrderly(code, reason) {
+  return ENDED.includes(code) || (code === ENDED_WITH.code && reason === ENDED_WITH.reason);
 }
 
 /**

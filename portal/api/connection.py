@@ -32,7 +32,7 @@ from portal.http.limits import Allowance
 from portal.http.people import Person, require_entry, require_stay
 from portal.recordings import Recording, Recordings
 
-__all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "Connection", "Shared"]
+__all__ = ["EXPIRES_S", "GREETED_WITHIN_S", "SESSION_ENDED", "Connection", "Shared"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ GREETED_WITHIN_S = 12.0
 EXPIRES_S = 600.0
 """How long a socket may stay open without a session after its hello was refused, after a bye, or after its session
 ended by itself."""
+SESSION_ENDED = "The session has ended."
+"""Reason with which a socket is closed whose session ended by itself. The clients know it by this text as no fault."""
 SPEECH_AHEAD_S, SPEECH_PER_S = 60.0, 2.0
 """Seconds of sound for the avatar to speak that a client may send free of charge: in one burst, and per second of time.
 The rate is above 1 because a client also sends sound that an interrupt then throws away."""
@@ -344,7 +346,7 @@ class Connection:
     async def _send(self, event: ServerMessage) -> bool:
         """Send an event of the seat. Once the session has ended, the socket gets a deadline to say hello again."""
         if self._seat is not None and self._seat.session.closed and self._socket.expires_s is None:
-            self._expect_hello(EXPIRES_S, "The session has ended.")
+            self._expect_hello(EXPIRES_S, SESSION_ENDED)
         return await self._socket.send_json(event)
 
     def _seated(self) -> Seat:

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from vivavoce_client import AsyncSession, PortalError, Session
 from websockets.asyncio.server import ServerConnection, serve
 
+from portal.api.connection import SESSION_ENDED
+from portal.api.draining import RESTART, RESTART_REASON
+from portal.api.viewer_socket import FLOODED
 from portal.commands.portal_process import PortalProcess, running_portal
 from tests.browser.conftest import write_avatar
 
@@ -187,6 +190,35 @@ async def test_who_reads_learns_that_the_connection_broke() -> None:
         with pytest.raises(PortalError):
             await anext(session.events())
     assert broken.value.code == "connection_lost" and broken.value.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "is_orderly"),
+    [
+        (1000, "", True),
+        (RESTART, RESTART_REASON, True),
+        (FLOODED, SESSION_ENDED, True),
+        (FLOODED, "Too many messages.", False),
+        (1011, "Nobody reads.", False),
+    ],
+)
+async def test_a_session_that_the_portal_ends_in_order_just_ends(code: int, reason: str, *, is_orderly: bool) -> None:
+    """After the last event, as one that was closed here; with other codes the reader learns that something is wrong."""
+
+    async def portal(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send('{"type": "welcome"}')
+        await socket.send('{"type": "turn", "turn": 1, "state": "queued"}')
+        await socket.close(code, reason)
+
+    async with asyncio.timeout(WITHIN_S), serve(portal, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with AsyncSession(f"http://127.0.0.1:{port}", media=False) as session:
+            events = session.events()
+            assert (await anext(events))["type"] == "turn"
+            for reader in (events, session.frames()):
+                with pytest.raises(StopAsyncIteration if is_orderly else PortalError):
+                    await anext(reader)
 
 
 def test_without_asyncio_it_is_the_same(portal: PortalProcess) -> None:

@@ -37,6 +37,11 @@ _SAMPLES = 1920
 _REFUSALS = frozenset(
     {"bad_request", "too_often", "too_large", "session_closed"}
 )  # codes of errors by which a text itself is refused; other errors belong to a turn that was queued
+_PORTAL_STOPS = 1012
+_SESSION_ENDED = (
+    1008,
+    "The session has ended.",
+)  # and nobody opened another one on this socket; 1008 is also for faults
 
 
 class AsyncSession:
@@ -230,7 +235,8 @@ class AsyncSession:
                 else:
                     self._take(json.loads(raw))
         except ConnectionClosed as error:
-            if self._socket is not None:  # else it is being closed here, and how that goes makes no difference
+            # While it is being closed here, how that goes makes no difference.
+            if self._socket is not None and not _is_orderly(error):
                 fault = _broken(error)
         finally:
             self._end(fault)
@@ -314,6 +320,12 @@ def _refusal_of(body: bytes) -> PortalError:
 
 def _closed() -> PortalError:
     return PortalError("session_closed", "The session has ended.")
+
+
+def _is_orderly(error: ConnectionClosed) -> bool:
+    """Whether the portal ended the session in order, with a code that websockets takes for a fault."""
+    told = error.rcvd
+    return told is not None and (told.code == _PORTAL_STOPS or (told.code, told.reason) == _SESSION_ENDED)
 
 
 def _broken(error: ConnectionClosed) -> PortalError:
