@@ -257,16 +257,18 @@ def test_a_worker_deletes_no_clips_because_the_store_does_not_say_which_there_ar
     job, inputs = order_clip(ours)
     ours.work_on(job, Recipe(CLIP, (Step("render", 1, speak),)), inputs)
     ours.queue.cancel(job.id)
-    names = theirs.folders.store.names
+    assert isinstance(theirs.folders, SharedJobFolders)
+    store = theirs.folders.store
+    names = store.names
 
     def silent(_kind: str) -> dict[str, str]:
         raise StoreUnreachable("It does not answer.", "Try again.")
 
-    monkeypatch.setattr(theirs.folders.store, "names", silent)
+    monkeypatch.setattr(store, "names", silent)
     portal.worker.runner._sweep(theirs.queue)
-    monkeypatch.setattr(theirs.folders.store, "names", names)
+    monkeypatch.setattr(store, "names", names)
     assert ours.web.get(f"/api/clips/{job.id}.mp4").content == b"moving pictures"
-    monkeypatch.setattr(theirs.folders.store, "indexes", lambda _kind, _names: iter([{}]))  # none can be read
+    monkeypatch.setattr(store, "indexes", lambda _kind, _names: iter([{}]))  # none can be read
     portal.worker.runner._sweep(theirs.queue)
     assert ours.web.get(f"/api/clips/{job.id}.mp4").content == b"moving pictures"
 
