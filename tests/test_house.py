@@ -9,8 +9,8 @@ import pytest
 from tests.benchmarks.house import Reading, product, read
 from tests.test_layering import ROOT
 
-LONGEST_MODULE, LONGEST_FUNCTION, MOST_METHODS, MOST_ATTRIBUTES = 450, 81, 28, 23
-"Those of the reading of 2026-11-28; modules may have 16 lines more, for comments."
+LONGEST_MODULE, LONGEST_FUNCTION, MOST_METHODS, MOST_ATTRIBUTES = 434, 81, 28, 23
+"Those of the reading of 2026-11-28."
 MOST_ANY = 59
 
 

@@ -8,7 +8,6 @@ of its own, so that the deformation bases are made once for the avatar and serve
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -32,6 +31,7 @@ from pipeline.lipsync.detail import between_lips, detail_around, detail_of
 from pipeline.lipsync.folds import SkinFolds
 from pipeline.lipsync.mouth_interior import MouthInterior, MouthOpening
 from pipeline.lipsync.mouth_palette import MouthPalette
+from pipeline.lipsync.mouth_regions import MouthRegion, MouthRegions, shows_teeth
 from pipeline.lipsync.mouth_shape import MOVING, MouthShape, positions, smoothstep
 from pipeline.lipsync.warp import ChartGrid, MouthWarp
 from pipeline.types import FacePatch
@@ -48,8 +48,6 @@ _UPPER, _LOWER = positions(UPPER_LIP_INNER), positions(LOWER_LIP_INNER)
 _LEFT, _RIGHT = positions((61, 291))
 _OPEN_SMILE_IOD = 0.03
 "a face at rest that shows this much between its lips keeps its own teeth"
-_TEETH_LIGHT, _TEETH_COLOUR, _TEETH_SHARE = 0.72, 0.36, 0.35
-"what is as light as this part of painted enamel and less saturated than this counts as tooth, if it fills this share"
 _STEADY_IOD = 0.012
 "standard deviation of the opening below which a clip is of a person who does not talk"
 _REST = 1 / 256
@@ -64,21 +62,6 @@ _SOFTER, _LEAST_SOFTNESS_PX = 1.06, 0.5
 "the least step to a softer interior, and where it starts"
 _MOST_SOFTNESS_IOD = 0.03
 "teeth that are softer than this are a white haze"
-_KEPT_BYTES = 32 << 20
-"budget of an avatar for decoded mouth regions; the 330 frames of a still of 512x512 need 30 MB"
-
-
-@dataclass(frozen=True)
-class _Region:
-    """The box of one frame as it was filmed."""
-
-    pixels: Image
-    own_teeth: Field | None
-    "float32 (h, w) weight of what the frame shows between its lips, None where it shows nothing worth keeping"
-
-    @property
-    def nbytes(self) -> int:
-        return self.pixels.nbytes + (0 if self.own_teeth is None else self.own_teeth.nbytes)
 
 
 class SpeakingFace:
@@ -122,19 +105,17 @@ class SpeakingFace:
         push = 0.016 * self._openness * self._scales
         self._sources[:, _UPPER, 1] -= push[:, None]
         self._sources[:, _LOWER, 1] += push[:, None]
-        self._lips = in_box[:, [*UPPER_LIP_INNER, *LOWER_LIP_INNER[::-1]]].astype(np.float32)
 
         seam = chart[_UPPER]
         frame = bundle.frame(0)
         self._folds = self._folds_of(frame, landmarks[0]) if bundle.manifest.get("kind") == "still" else None
         palette, look = MouthPalette.in_light_of(frame, landmarks[0]), look_of(bundle.manifest)
         self._palette = palette if look is None else palette.looking(look)
-        self._keeps_teeth = steady_smile and self._shows_teeth(frame, landmarks[0])
+        self._keeps_teeth = steady_smile and shows_teeth(frame, landmarks[0], self._palette.enamel)
+        self._regions = MouthRegions(bundle, in_box, self._scales, self._keeps_teeth)
         self._window = _window(self._width, self._height)
         y, x = np.mgrid[: self._height, : self._width].astype(np.float32)
         self._columns, self._rows = np.ascontiguousarray(x), np.ascontiguousarray(y)
-        self._kept: dict[int, _Region] = {}
-        self._kept_bytes = 0
         self._interior = self._in_keeping_with(detail_around(frame, landmarks[0]), seam)
 
     @property
@@ -145,12 +126,11 @@ class SpeakingFace:
             self._to_px,
             self._to_chart,
             self._sources,
-            self._lips,
             self._window,
             self._columns,
             self._rows,
         )
-        return self._warp.nbytes + self._kept_bytes + sum(array.nbytes for array in arrays)
+        return self._warp.nbytes + self._regions.nbytes + sum(array.nbytes for array in arrays)
 
     def patch(
         self,
@@ -175,7 +155,7 @@ class SpeakingFace:
 
         read_frame: gives the frame's pixels, where somebody needs them besides; None: they are decoded here
         """
-        region = self._region(frame_index, read_frame)
+        region = self._regions.of(frame_index, read_frame)
         if activity < _REST:
             return region.pixels.copy()
         patch, _opening = self._speaking(region, self._interior, frame_index, parameters, min(1.0, float(activity)))
@@ -183,7 +163,7 @@ class SpeakingFace:
 
     def _speaking(
         self,
-        region: _Region,
+        region: MouthRegion,
         interior: MouthInterior,
         frame_index: int,
         parameters: npt.NDArray[np.floating],
@@ -233,7 +213,7 @@ class SpeakingFace:
             interior = MouthInterior(self._palette, seam, scale, softness_px)
             if self._keeps_teeth:
                 return interior
-            mouths = (self._speaking(self._region(0), interior, 0, mouth, 1.0) for mouth in _OPEN_MOUTHS)
+            mouths = (self._speaking(self._regions.of(0), interior, 0, mouth, 1.0) for mouth in _OPEN_MOUTHS)
             detail = np.mean([detail_of(patch, between_lips(opening, patch)) for patch, opening in mouths])
             too_much = float(detail) / max(_MOST_DETAIL * face_detail, 1e-3)
             if too_much <= 1 or softness_px >= _MOST_SOFTNESS_IOD * scale:
@@ -336,7 +316,7 @@ class SpeakingFace:
     def _fill(
         self,
         patch: Image,
-        region: _Region,
+        region: MouthRegion,
         interior: MouthInterior,
         opening: MouthOpening,
         parameters: npt.NDArray[np.floating],
@@ -350,42 +330,6 @@ class SpeakingFace:
         meeting = source_open * activity * (1 - float(smoothstep(opening.gap_px, 0.3, 1.6)))
         if meeting > 0.01:
             _draw_lip_line(patch, opening, self._palette.cavity, 0.55 * meeting)
-
-    def _region(self, frame_index: int, read_frame: Callable[[], Image] | None = None) -> _Region:
-        """The decoded box of a frame. As many as fit into the budget are kept, the others decoded again and again.
-
-        Loops are read round and round: forgetting the least recently used would forget each just before its next use.
-        """
-        if frame_index in self._kept:
-            return self._kept[frame_index]
-        x0, y0, x1, y1 = (int(edge) for edge in self.bundle.boxes[frame_index])
-        frame = self.bundle.frame(frame_index) if read_frame is None else read_frame()
-        pixels = frame[y0:y1, x0:x1].copy()
-        region = _Region(pixels, self._own_teeth(frame_index) if self._keeps_teeth else None)
-        if self._kept_bytes + region.nbytes <= _KEPT_BYTES:
-            self._kept[frame_index] = region
-            self._kept_bytes += region.nbytes
-        return region
-
-    def _shows_teeth(self, frame: Image, landmarks: Array) -> bool:
-        """Whether what lies between the lips of the frame is teeth: light and with little colour, unlike a tongue."""
-        mask = np.zeros(frame.shape[:2], np.uint8)
-        ring = landmarks[[*UPPER_LIP_INNER, *LOWER_LIP_INNER[::-1]], :2]
-        cv2.fillPoly(mask, [np.round(ring * 16).astype(np.int32)], 255, shift=4)
-        inside = frame[mask > 0].astype(np.float64)
-        if not len(inside):
-            return False
-        colour = (inside.max(axis=1) - inside.min(axis=1)) / np.maximum(inside.max(axis=1), 1)
-        light = inside.mean(axis=1) > _TEETH_LIGHT * self._palette.enamel.mean()
-        return bool((light & (colour < _TEETH_COLOUR)).mean() > _TEETH_SHARE)
-
-    def _own_teeth(self, frame_index: int) -> Field:
-        mask = np.zeros((self._height, self._width), np.uint8)
-        cv2.fillPoly(mask, [np.round(self._lips[frame_index] * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-        margin = 0.018 * float(self._scales[frame_index])
-        inner = cv2.erode(mask, np.ones((2 * int(np.ceil(margin)) + 1, 2 * int(np.ceil(2 * margin)) + 1), np.uint8))
-        soft = max(0.8, 0.012 * float(self._scales[frame_index]))
-        return cv2.GaussianBlur(inner, (0, 0), soft).astype(np.float32) * np.float32(1 / 255)
 
 
 def _sampled(pixels: Image, x: Field, y: Field) -> Image:
