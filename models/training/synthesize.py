@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import AnyArray
+from models.hibari_durations import DELAY_S, STEP_S, with_durations
 from models.training.aligned import aligned_labels
 from models.viseme_net import SAMPLE_RATE_HZ, VisemeNetwork
 from models.visemes import TimedSound, viseme_labels
@@ -190,12 +191,7 @@ class Flite:
 
 
 class HibariSpeech:
-    """hibari with the output of its duration predictor: one integer per id, in units of 25 ms."""
-
-    _DURATIONS, _UNIT_S = "/Cast_32_output_0", 0.025
-    _LATE_S = 0.055
-    """Its sounds come this much earlier than its durations say: the best lag of the energy of s, p b m and vowels over
-    80 sentences (-50 to -60 ms for each class, in both halves of the sentences)."""
+    """hibari with the durations of its phonemes."""
 
     def __init__(self) -> None:
         import onnxruntime
@@ -203,14 +199,12 @@ class HibariSpeech:
 
         self._hibari, self._dsp = Hibari(), dsp
         self._symbols = {i: s for s, i in self._hibari.vocab.items()}
-        # Protobuf merges repeated messages. So a second ModelProto.graph (field 7), with one GraphProto.output (field
-        # 12) that has a ValueInfoProto.name (field 1), adds that tensor to the outputs.
-        output = _field(12, _field(1, self._DURATIONS.encode()))
+        model = with_durations(Path(self._hibari.model_path).read_bytes())
+        if model is None:
+            raise ValueError("This model of hibari does not show its durations.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            Path(self._hibari.model_path).read_bytes() + _field(7, output), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def speak(self, text: str, rng: random.Random) -> Utterance | None:
         """Speak a text at random speed. None if it is more than one piece, or too short."""
@@ -219,12 +213,10 @@ class HibariSpeech:
         if len(ids) < 8:
             return None
         feed = {"ids": np.array([ids], np.int64), "speed": np.array([rng.uniform(0.85, 1.25)], np.float32)}
-        outputs = {o.name: v for o, v in zip(self._session.get_outputs(), self._session.run(None, feed), strict=True)}
-        durations = outputs.pop(self._DURATIONS)
-        frames = (v[0] for v in outputs.values())
-        samples = self._dsp.synth(*frames, np.random.default_rng(rng.getrandbits(32)))
-        ends = np.cumsum(durations) * self._UNIT_S - self._LATE_S
-        starts = ends - durations * self._UNIT_S
+        *spectra, durations = self._session.run(None, feed)
+        samples = self._dsp.synth(*(spectrum[0] for spectrum in spectra), np.random.default_rng(rng.getrandbits(32)))
+        ends = np.cumsum(durations) * STEP_S - DELAY_S
+        starts = ends - durations.reshape(-1) * STEP_S
         symbols = [self._symbols.get(i, " ") for i in ids]
         sounds = [(s, float(a), float(b)) for s, a, b in zip(symbols, starts, ends, strict=True)]
         return Utterance.make(samples * 32767, self._hibari.sample_rate, sounds)
@@ -251,15 +243,6 @@ class PicoSpeech:
             return None
         labels = aligned[0][: len(samples) * 1000 // SAMPLE_RATE_HZ]
         return Utterance(samples[: len(labels) * SAMPLE_RATE_HZ // 1000], labels)
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """Return a length-delimited protobuf field."""
-    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
-
-
-def _varint(n: int) -> bytes:
-    return bytes([n & 127 | 128]) + _varint(n >> 7) if n > 127 else bytes([n])
 
 
 def english_sentences(rng: random.Random) -> list[str]:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.hibari_durations import STEP_S, with_durations
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.text import detect_language, load_languages
-from pipeline.tts.hibari_timing import STEP_S, timed_phonemes, with_durations
+from pipeline.tts.hibari_timing import timed_phonemes
 from pipeline.tts.voice_names import require_voice
 from pipeline.tts.voice_thread import VoiceThread
 from pipeline.types import AudioChunk, FloatArray, Phoneme

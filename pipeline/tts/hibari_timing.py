@@ -1,99 +1,14 @@
-"""Finds when each phoneme of hibari's speech sounds.
-
-hibari's network predicts a whole number of 25 ms steps for each phoneme, but does not output it. `with_durations` makes
-it do so. An ONNX file is a protobuf message, and protobuf merges an embedded message that occurs twice. So a second,
-tiny graph appended to the file adds an output to the first. `timed_phonemes` turns the steps into IPA with times.
-"""
+"""Turns the durations that hibari's network predicts into IPA phonemes with times."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from models.hibari_durations import DELAY_S, STEP_S
 from pipeline.types import Phoneme
 
-__all__ = ["STEP_S", "timed_phonemes", "with_durations"]
-
-STEP_S = 0.025
-_DELAY_S = 0.05
-"""The sound is two steps earlier than predicted. Measured on 18 sentences: the hiss of 64 sibilants starts 50 ms
-(median) before its steps and ends 40 ms before their end; 33 closures of p and b lie 70 ms before their middle."""
-
-# Field numbers of onnx.proto: ModelProto.graph; GraphProto.node and .output; NodeProto.input and .op_type;
-# ValueInfoProto.name.
-_MODEL_GRAPH, _GRAPH_NODE, _GRAPH_OUTPUT = 7, 1, 12
-_NODE_INPUT, _NODE_OP_TYPE, _VALUE_NAME = 1, 4, 1
-
-
-def with_durations(model: bytes) -> bytes | None:
-    """Return the model with one more output at the end: steps per phoneme id, int64 (ids,). None if there are none.
-
-    The tensor is recognised by its use: it is the only one with a cumulative sum, which places the phonemes in time.
-    """
-    summed = [
-        node[_NODE_INPUT][0]
-        for field, graph in _fields(model)
-        if field == _MODEL_GRAPH
-        for number, value in _fields(graph)
-        if number == _GRAPH_NODE and (node := _collected(value))[_NODE_OP_TYPE] == [b"CumSum"]
-    ]
-    if len(summed) != 1:
-        return None
-    output = _embedded(_GRAPH_OUTPUT, _embedded(_VALUE_NAME, summed[0]))
-    return model + _embedded(_MODEL_GRAPH, output)
-
-
-def _collected(message: bytes) -> dict[int, list[bytes]]:
-    collected: dict[int, list[bytes]] = {_NODE_INPUT: [], _NODE_OP_TYPE: []}
-    for number, value in _fields(message):
-        collected.setdefault(number, []).append(value)
-    return collected
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (number, content) for each field of a protobuf message. The content of numeric fields is left empty."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        length = 0
-        match key & 7:
-            case 0:
-                _, at = _varint(message, at)
-            case 1:
-                at += 8
-            case 2:
-                length, at = _varint(message, at)
-            case 5:
-                at += 4
-            case wire_type:
-                raise ValueError(f"not a protobuf message: wire type {wire_type}")
-        yield key >> 3, message[at : at + length]
-        at += length
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return value, at
-
-
-def _embedded(number: int, content: bytes) -> bytes:
-    return _encoded(number << 3 | 2) + _encoded(len(content)) + content
-
-
-def _encoded(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-# -- misaki's letters to IPA --
+__all__ = ["timed_phonemes"]
 
 _SPELLINGS = {
     "A": "eɪ",
@@ -135,7 +50,7 @@ def timed_phonemes(symbols: Sequence[str], steps: Sequence[int], audible_s: floa
     spans = _spans(symbols, steps)
     phonemes: list[Phoneme] = []
     for ipa, start, end in spans:
-        _append(phonemes, ipa, max(0.0, start * STEP_S - _DELAY_S), min(audible_s, end * STEP_S - _DELAY_S))
+        _append(phonemes, ipa, max(0.0, start * STEP_S - DELAY_S), min(audible_s, end * STEP_S - DELAY_S))
     total_s = sum(steps) * STEP_S
     _append(phonemes, "", phonemes[-1].end_s if phonemes else 0.0, total_s)
     return tuple(phonemes)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.hibari_durations import STEP_S
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
 from pipeline.tts.hibari import CUT_PHONEMES, MAX_PARTS, MAX_PIECE_PHONEMES, MOST_PHONEMES, HibariSynthesizer
-from pipeline.tts.hibari_timing import STEP_S, timed_phonemes, with_durations
+from pipeline.tts.hibari_timing import timed_phonemes
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
 pytestmark = pytest.mark.thorough
@@ -258,26 +259,6 @@ def test_silence_ends_the_last_phoneme() -> None:
         Phoneme("b", 0.0, 0.1),
         Phoneme("", 0.1, pytest.approx(0.35)),
     )
-
-
-def embedded(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2, len(content)]) + content
-
-
-def node(op_type: bytes, *inputs: bytes) -> bytes:
-    return embedded(1, b"".join(embedded(1, name) for name in inputs) + embedded(4, op_type))
-
-
-def test_the_summed_tensor_becomes_an_output() -> None:
-    """The tensor that the only CumSum sums is added to the graph's outputs."""
-    model = bytes([1 << 3, 9]) + embedded(7, node(b"Cast", b"x") + node(b"CumSum", b"steps", b"axis"))
-    assert with_durations(model) == model + embedded(7, embedded(12, embedded(1, b"steps")))
-
-
-@pytest.mark.parametrize("nodes", [node(b"Cast", b"x"), node(b"CumSum", b"a") + node(b"CumSum", b"b")])
-def test_another_model_is_left_alone(nodes: bytes) -> None:
-    """A network built otherwise is not touched."""
-    assert with_durations(embedded(7, nodes)) is None
 
 
 async def test_without_durations_there_is_no_timing(
