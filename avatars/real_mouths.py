@@ -32,7 +32,6 @@ __all__ = [
     "FEW_CLOSED",
     "FEW_OPEN",
     "NOT_LOOKED_AT",
-    "PERSONAL",
     "REAL_MOUTHS_VERSION",
     "SKIN",
     "SMALL",
@@ -54,7 +53,7 @@ EXEMPLARS: Final = "viseme/exemplars"
 SKIN: Final = "viseme/skin"
 "Names of the bundle's tensors."
 
-PERSONAL: Final = ""
+_NO_REASON: Final = ""
 "Value of `why_not` for an avatar with a personal mouth. The names below are reasons why an avatar has none."
 STILL: Final = "still"
 SMALL: Final = "small"
@@ -99,7 +98,7 @@ class RealMouths:
     """The personal mouth found in a clip of n frames, or the reason why there is none."""
 
     why_not: str
-    "PERSONAL, or why speech is painted instead"
+    "empty, or why speech is painted instead"
     exemplars: IntArray
     "(k,) frame numbers; empty if speech is painted"
     skin: npt.NDArray[np.float16]
@@ -128,7 +127,7 @@ def mouth_of(manifest: Mapping[str, object]) -> tuple[str, str]:
         return "painted", STILL if manifest.get("kind") == "still" else NOT_LOOKED_AT
     if known.get("why_not"):
         return "painted", str(known["why_not"])
-    return ("painted", CHOSEN) if known.get("painted_by_choice") else ("personal", PERSONAL)
+    return ("painted", CHOSEN) if known.get("painted_by_choice") else ("personal", _NO_REASON)
 
 
 def with_mouth(manifest: Mapping[str, object], drawn: str) -> dict[str, object]:
@@ -137,7 +136,7 @@ def with_mouth(manifest: Mapping[str, object], drawn: str) -> dict[str, object]:
     Raises NoRealMouths if it has none to switch on.
     """
     known = manifest.get("mouth")
-    if not isinstance(known, dict) or mouth_of(manifest)[1] not in (PERSONAL, CHOSEN):
+    if not isinstance(known, dict) or mouth_of(manifest)[1] not in (_NO_REASON, CHOSEN):
         if drawn == "painted":
             return dict(manifest)
         raise NoRealMouths(
@@ -179,7 +178,7 @@ def find_real_mouths(landmarks: npt.NDArray[np.float32], pictures: Iterable[Imag
         return RealMouths.none(reason)
     appearance = np.stack([look.thumbnail for look in looks])
     chosen = _chosen(chart, appearance, sharpness, opening, fit)
-    return RealMouths(PERSONAL, chosen.astype(np.int32), skin.astype(np.float16))
+    return RealMouths(_NO_REASON, chosen.astype(np.int32), skin.astype(np.float16))
 
 
 def _lacking(opening: Array) -> str:

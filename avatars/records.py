@@ -105,11 +105,15 @@ class DecodedRecord(TypedDict):
 
 
 class MouthRecord(TypedDict, total=False):
-    """JSON of RealMouths."""
+    """JSON of RealMouths, and of what was chosen afterwards."""
 
     version: int
     drawn: str
+    "personal or painted: what the clip allows, whatever was chosen"
     why_not: str
+    "why it is painted; empty for personal"
+    painted_by_choice: bool
+    "true: somebody chose painted mouths for an avatar that has real ones; missing until somebody chooses"
 
 
 class MouthLookRecord(TypedDict):
