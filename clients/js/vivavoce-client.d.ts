@@ -1,6 +1,6 @@
 /**
- * Drive an avatar of a Vivavoce portal from JavaScript: let it speak, ask it, and get its pictures and sound. For Node.js
- * 22 and later, Deno, Bun and browsers; needs no other package.
+ * Drive an avatar of a Vivavoce portal from JavaScript: let it speak, ask it questions, and get its pictures and sound.
+ * It runs in Node.js 22 and later, Deno, Bun and browsers, and needs no other package.
  *
  *     import { Session } from "./vivavoce-client.js";
  *
@@ -8,8 +8,8 @@
  *     await session.finished(await session.say("Hello there."));
  *     await session.close();
  *
- * It speaks the portal's session socket (docs/protocol.md of the portal). A page of another website may use it where the
- * portal allows that website (`--allowed-origins`).
+ * It uses the portal's session socket, which docs/protocol.md of the portal describes. A page of another website can
+ * use it if the portal allows that website (`--allowed-origins`).
  */
 export type Wish = {
     avatar?: string;
@@ -28,7 +28,7 @@ export type Wish = {
     }[];
     identity?: Record<string, string>;
     /**
-     * wait in line if all places are taken
+     * true: wait in line if all places are taken
      */
     wait?: boolean;
 };
@@ -41,12 +41,12 @@ export type Change = {
 };
 export type Options = {
     /**
-     * whether pictures and sound are wanted (true); without them only events come
+     * whether pictures and sound are wanted, true by default; without them only events come
      */
     media?: boolean;
     /**
-     * sent as the connection is made, such as Authorization where the portal has
-     * a login. Not in browsers, which let no script do that
+     * HTTP headers of the handshake, e.g. Authorization if the portal has a
+     * login. Browsers do not let scripts set them
      */
     headers?: Record<string, string>;
 };
@@ -64,16 +64,16 @@ export type Welcome = {
 };
 export type Frame = {
     /**
-     * on the session's media clock
+     * seconds on the session's media clock
      */
     timeS: number;
     speaking: boolean;
     /**
-     * the picture as it came; the last one again if none came with this frame
+     * the picture as received; the previous one if none came with this frame
      */
     jpeg: Uint8Array<ArrayBuffer>;
     /**
-     * mono at 48 kHz, -1 to 1, 1920 samples
+     * 1920 samples, mono at 48 kHz, from -1 to 1
      */
     sound: Float32Array<ArrayBuffer>;
 };
@@ -82,7 +82,7 @@ export type PortalEvent = {
     [field: string]: any;
 };
 /**
- * What a session should be like; the portal chooses whatever is left out.
+ * What a new session should be like. The portal chooses whatever is left out.
  * @typedef {object} Wish
  * @property {string} [avatar]
  * @property {string} [voice]
@@ -93,10 +93,11 @@ export type PortalEvent = {
  * @property {string} [greeting]
  * @property {{role: "user" | "assistant", content: string}[]} [history] what was said in an earlier session
  * @property {Record<string, string>} [identity]
- * @property {boolean} [wait] wait in line if all places are taken
+ * @property {boolean} [wait] true: wait in line if all places are taken
  */
 /**
- * What a running session may go on with. What is left out stays; null: as if it had not been asked for.
+ * What to change in a running session. Fields that are left out stay as they are; null: back to the portal's or the
+ * avatar's own.
  * @typedef {object} Change
  * @property {string | null} [voice]
  * @property {string | null} [tts]
@@ -106,12 +107,12 @@ export type PortalEvent = {
  */
 /**
  * @typedef {object} Options
- * @property {boolean} [media] whether pictures and sound are wanted (true); without them only events come
- * @property {Record<string, string>} [headers] sent as the connection is made, such as Authorization where the portal has
- *     a login. Not in browsers, which let no script do that
+ * @property {boolean} [media] whether pictures and sound are wanted, true by default; without them only events come
+ * @property {Record<string, string>} [headers] HTTP headers of the handshake, e.g. Authorization if the portal has a
+ *     login. Browsers do not let scripts set them
  */
 /**
- * What the portal said when the session was opened.
+ * The portal's answer to opening the session.
  * @typedef {object} Welcome
  * @property {string} session
  * @property {{id: string, name: string}} avatar
@@ -122,19 +123,19 @@ export type PortalEvent = {
  * @property {number} sampleRate
  */
 /**
- * 40 ms: one picture and its sound.
+ * A picture and its sound, 40 ms long.
  * @typedef {object} Frame
- * @property {number} timeS on the session's media clock
+ * @property {number} timeS seconds on the session's media clock
  * @property {boolean} speaking
- * @property {Uint8Array<ArrayBuffer>} jpeg the picture as it came; the last one again if none came with this frame
- * @property {Float32Array<ArrayBuffer>} sound mono at 48 kHz, -1 to 1, 1920 samples
+ * @property {Uint8Array<ArrayBuffer>} jpeg the picture as received; the previous one if none came with this frame
+ * @property {Float32Array<ArrayBuffer>} sound 1920 samples, mono at 48 kHz, from -1 to 1
  */
 /**
- * A message of the portal, such as {type: "subtitle", text: "..."}.
+ * A message from the portal, such as {type: "subtitle", text: "..."}.
  * @typedef {{type: string, [field: string]: any}} PortalEvent
  */
 export declare const SAMPLE_RATE_HZ = 48000;
-/** The portal refused something, or the connection broke: `code` for programs, `hint` the remedy. */
+/** Thrown when the portal refuses something, or the connection breaks. `code` is for programs, `hint` the remedy. */
 export declare class PortalError extends Error {
     code: string;
     hint: string;
@@ -145,14 +146,14 @@ export declare class PortalError extends Error {
      */
     constructor(code: string, message: string, hint?: string);
 }
-/** One question and its answer, or one text that is spoken as it is. It changes while the session goes on. */
+/** A question and its answer, or a text that is spoken as it is. Its fields change while the session goes on. */
 export declare class Turn {
     number: number;
     /** @type {"queued" | "thinking" | "speaking" | "done" | "interrupted"} */
     state: "queued" | "thinking" | "speaking" | "done" | "interrupted";
-    /** What the language model has answered so far; empty for a text that is spoken as it is. */
+    /** The language model's answer so far; empty for a text that is spoken as it is. */
     text: string;
-    /** @type {PortalError[]} what went wrong on the way */
+    /** @type {PortalError[]} errors that happened during the turn */
     errors: PortalError[];
     /** @param {number} number */
     constructor(number: number);
@@ -160,64 +161,64 @@ export declare class Turn {
 }
 export type SoundWay = {
     /**
-     * throws a PortalError if the session has ended
+     * sends a message; throws a PortalError if the session has ended
      */
     send: (message: ArrayBuffer) => void;
     /**
-     * how long the turn has been heard
+     * returns for how many seconds the turn has been heard
      */
     heardS: () => number;
     /**
-     * a moment, or until the turn or the session has ended
+     * waits a moment, or until the turn or the session has ended
      */
     pause: () => Promise<void>;
 };
 /**
  * What a SpokenSound needs of its session.
  * @typedef {object} SoundWay
- * @property {(message: ArrayBuffer) => void} send throws a PortalError if the session has ended
- * @property {() => number} heardS how long the turn has been heard
- * @property {() => Promise<void>} pause a moment, or until the turn or the session has ended
+ * @property {(message: ArrayBuffer) => void} send sends a message; throws a PortalError if the session has ended
+ * @property {() => number} heardS returns for how many seconds the turn has been heard
+ * @property {() => Promise<void>} pause waits a moment, or until the turn or the session has ended
  */
 /**
- * One turn that speaks what write() gets, from the first piece on; end() says that there is no more. It is made by
- * Session.openSound(). A turn that gets no sound for some 20 s ends by itself.
+ * A turn that speaks the sound given to write(), beginning with the first piece. Call end() after the last. It is made
+ * by Session.openSound(). A turn that gets no sound for about 20 s ends by itself.
  */
 export declare class SpokenSound {
     #private;
     turn: Turn;
     rateHz: number;
     /**
-     * Use Session.openSound().
+     * Call Session.openSound() instead.
      * @param {Turn} turn
      * @param {number} rateHz
      * @param {SoundWay} way
      */
     constructor(turn: Turn, rateHz: number, way: SoundWay);
     /**
-     * Speak that next. Resolves when it is on its way, which is when no more than 10 s are ahead of what is heard. Sound for
-     * a turn that was interrupted is dropped. Rejects with a PortalError.
-     * @param {Int16Array | Float32Array} samples mono, the latter from -1 to 1
+     * Speak these samples next. Waits while more than 10 s have been sent and not heard yet; resolves when all are sent.
+     * Sound for a turn that was interrupted is dropped. Rejects with a PortalError.
+     * @param {Int16Array | Float32Array} samples mono; floating point from -1 to 1
      * @returns {Promise<void>}
      */
     write(samples: Int16Array | Float32Array): Promise<void>;
-    /** That was all. Idempotent. Rejects with a PortalError. */
+    /** Tell the portal that there is no more sound. Idempotent. Rejects with a PortalError. */
     end(): Promise<void>;
 }
-/** One session of an avatar, from Session.open() to close(). */
+/** A session with an avatar. It lasts from Session.open() to close(). */
 export declare class Session {
     #private;
     /** @type {Welcome} */
     welcome: Welcome;
     /**
-     * Rejects with a PortalError: no place, no such avatar, a login is needed, nobody is there.
-     * @param {string} url of the portal, e.g. http://127.0.0.1:7860, or below a path of a proxy
+     * Open a session. Rejects with a PortalError, e.g. if there is no place, avatar or server, or if a login is needed.
+     * @param {string} url the portal's, e.g. http://127.0.0.1:7860, or with a path behind a proxy
      * @param {Wish & Options} [options]
      * @returns {Promise<Session>}
      */
     static open(url: string, { media, headers, ...wish }?: Wish & Options): Promise<Session>;
     /**
-     * See Session.open().
+     * Call Session.open() instead.
      * @private
      * @param {WebSocket} socket
      * @param {Wish} wish
@@ -226,70 +227,71 @@ export declare class Session {
     /** End the session. Idempotent. */
     close(): Promise<void>;
     /**
-     * Speak a text as it is, after what is being said. Resolves when it waits to be spoken; rejects with a PortalError.
+     * Speak a text as it is, after what is being said. Resolves when the portal has queued it. Rejects with a
+     * PortalError.
      * @param {string} text
      * @returns {Promise<Turn>}
      */
     say(text: string): Promise<Turn>;
     /**
-     * Let the language model answer; what is being said is interrupted. Rejects with a PortalError.
+     * Have the language model answer a text. This interrupts what is being said. Rejects with a PortalError.
      * @param {string} text
      * @returns {Promise<Turn>}
      */
     ask(text: string): Promise<Turn>;
     /**
      * Speak a text that comes in pieces, such as the stream of a language model, sentence by sentence. Resolves when the
-     * last sentence waits to be spoken; rejects with a PortalError.
+     * portal has queued the last sentence. Rejects with a PortalError.
      * @param {AsyncIterable<string> | Iterable<string>} pieces
      * @returns {Promise<void>}
      */
     speak(pieces: AsyncIterable<string> | Iterable<string>): Promise<void>;
     /**
-     * Speak sound of your own, after what is being said: write() it to what this resolves with. Rejects with a PortalError.
-     * @param {number} rateHz of the sound, 8000 to 48000
+     * Speak your own sound, after what is being said. Resolves to the turn that takes it. Rejects with a PortalError.
+     * @param {number} rateHz sample rate of the sound, 8000 to 48000
      * @returns {Promise<SpokenSound>}
      */
     openSound(rateHz: number): Promise<SpokenSound>;
     /**
-     * Speak a recording, after what is being said. Resolves when all of it is on its way; rejects with a PortalError.
-     * @param {Int16Array | Float32Array} samples mono, the latter from -1 to 1
-     * @param {number} rateHz 8000 to 48000
+     * Speak a recording, after what is being said. Resolves when all of it is sent. Rejects with a PortalError.
+     * @param {Int16Array | Float32Array} samples mono; floating point from -1 to 1
+     * @param {number} rateHz sample rate of the recording, 8000 to 48000
      * @returns {Promise<Turn>}
      */
     play(samples: Int16Array | Float32Array, rateHz: number): Promise<Turn>;
     /**
-     * Wait until a turn is done or interrupted. Rejects with a PortalError if the session ends before.
+     * Wait until a turn is done or interrupted. Rejects with a PortalError if the session ends first.
      * @param {Turn} turn
      * @returns {Promise<Turn>}
      */
     finished(turn: Turn): Promise<Turn>;
-    /** Stop speaking, and forget what waits to be spoken. */
+    /** Stop speaking, and drop what waits to be spoken. */
     interrupt(): void;
     /**
      * Show one of the avatar's gestures (`welcome.gestures`).
-     * @param {string | null} [name] null: back to the idle loop
+     * @param {string | null} [name] null: return to the idle loop
      */
     gesture(name?: string | null): void;
     /**
-     * Go on as another avatar; the event `avatar` comes when that is done.
+     * Continue as another avatar. The event `avatar` reports when it is on show.
      * @param {string} avatar id
      */
     swapAvatar(avatar: string): void;
     /**
-     * Go on with another voice, lip-sync or persona; nothing is interrupted. The event `choice` says what is in force then,
-     * and whether anything has changed.
+     * Continue with another voice, lip-sync or persona. Nothing is interrupted. The event `choice` then says what is in
+     * force, and whether anything has changed.
      * @param {Change} wishes
      */
     change(wishes: Change): void;
     /**
-     * 25 frames per second until the session ends. For one reader; one that is slower misses the oldest. Rejects with a
-     * PortalError if the connection breaks.
+     * Iterate over the frames, 25 per second, until the session ends. There can be one reader only. If it is too slow,
+     * the oldest frames are dropped. Rejects with a PortalError if the connection breaks.
      * @returns {AsyncIterableIterator<Frame>}
      */
     frames(): AsyncIterableIterator<Frame>;
     /**
-     * The portal's messages until the session ends. For one reader; one that is slower misses the oldest. Rejects with a
-     * PortalError if the connection breaks.
+     * Iterate over the portal's messages until the session ends. There can be one reader only. If it is too slow, the
+     * oldest messages are dropped. Rejects with a PortalError if the connection breaks.
      * @returns {AsyncIterableIterator<PortalEvent>}
      */
     events(): AsyncIterableIterator<PortalEvent>;

@@ -1,6 +1,6 @@
 /**
- * Drive an avatar of a Vivavoce portal from JavaScript: let it speak, ask it, and get its pictures and sound. For Node.js
- * 22 and later, Deno, Bun and browsers; needs no other package.
+ * Drive an avatar of a Vivavoce portal from JavaScript: let it speak, ask it questions, and get its pictures and sound.
+ * It runs in Node.js 22 and later, Deno, Bun and browsers, and needs no other package.
  *
  *     import { Session } from "./vivavoce-client.js";
  *
@@ -8,12 +8,12 @@
  *     await session.finished(await session.say("Hello there."));
  *     await session.close();
  *
- * It speaks the portal's session socket (docs/protocol.md of the portal). A page of another website may use it where the
- * portal allows that website (`--allowed-origins`).
+ * It uses the portal's session socket, which docs/protocol.md of the portal describes. A page of another website can
+ * use it if the portal allows that website (`--allowed-origins`).
  */
 
 /**
- * What a session should be like; the portal chooses whatever is left out.
+ * What a new session should be like. The portal chooses whatever is left out.
  * @typedef {object} Wish
  * @property {string} [avatar]
  * @property {string} [voice]
@@ -24,11 +24,12 @@
  * @property {string} [greeting]
  * @property {{role: "user" | "assistant", content: string}[]} [history] what was said in an earlier session
  * @property {Record<string, string>} [identity]
- * @property {boolean} [wait] wait in line if all places are taken
+ * @property {boolean} [wait] true: wait in line if all places are taken
  */
 
 /**
- * What a running session may go on with. What is left out stays; null: as if it had not been asked for.
+ * What to change in a running session. Fields that are left out stay as they are; null: back to the portal's or the
+ * avatar's own.
  * @typedef {object} Change
  * @property {string | null} [voice]
  * @property {string | null} [tts]
@@ -39,13 +40,13 @@
 
 /**
  * @typedef {object} Options
- * @property {boolean} [media] whether pictures and sound are wanted (true); without them only events come
- * @property {Record<string, string>} [headers] sent as the connection is made, such as Authorization where the portal has
- *     a login. Not in browsers, which let no script do that
+ * @property {boolean} [media] whether pictures and sound are wanted, true by default; without them only events come
+ * @property {Record<string, string>} [headers] HTTP headers of the handshake, e.g. Authorization if the portal has a
+ *     login. Browsers do not let scripts set them
  */
 
 /**
- * What the portal said when the session was opened.
+ * The portal's answer to opening the session.
  * @typedef {object} Welcome
  * @property {string} session
  * @property {{id: string, name: string}} avatar
@@ -57,44 +58,47 @@
  */
 
 /**
- * 40 ms: one picture and its sound.
+ * A picture and its sound, 40 ms long.
  * @typedef {object} Frame
- * @property {number} timeS on the session's media clock
+ * @property {number} timeS seconds on the session's media clock
  * @property {boolean} speaking
- * @property {Uint8Array<ArrayBuffer>} jpeg the picture as it came; the last one again if none came with this frame
- * @property {Float32Array<ArrayBuffer>} sound mono at 48 kHz, -1 to 1, 1920 samples
+ * @property {Uint8Array<ArrayBuffer>} jpeg the picture as received; the previous one if none came with this frame
+ * @property {Float32Array<ArrayBuffer>} sound 1920 samples, mono at 48 kHz, from -1 to 1
  */
 
 /**
- * A message of the portal, such as {type: "subtitle", text: "..."}.
+ * A message from the portal, such as {type: "subtitle", text: "..."}.
  * @typedef {{type: string, [field: string]: any}} PortalEvent
  */
 
 export const SAMPLE_RATE_HZ = 48_000;
-const FRAMES_BOUND = 50; // that wait for frames(), 2 s; beyond it the oldest is dropped
-const EVENTS_BOUND = 1000; // that wait for events(); beyond it the oldest is dropped
-const MOST_WAITING = 4; // sentences of speak() that wait in the portal, which takes eight at most
-const LEAD_S = 10; // of sound that may be sent before it is heard; the portal refuses more than 30 s
+const FRAMES_BOUND = 50; // most frames that wait for frames(): 2 s. When it is full, the oldest is dropped
+const EVENTS_BOUND = 1000; // most events that wait for events(). When it is full, the oldest is dropped
+const MOST_WAITING = 4; // most sentences of speak() that wait in the portal at a time. The portal itself takes eight
+const LEAD_S = 10; // most sound that is sent ahead of what is heard. The portal refuses more than 30 s
 const PIECE_S = 0.5;
 const SHORTEST_PIECE_S = 0.02;
 const LOOKED_EVERY_MS = 100;
 const ANSWERED_WITHIN_MS = 15_000;
-const OPENED_WITHIN_MS = 120_000; // a network may have to be loaded first
+const OPENED_WITHIN_MS = 120_000; // long, because the portal may have to load a network first
 
 const HEADER_BYTES = 16; // kind, flags, sequence number, bytes of sound, microseconds on the media clock
 const MEDIA_KIND = 1;
 const SPEAKING = 1;
 const HAS_PICTURE = 2;
 const SAMPLES = 1920;
-const SOUND_HEADER_BYTES = 8; // kind, flags, sequence number, turn; then samples of 16 bits
+const SOUND_HEADER_BYTES = 8; // kind, flags, sequence number, turn; 16-bit samples follow
 const SOUND_KIND = 3;
 const SOUND_ENDS = 1;
-const REFUSALS = ["bad_request", "too_often", "too_large", "session_closed"]; // of a text; faults of a turn are others
-const ENDED = [1000, 1001, 1012]; // close codes of a portal that ends a session, the last as it stops itself
-const ENDED_WITH = { code: 1008, reason: "The session has ended." }; // likewise; 1008 with other reasons is for faults
+/** Codes of errors by which the portal refuses a text itself. Other errors belong to a turn that was queued. */
+const REFUSALS = ["bad_request", "too_often", "too_large", "session_closed"];
+/** Close codes with which a portal ends a session in order; 1012 when the portal itself stops. */
+const ENDED = [1000, 1001, 1012];
+/** This also is an orderly end. 1008 with another reason is a fault. */
+const ENDED_WITH = { code: 1008, reason: "The session has ended." };
 const SENTENCE_END = /(?<=[.!?])\s+|(?<=[。！？；\n])\s*/;
 
-/** The portal refused something, or the connection broke: `code` for programs, `hint` the remedy. */
+/** Thrown when the portal refuses something, or the connection breaks. `code` is for programs, `hint` the remedy. */
 export class PortalError extends Error {
   /**
    * @param {string} code
@@ -111,16 +115,16 @@ export class PortalError extends Error {
 
 const SILENT = new PortalError("connection_lost", "The portal does not answer.", "Open a new session.");
 
-/** One question and its answer, or one text that is spoken as it is. It changes while the session goes on. */
+/** A question and its answer, or a text that is spoken as it is. Its fields change while the session goes on. */
 export class Turn {
   /** @param {number} number */
   constructor(number) {
     this.number = number;
     /** @type {"queued" | "thinking" | "speaking" | "done" | "interrupted"} */
     this.state = "queued";
-    /** What the language model has answered so far; empty for a text that is spoken as it is. */
+    /** The language model's answer so far; empty for a text that is spoken as it is. */
     this.text = "";
-    /** @type {PortalError[]} what went wrong on the way */
+    /** @type {PortalError[]} errors that happened during the turn */
     this.errors = [];
   }
 
@@ -132,24 +136,24 @@ export class Turn {
 /**
  * What a SpokenSound needs of its session.
  * @typedef {object} SoundWay
- * @property {(message: ArrayBuffer) => void} send throws a PortalError if the session has ended
- * @property {() => number} heardS how long the turn has been heard
- * @property {() => Promise<void>} pause a moment, or until the turn or the session has ended
+ * @property {(message: ArrayBuffer) => void} send sends a message; throws a PortalError if the session has ended
+ * @property {() => number} heardS returns for how many seconds the turn has been heard
+ * @property {() => Promise<void>} pause waits a moment, or until the turn or the session has ended
  */
 
 /**
- * One turn that speaks what write() gets, from the first piece on; end() says that there is no more. It is made by
- * Session.openSound(). A turn that gets no sound for some 20 s ends by itself.
+ * A turn that speaks the sound given to write(), beginning with the first piece. Call end() after the last. It is made
+ * by Session.openSound(). A turn that gets no sound for about 20 s ends by itself.
  */
 export class SpokenSound {
   #way;
-  #rest = new Int16Array(); // too short for a piece of its own
+  #rest = new Int16Array(); // samples that are still too few for a piece
   #sentS = 0;
   #sequence = 0;
   #hasEnded = false;
 
   /**
-   * Use Session.openSound().
+   * Call Session.openSound() instead.
    * @param {Turn} turn
    * @param {number} rateHz
    * @param {SoundWay} way
@@ -161,9 +165,9 @@ export class SpokenSound {
   }
 
   /**
-   * Speak that next. Resolves when it is on its way, which is when no more than 10 s are ahead of what is heard. Sound for
-   * a turn that was interrupted is dropped. Rejects with a PortalError.
-   * @param {Int16Array | Float32Array} samples mono, the latter from -1 to 1
+   * Speak these samples next. Waits while more than 10 s have been sent and not heard yet; resolves when all are sent.
+   * Sound for a turn that was interrupted is dropped. Rejects with a PortalError.
+   * @param {Int16Array | Float32Array} samples mono; floating point from -1 to 1
    * @returns {Promise<void>}
    */
   async write(samples) {
@@ -178,7 +182,7 @@ export class SpokenSound {
     this.#rest = whole.slice(place);
   }
 
-  /** That was all. Idempotent. Rejects with a PortalError. */
+  /** Tell the portal that there is no more sound. Idempotent. Rejects with a PortalError. */
   async end() {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
@@ -204,31 +208,31 @@ export class SpokenSound {
   }
 }
 
-/** One session of an avatar, from Session.open() to close(). */
+/** A session with an avatar. It lasts from Session.open() to close(). */
 export class Session {
   /** @type {Welcome} */
-  welcome = /** @type {any} */ (null); // it is there before anybody has the session
+  welcome = /** @type {any} */ (null); // open() sets it before it returns the session
   #socket;
-  /** @type {PromiseWithResolvers<void>?} until it is open */
+  /** @type {PromiseWithResolvers<void>?} resolved by the portal's welcome; null once open() is through */
   #opening = Promise.withResolvers();
   /** @type {Latest<Frame>} */
   #frames = new Latest(FRAMES_BOUND);
   /** @type {Latest<PortalEvent>} */
   #events = new Latest(EVENTS_BOUND);
-  /** @type {Map<number, {turn: Turn, ended: PromiseWithResolvers<void>, heardAtMs?: number}>} those that have not ended */
+  /** @type {Map<number, {turn: Turn, ended: PromiseWithResolvers<void>, heardAtMs?: number}>} turns that go on */
   #turns = new Map();
-  /** @type {PromiseWithResolvers<Turn>?} */
+  /** @type {PromiseWithResolvers<Turn>?} the request for a turn that the portal has not answered yet */
   #asked = null;
-  /** @type {Promise<unknown>} what was asked before */
+  /** @type {Promise<unknown>} settles when all earlier requests for a turn are answered */
   #asking = Promise.resolve();
-  /** @type {Uint8Array<ArrayBuffer>} */
+  /** @type {Uint8Array<ArrayBuffer>} the latest picture */
   #jpeg = new Uint8Array();
-  /** @type {PortalError?} why it has ended */
+  /** @type {PortalError?} why the session has ended; null while it goes on */
   #fault = null;
 
   /**
-   * Rejects with a PortalError: no place, no such avatar, a login is needed, nobody is there.
-   * @param {string} url of the portal, e.g. http://127.0.0.1:7860, or below a path of a proxy
+   * Open a session. Rejects with a PortalError, e.g. if there is no place, avatar or server, or if a login is needed.
+   * @param {string} url the portal's, e.g. http://127.0.0.1:7860, or with a path behind a proxy
    * @param {Wish & Options} [options]
    * @returns {Promise<Session>}
    */
@@ -245,7 +249,7 @@ export class Session {
   }
 
   /**
-   * See Session.open().
+   * Call Session.open() instead.
    * @private
    * @param {WebSocket} socket
    * @param {Wish} wish
@@ -258,7 +262,7 @@ export class Session {
       else this.#takeMedia(data);
     };
     socket.onclose = ({ code, reason }) => this.#end(broken(code, reason), !isOrderly(code, reason));
-    socket.onerror = () => {}; // "close" follows
+    socket.onerror = () => {}; // the event "close" follows and is handled
   }
 
   /** End the session. Idempotent. */
@@ -285,7 +289,8 @@ export class Session {
   }
 
   /**
-   * Speak a text as it is, after what is being said. Resolves when it waits to be spoken; rejects with a PortalError.
+   * Speak a text as it is, after what is being said. Resolves when the portal has queued it. Rejects with a
+   * PortalError.
    * @param {string} text
    * @returns {Promise<Turn>}
    */
@@ -294,7 +299,7 @@ export class Session {
   }
 
   /**
-   * Let the language model answer; what is being said is interrupted. Rejects with a PortalError.
+   * Have the language model answer a text. This interrupts what is being said. Rejects with a PortalError.
    * @param {string} text
    * @returns {Promise<Turn>}
    */
@@ -304,7 +309,7 @@ export class Session {
 
   /**
    * Speak a text that comes in pieces, such as the stream of a language model, sentence by sentence. Resolves when the
-   * last sentence waits to be spoken; rejects with a PortalError.
+   * portal has queued the last sentence. Rejects with a PortalError.
    * @param {AsyncIterable<string> | Iterable<string>} pieces
    * @returns {Promise<void>}
    */
@@ -319,8 +324,8 @@ export class Session {
   }
 
   /**
-   * Speak sound of your own, after what is being said: write() it to what this resolves with. Rejects with a PortalError.
-   * @param {number} rateHz of the sound, 8000 to 48000
+   * Speak your own sound, after what is being said. Resolves to the turn that takes it. Rejects with a PortalError.
+   * @param {number} rateHz sample rate of the sound, 8000 to 48000
    * @returns {Promise<SpokenSound>}
    */
   async openSound(rateHz) {
@@ -340,9 +345,9 @@ export class Session {
   }
 
   /**
-   * Speak a recording, after what is being said. Resolves when all of it is on its way; rejects with a PortalError.
-   * @param {Int16Array | Float32Array} samples mono, the latter from -1 to 1
-   * @param {number} rateHz 8000 to 48000
+   * Speak a recording, after what is being said. Resolves when all of it is sent. Rejects with a PortalError.
+   * @param {Int16Array | Float32Array} samples mono; floating point from -1 to 1
+   * @param {number} rateHz sample rate of the recording, 8000 to 48000
    * @returns {Promise<Turn>}
    */
   async play(samples, rateHz) {
@@ -353,7 +358,7 @@ export class Session {
   }
 
   /**
-   * Wait until a turn is done or interrupted. Rejects with a PortalError if the session ends before.
+   * Wait until a turn is done or interrupted. Rejects with a PortalError if the session ends first.
    * @param {Turn} turn
    * @returns {Promise<Turn>}
    */
@@ -363,21 +368,21 @@ export class Session {
     return turn;
   }
 
-  /** Stop speaking, and forget what waits to be spoken. */
+  /** Stop speaking, and drop what waits to be spoken. */
   interrupt() {
     this.#send("interrupt");
   }
 
   /**
    * Show one of the avatar's gestures (`welcome.gestures`).
-   * @param {string | null} [name] null: back to the idle loop
+   * @param {string | null} [name] null: return to the idle loop
    */
   gesture(name = null) {
     this.#send("gesture", { name });
   }
 
   /**
-   * Go on as another avatar; the event `avatar` comes when that is done.
+   * Continue as another avatar. The event `avatar` reports when it is on show.
    * @param {string} avatar id
    */
   swapAvatar(avatar) {
@@ -385,8 +390,8 @@ export class Session {
   }
 
   /**
-   * Go on with another voice, lip-sync or persona; nothing is interrupted. The event `choice` says what is in force then,
-   * and whether anything has changed.
+   * Continue with another voice, lip-sync or persona. Nothing is interrupted. The event `choice` then says what is in
+   * force, and whether anything has changed.
    * @param {Change} wishes
    */
   change(wishes) {
@@ -394,8 +399,8 @@ export class Session {
   }
 
   /**
-   * 25 frames per second until the session ends. For one reader; one that is slower misses the oldest. Rejects with a
-   * PortalError if the connection breaks.
+   * Iterate over the frames, 25 per second, until the session ends. There can be one reader only. If it is too slow,
+   * the oldest frames are dropped. Rejects with a PortalError if the connection breaks.
    * @returns {AsyncIterableIterator<Frame>}
    */
   frames() {
@@ -403,8 +408,8 @@ export class Session {
   }
 
   /**
-   * The portal's messages until the session ends. For one reader; one that is slower misses the oldest. Rejects with a
-   * PortalError if the connection breaks.
+   * Iterate over the portal's messages until the session ends. There can be one reader only. If it is too slow, the
+   * oldest messages are dropped. Rejects with a PortalError if the connection breaks.
    * @returns {AsyncIterableIterator<PortalEvent>}
    */
   events() {
@@ -412,13 +417,14 @@ export class Session {
   }
 
   /**
-   * Ask for a turn.
+   * Ask the portal for a turn. Resolves when it is queued.
    * @param {"say" | "speak"} type
    * @param {object} fields
    * @returns {Promise<Turn>}
    */
   #queue(type, fields) {
-    const before = this.#asking; // the portal queues turns in the order in which it was asked
+    // One request at a time: the answer does not say which request it belongs to.
+    const before = this.#asking;
     const asking = before.then(() => this.#queueNow(type, fields));
     this.#asking = asking.catch(() => {});
     return asking;
@@ -515,13 +521,13 @@ export class Session {
       this.#asked?.reject(error);
       return;
     }
-    const [first] = this.#turns.values(); // the one that is at work
+    const [first] = this.#turns.values(); // turns run in their order, so the error belongs to the oldest
     first?.turn.errors.push(error);
   }
 
   /**
    * @param {PortalError} fault
-   * @param {boolean} [isBroken] whether the connection broke, so that who reads has to learn of it
+   * @param {boolean} [isBroken] whether the connection broke; readers of frames and events then get the fault
    */
   #end(fault, isBroken = false) {
     if (this.#fault) return;
@@ -536,7 +542,7 @@ export class Session {
 }
 
 /**
- * What waits for one reader, with a bound: beyond it the oldest is dropped.
+ * A queue for one reader that keeps only the newest `bound` items.
  * @template Item
  */
 class Latest {
@@ -560,7 +566,7 @@ class Latest {
     this.#changed();
   }
 
-  /** @param {PortalError?} fault what the reader is told after the last item */
+  /** @param {PortalError?} fault thrown to the reader after the last item; null: the items just end */
   end(fault) {
     this.#ended = true;
     this.#fault = fault;
@@ -590,7 +596,7 @@ function socketTo(url, headers) {
   }
   const scheme = portal.protocol === "https:" ? "wss" : "ws";
   const address = `${scheme}://${portal.host}${portal.pathname.replace(/\/$/, "")}/session`;
-  // Browsers take protocols there, Node.js and others options as well.
+  // In browsers the second argument is a list of protocols; Node.js and others take options there as well.
   const socket = headers ? new WebSocket(address, /** @type {any} */ ({ headers })) : new WebSocket(address);
   socket.binaryType = "arraybuffer";
   return socket;
@@ -630,7 +636,7 @@ function errorOf({ code, message, hint }) {
 }
 
 /**
- * Whether the portal ended the session in order; else the connection broke.
+ * Return whether the portal ended the session in order. Otherwise the connection broke.
  * @param {number} code
  * @param {string} reason
  */

@@ -34,14 +34,11 @@ _HEADER = struct.Struct("<BBHIq")  # kind, flags, sequence number, bytes of soun
 _MEDIA_KIND = 1
 _SPEAKING, _HAS_PICTURE = 1, 2
 _SAMPLES = 1920
-_REFUSALS = frozenset(
-    {"bad_request", "too_often", "too_large", "session_closed"}
-)  # codes of errors by which a text itself is refused; other errors belong to a turn that was queued
+_REFUSALS = frozenset({"bad_request", "too_often", "too_large", "session_closed"})
+"""Codes of errors by which a text itself is refused. Other errors belong to a turn that was queued."""
 _PORTAL_STOPS = 1012
-_SESSION_ENDED = (
-    1008,
-    "The session has ended.",
-)  # and nobody opened another one on this socket; 1008 is also for faults
+_SESSION_ENDED = (1008, "The session has ended.")
+"""Close code and reason of a session that ended in order. 1008 with another reason is a fault."""
 
 
 class AsyncSession:
@@ -63,7 +60,7 @@ class AsyncSession:
         self._reading: asyncio.Task[None] | None = None
         self._frames: Latest[Frame] = Latest(FRAMES_BOUND)
         self._events: Latest[dict[str, Any]] = Latest(EVENTS_BOUND)
-        self._end_told: PortalError | None = None  # why the session has ended; None while it goes on
+        self._end_reason: PortalError | None = None  # why the session has ended; None while it goes on
         self._turns: dict[int, Turn] = {}  # those that have not ended
         self._asking = asyncio.Lock()
         self._asked: asyncio.Future[Turn] | None = None
@@ -147,7 +144,7 @@ class AsyncSession:
         """Wait until a turn is done or interrupted, and return it. Raises PortalError if the session ends first."""
         await turn._ended.wait()
         if not turn.over:
-            raise self._end_told or _closed()
+            raise self._end_reason or _closed()
         return turn
 
     async def interrupt(self) -> None:
@@ -235,7 +232,7 @@ class AsyncSession:
                 else:
                     self._take(json.loads(raw))
         except ConnectionClosed as error:
-            # While it is being closed here, how that goes makes no difference.
+            # While aclose() closes the socket, it does not matter how that goes.
             if self._socket is not None and not _is_orderly(error):
                 fault = _broken(error)
         finally:
@@ -290,9 +287,9 @@ class AsyncSession:
 
     def _end(self, fault: PortalError | None = None) -> None:
         """Tell everybody who waits that the session has ended. fault: how the connection broke, if it did."""
-        self._end_told = self._end_told or fault or _closed()
+        self._end_reason = self._end_reason or fault or _closed()
         if self._asked is not None and not self._asked.done():
-            self._asked.set_exception(self._end_told)
+            self._asked.set_exception(self._end_reason)
         self._frames.end(fault)
         self._events.end(fault)
         for turn in self._turns.values():
@@ -324,8 +321,8 @@ def _closed() -> PortalError:
 
 def _is_orderly(error: ConnectionClosed) -> bool:
     """Whether the portal ended the session in order, with a code that websockets takes for a fault."""
-    told = error.rcvd
-    return told is not None and (told.code == _PORTAL_STOPS or (told.code, told.reason) == _SESSION_ENDED)
+    close = error.rcvd
+    return close is not None and (close.code == _PORTAL_STOPS or (close.code, close.reason) == _SESSION_ENDED)
 
 
 def _broken(error: ConnectionClosed) -> PortalError:
