@@ -20,8 +20,8 @@ from __future__ import annotations
 import json
 import logging
 import mmap
-import os
 import weakref
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -107,11 +107,15 @@ class Gesture:
 
 @dataclass(frozen=True, slots=True)
 class BundleFiles:
-    """The files a bundle was read from; equal for bundles read from the same files. Keeps none of them open."""
+    """The files a bundle was read from; equal for bundles read from the same files. Keeps none of them open.
+
+    A name, an owner or who else may use it makes no difference: what is made of the files stays the same.
+    """
 
     path: Path
-    stamps: tuple[tuple[int, int], ...]
-    "inode and modification time (ns) of each manifest: the avatar's own, then those of its gestures"
+    stamps: tuple[tuple[int, int, int], ...]
+    """of the avatar, then of each of its gestures: inode and modification time (ns) of the tensors, which are written
+    once and together with the frames, and a checksum of the manifest"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +137,13 @@ class AvatarBundle:
     backend_tensors: Mapping[str, AnyArray]
     _offsets: npt.NDArray[np.int64]
     _frames: mmap.mmap
-    _stamp: tuple[int, int]
+    _stamp: tuple[int, int, int]
     gestures: tuple[Gesture, ...] = ()
     "empty after open(); see with_gestures()"
     _gesture_bundles: tuple[AvatarBundle, ...] = ()
     _alone: AvatarBundle | None = None
-    _derived: weakref.WeakValueDictionary[object, Any] = field(default_factory=weakref.WeakValueDictionary, init=False)
-    _deriving: Lock = field(default_factory=Lock, init=False)
+    _derived: weakref.WeakValueDictionary[object, Any] = field(default_factory=weakref.WeakValueDictionary)
+    _deriving: Lock = field(default_factory=Lock)
 
     @classmethod
     def open(cls, path: Path) -> AvatarBundle:
@@ -148,9 +152,8 @@ class AvatarBundle:
         Raises BundleError if files are missing or damaged, or of another format or a later version.
         """
         try:
-            with (path / "manifest.json").open("rb") as file:
-                state = os.fstat(file.fileno())
-                manifest = manifest_of_today(json.loads(file.read().decode()), path.name)
+            manifest = manifest_of_today(json.loads((path / "manifest.json").read_bytes().decode()), path.name)
+            state = (path / "tensors.safetensors").stat()
             tensors = tensors_of_today(manifest["version"], load_file(path / "tensors.safetensors"))
             with (path / "frames.bin").open("rb") as file:
                 frames = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -170,7 +173,7 @@ class AvatarBundle:
                 backend_tensors=tensors,
                 _offsets=tensors.pop("frame_offsets"),
                 _frames=frames,
-                _stamp=(state.st_ino, state.st_mtime_ns),
+                _stamp=(state.st_ino, state.st_mtime_ns, _checksum(manifest)),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             logger.warning("The avatar at %s cannot be read: %s: %s", path, type(error).__name__, error)
@@ -191,6 +194,15 @@ class AvatarBundle:
     def files(self) -> BundleFiles:
         """The files that this bundle and its gestures were read from."""
         return BundleFiles(self.path, (self._stamp, *(clip._stamp for clip in self._gesture_bundles)))
+
+    def called_as(self, other: AvatarBundle) -> AvatarBundle:
+        """Return this bundle with the name and the owner of `other`, which was read from the same files.
+
+        Both share what was derived of them.
+        """
+        if other.manifest == self.manifest:
+            return self
+        return replace(self, name=other.name, manifest=other.manifest, _alone=other)
 
     def derived(self, make: Callable[[AvatarBundle], Derived]) -> Derived:
         """Return make(self), computed once and shared by all who hold the result at the same time.
@@ -269,6 +281,8 @@ class AvatarBundle:
             gestures=tuple(gestures),
             _gesture_bundles=tuple(clips.values()),
             _alone=self,
+            _derived=weakref.WeakValueDictionary(),
+            _deriving=Lock(),
         )
 
     @property
@@ -346,6 +360,13 @@ class AvatarBundle:
         """Path of the moving preview; None if there is none."""
         path = self.path / "preview.mp4"
         return path if path.exists() else None
+
+
+def _checksum(manifest: Manifest) -> int:
+    """Return a number that changes with whatever in a manifest is seen in pictures."""
+    source = {key: value for key, value in manifest["source"].items() if key != "owner"}
+    seen = {key: value for key, value in manifest.items() if key not in ("name", "shared")} | {"source": source}
+    return zlib.crc32(json.dumps(seen, sort_keys=True).encode())
 
 
 def _track_of(clip: AvatarBundle) -> GestureTrack | None:

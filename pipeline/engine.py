@@ -1,7 +1,7 @@
 """Engine: runs sessions on shared models.
 
-It owns the backends, the device threads and the pool for compositing. It also keeps what LipSync backends prepared for
-each avatar, and what share of each device its sessions need. Sessions own everything else.
+It owns the backends, the device threads and the pool for compositing. It also keeps what sessions of an avatar share,
+and what share of each device its sessions need. Sessions own everything else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from avatars.bundle import AvatarBundle
+from avatars.bundle import AvatarBundle, BundleFiles
 from avatars.errors import AvatarNotFound
 from avatars.gestures import gestures_stamp, open_with_gestures
 from avatars.persona import Persona, read_persona
@@ -37,6 +37,7 @@ from pipeline.measuring import Sample
 from pipeline.metrics import EngineMetrics
 from pipeline.moving_face import MovingFace, moving_face_of
 from pipeline.playout import QUEUED_PICTURES, Playout
+from pipeline.prepared_states import KEPT_STATES, Place, PreparedStates, any_place
 from pipeline.question_pace import QuestionPaces
 from pipeline.quiet_loop import loop_of
 from pipeline.session import Session
@@ -49,8 +50,6 @@ __all__ = ["Engine"]
 
 logger = logging.getLogger(__name__)
 
-KEPT_STATES = 8
-"""Prepared avatars kept for later sessions. Running sessions hold their own, which do not count."""
 MEASURED_AGAIN_S = 60.0
 "How long a backend that drew too slowly is refused. Then it is measured again, because the machine may have been busy."
 POOL_THREADS = max(2, min(8, os.cpu_count() or 2))
@@ -87,6 +86,7 @@ class Engine:
     limits   how long turns wait, and how many questions a session may ask
     hearing  what listens to viewers who speak
     acting   whether heads nod and brows rise with the voice
+    place    limits how many avatars may wait to be prepared for one asker
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Engine:
         limits: Limits | None = None,
         hearing: HearingChoice | None = None,
         acting: bool = False,
+        place: Place = any_place,
     ) -> None:
         self.metrics = EngineMetrics()
         self.clock: Clock = clock or SystemClock()
@@ -114,8 +115,8 @@ class Engine:
         self._acting = acting
         self._limits = limits or Limits()
         self._questions = QuestionPaces(self.clock, self._limits.questions_a_minute)
-        self._states: OrderedDict[tuple[LipSync, AvatarBundle, Hashable], asyncio.Task[object]] = OrderedDict()
-        self._appearances: OrderedDict[tuple[AvatarBundle, Hashable], _Appearance] = OrderedDict()
+        self._states = PreparedStates(place)
+        self._appearances: OrderedDict[tuple[BundleFiles, Hashable], _Appearance] = OrderedDict()
         self._costs: dict[LipSync, asyncio.Task[DrawingCost]] = {}
         self._too_slow_s: dict[LipSync, float] = {}  # until when it is refused without another measurement
         self._shares: dict[str, tuple[DeviceWorker, float]] = {}
@@ -151,9 +152,9 @@ class Engine:
         """Open and start a session of that avatar. asker: see Session.
 
         Raises AtCapacity, BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError,
-        SessionClosed (after aclose()).
+        SessionClosed (after aclose()), and what `place` raises.
         """
-        context = await self._context_with_room(session_id, bundle, choice)
+        context = await self._context_with_room(session_id, bundle, choice, asker=asker)
         questions = self._questions.take(asker)
         session = Session(session_id, context, choice, self.metrics, self.hearing, asker, questions)
         self._sessions[session_id] = session
@@ -169,7 +170,7 @@ class Engine:
 
         Raises BadRequest (no such voice), AtCapacity (no room for that lip-sync), SessionClosed (it ended meanwhile),
         AvatarNotFound (it was deleted meanwhile), BackendUnavailable, UnknownBackend, AvatarNotPrepared,
-        NetworkMissing, BundleError.
+        NetworkMissing, BundleError, and what `place` raises.
         """
         if session.id not in self._shares:
             raise SessionClosed("The session has ended.", "Start a new one.")
@@ -199,9 +200,9 @@ class Engine:
             # The avatar stays: show what is loaded already, so that it does not matter if its files were deleted since.
             shown = _Appearance(before.bundle, before.loop, before.gestures, before.face) if bundle is None else None
             opened = bundle or before.bundle.without_gestures
-            return await self._context_with_room(session.id, opened, choice, session.playout, shown)
+            return await self._context_with_room(session.id, opened, choice, session.playout, shown, session.asker)
         if bundle is not None:
-            return await self.context_for(bundle, choice, session.playout, device)
+            return await self.context_for(bundle, choice, session.playout, device, asker=session.asker)
         own = await asyncio.to_thread(read_persona, before.bundle.path)
         tts, voice = await self._voice(choice, own, before.bundle)
         return replace(before, tts=tts, voice=voice, speed=choice.speed, persona=choice.persona.over(own))
@@ -232,13 +233,15 @@ class Engine:
         playout: Playout | None = None,
         device: DeviceWorker | None = None,
         shown: _Appearance | None = None,
+        asker: str = "",
     ) -> TurnContext:
         """Return what a session of `choice` runs on.
 
-        playout, device, shown: those of a session that already exists; None: they are made or chosen here.
+        playout, device, shown: those of a session that already exists; None: they are made or chosen here. asker: see
+        Session.
 
         Raises BackendUnavailable, UnknownBackend, AvatarNotPrepared, NetworkMissing, BundleError, SessionClosed (after
-        aclose()).
+        aclose()), and what `place` raises.
         """
         device = device or self.devices_for(choice)[0]
         built = await self.backends.built("lipsync", choice.lipsync, device)
@@ -250,7 +253,7 @@ class Engine:
         extractor = await self.backends.get("features", lipsync.features, device)
         shown = shown or await self._appearance(bundle)
         # Networks are prepared for the frames of the loop only, not for those of gestures.
-        drawn_on = bundle if lipsync.on_device else shown.bundle
+        drawn_on, worker = (bundle, device) if lipsync.on_device else (shown.bundle, self._preparing)
         return TurnContext(
             llm=llm,
             tts=tts,
@@ -258,7 +261,7 @@ class Engine:
             speed=choice.speed,
             extractor=extractor,
             lipsync=lipsync,
-            lipsync_state=await self._lipsync_state(lipsync, drawn_on, made_from, device),
+            lipsync_state=await self._states.of(lipsync, drawn_on, made_from, worker, asker),
             bundle=shown.bundle,
             loop=shown.loop,
             gestures=shown.gestures,
@@ -282,18 +285,13 @@ class Engine:
     @property
     def avatars(self) -> set[Path]:
         """Folders of the avatars that are kept ready for later sessions; some may have been deleted since."""
-        kept = (
-            *(bundle for bundle, _stamp in self._appearances),
-            *(bundle for _lipsync, bundle, _from in self._states),
-        )
-        return {bundle.path for bundle in kept}
+        return {files.path for files, _stamp in self._appearances} | self._states.avatars
 
     def forget(self, avatar: Path) -> None:
         """Drop what is kept of a deleted avatar. Sessions that show it continue. avatar: the folder it was in."""
         for shown in [key for key in self._appearances if key[0].path == avatar]:
             del self._appearances[shown]
-        for state in [key for key in self._states if key[1].path == avatar]:
-            del self._states[state]
+        self._states.forget(avatar)
 
     async def close_session(self, session: Session) -> None:
         """End a session. Idempotent."""
@@ -337,6 +335,7 @@ class Engine:
         choice: Choice,
         playout: Playout | None = None,
         shown: _Appearance | None = None,
+        asker: str = "",
     ) -> TurnContext:
         """Return the session's context, on the device with most room.
 
@@ -344,7 +343,7 @@ class Engine:
         """
         while True:
             device = min(self.devices_for(choice), key=self.load)
-            context = await self.context_for(bundle, choice, playout, device, shown)
+            context = await self.context_for(bundle, choice, playout, device, shown, asker)
             cost = await self._cost(context)
             self.backends.check_open()
             try:
@@ -399,30 +398,14 @@ class Engine:
         return cost
 
     async def _appearance(self, bundle: AvatarBundle) -> _Appearance:
-        """Return what sessions of an avatar share. Made once, and again when its gestures change."""
+        """Return what sessions of an avatar share. Made once, and again when its files or its gestures change."""
         stamp = await asyncio.to_thread(gestures_stamp, bundle.path)
-        if (bundle, stamp) not in self._appearances:
+        key = bundle.files, stamp
+        if key not in self._appearances:
             made = await asyncio.to_thread(_appearance_of, bundle, self._acting)
-            self._appearances.setdefault((bundle, stamp), made)  # another session may have been faster
-        shown = self._appearances[bundle, stamp]
-        self._appearances.move_to_end((bundle, stamp))
+            self._appearances.setdefault(key, made)  # another session may have been faster
+        kept = self._appearances.pop(key)
+        self._appearances[key] = shown = replace(kept, bundle=kept.bundle.called_as(bundle))
         while len(self._appearances) > KEPT_STATES:
             self._appearances.popitem(last=False)
         return shown
-
-    async def _lipsync_state(
-        self, lipsync: LipSync, bundle: AvatarBundle, made_from: Hashable, device: DeviceWorker
-    ) -> object:
-        key = (lipsync, bundle, made_from)
-        if key not in self._states:
-            worker = device if lipsync.on_device else self._preparing
-            self._states[key] = asyncio.create_task(worker.call(lambda: lipsync.prepare(bundle)))
-        preparing = self._states[key]
-        self._states.move_to_end(key)
-        while len(self._states) > KEPT_STATES:
-            self._states.popitem(last=False)
-        try:
-            return await asyncio.shield(preparing)
-        except Exception:  # whatever the reason, the next session prepares again
-            self._states.pop(key, None)
-            raise

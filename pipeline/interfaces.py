@@ -163,6 +163,8 @@ class LipSync(Protocol):
     def prepare(self, bundle: AvatarBundle) -> object:
         """Return whatever infer() needs of that avatar. The engine keeps it and shares it between sessions.
 
+        It must not depend on the avatar's name or owner, because it is kept when these change.
+
         Raises AvatarNotPrepared, NetworkMissing, BundleError, and BackendUnavailable if an avatar's own network is
         damaged.
         """

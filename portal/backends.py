@@ -17,6 +17,7 @@ from pipeline.device import find_devices
 from pipeline.ears.hearing import HearingChoice
 from pipeline.engine import Engine
 from pipeline.finishing import Finish
+from pipeline.prepared_states import Place, any_place
 from pipeline.registry import BackendRow
 from pipeline.tts.speed import ONE_SPEED, speeds_of
 from pipeline.turn_context import Choice, Limits
@@ -85,8 +86,8 @@ class BackendCatalogue:
             return self._found
 
 
-def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
-    """Return an engine with the operator's settings. It is not started."""
+def new_engine(settings: Settings, clock: Clock | None = None, place: Place = any_place) -> Engine:
+    """Return an engine with the operator's settings. It is not started. place: see Engine."""
     finish = Finish(match_colour=settings.match_colour, sharpness=settings.sharpen)
     limits = Limits(
         wordless_s=settings.llm_thinking_timeout_s,
@@ -104,6 +105,7 @@ def new_engine(settings: Settings, clock: Clock | None = None) -> Engine:
         limits,
         hearing_choice(settings),
         settings.acting,
+        place,
     )
 
 

@@ -22,6 +22,7 @@ from portal.admission import Admission, Wish
 from portal.errors import AvatarBeingPrepared
 from portal.http.people import ANYBODY, LoginState, Person, require_stay
 from portal.jobs.records import Job
+from portal.jobs.shares import person_key
 from portal.owners import no_such_avatar, require_seen
 from portal.webhooks import Tell, tell_nobody
 
@@ -104,7 +105,7 @@ class SessionManager:
 
         Raises LoginNeeded, AtCapacity, AddressFull, AvatarNotFound, AvatarBeingPrepared, NetworkMissing, BundleError,
         BackendUnavailable, UnknownBackend, and QueueFull, DiskFull and FaceNotFound for an avatar that cannot be
-        prepared now.
+        prepared now; QueueFull also if too many avatars wait to be made ready for sessions.
         """
         choice = self.choose(voice, lipsync, tts, speed)
         choice = replace(choice, persona=replace(persona, voice=voice))
@@ -248,7 +249,7 @@ class SessionManager:
     async def _opened(self, avatar: str, choice: Choice, address: str, person: Person) -> AsyncIterator[Session]:
         bundle = await asyncio.to_thread(self._open_for, person, avatar)
         async with self._loading(bundle, address):
-            asker = f"person {person.name}" if person.name else address
+            asker = person_key(person.name) if person.name else address
             session = await self.engine.open_session(secrets.token_hex(8), bundle, choice, asker)
         try:
             yield session

@@ -30,6 +30,7 @@ from portal.jobs.dbos_database import PostgresDatabase
 from portal.jobs.records import Job
 from portal.kept_recordings import KeptRecordings
 from portal.livetalking.clients import Clients
+from portal.preparation_places import PreparationPlaces
 from portal.pushes import Pushes
 from portal.recordings import Recordings
 from portal.session_keeper import NoKeeper, SessionKeeper
@@ -76,7 +77,7 @@ class Talk:
         kept: KeptRecordings | None = None,
     ) -> Talk:
         """Build it without starting anything. prepare_for: see SessionManager. kept: see Recordings."""
-        engine = new_engine(settings)
+        engine = new_engine(settings, place=PreparationPlaces().held)
         if settings.node:
             engine.metrics.node.info({"name": settings.node})
         previews = VoicePreviews(engine.backends, settings.tts_timeout_s)

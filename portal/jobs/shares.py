@@ -14,16 +14,29 @@ from portal.http.people import person_of
 from portal.http.proxies import address_of, network_of
 from portal.jobs.records import Job
 
-__all__ = ["VIEWERS", "JobShares", "is_viewer_key", "person_key", "viewer_key"]
+__all__ = [
+    "VIEWERS",
+    "JobShares",
+    "is_person_key",
+    "is_viewer_key",
+    "person_key",
+    "too_many_for_viewers",
+    "viewer_key",
+]
 
 VIEWERS = 25
 "Most jobs for sessions of viewers that wait or run: half of the line, so that those who order something find room."
-_VIEWER = "viewer "
+_PERSON, _VIEWER = "person ", "viewer "
 
 
 def person_key(name: str) -> str:
     """Return the key that stands for a person among keys that are addresses."""
-    return f"person {name}"
+    return f"{_PERSON}{name}"
+
+
+def is_person_key(key: str) -> bool:
+    """Whether person_key() made this key."""
+    return key.startswith(_PERSON)
 
 
 def viewer_key(address: str) -> str:
@@ -34,6 +47,15 @@ def viewer_key(address: str) -> str:
 def is_viewer_key(key: str) -> bool:
     """Whether viewer_key() made this key."""
     return key.startswith(_VIEWER)
+
+
+def too_many_for_viewers() -> QueueFull:
+    """Return the error for a viewer whose avatar cannot be prepared now, because too many wait for that."""
+    return QueueFull(
+        "Too many avatars are being prepared for viewers already.",
+        "Choose another avatar or lip-sync, or try again when some of them are done.",
+        cause="viewers",
+    )
 
 
 class JobShares:
@@ -72,11 +94,7 @@ class JobShares:
         near = sum(network_of(other) == network for other in asked if network)
         most = self._most_each
         if asked.count(address) >= most or near >= WIDER * most or len(asked) >= VIEWERS:
-            raise QueueFull(
-                "Too many avatars are being prepared for viewers already.",
-                "Choose another avatar or lip-sync, or try again when some of them are done.",
-                cause="viewers",
-            )
+            raise too_many_for_viewers()
 
     def _take_places(self, address: str, taken: Sequence[str]) -> None:
         with self._lock:

@@ -221,4 +221,4 @@ async def test_memory_holds_one_voice_and_one_lip_sync_however_often_they_change
         await room.engine.change(room.session, other)
     assert room.session.context.tts is voice and room.session.context.lipsync is lips
     assert isinstance(lips, NullLipSync)
-    assert len(room.engine._states) <= 2
+    assert len(room.engine._states._kept) <= 2
