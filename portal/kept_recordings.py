@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 FILES = ("mp4", "vtt", "json")
 OWNER = "owner.txt"
 "File beside them with the name of the recording's owner. It is missing if nobody had logged in."
+BEGUN_FROM = "begun-from.txt"
+"File beside them that tells apart from where recordings without an owner were begun; see note_place()."
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{10,40}")
 "Form of a recording's id. Nothing else may become part of a path."
 STANDS_STILL_S = 300.0
@@ -44,6 +46,8 @@ class KeptRecording:
     "seconds since the epoch"
     size_bytes: int
     owner: str
+    begun_from: str
+    "see KeptRecordings.note_place(); empty if it is not known"
     remove: Callable[[], object]
 
 
@@ -55,10 +59,15 @@ class KeptRecordings:
 
     def note_owner(self, recording_id: str, owner: str) -> None:
         """Note the owner of a recording, before it has any files. Raises DiskFull."""
-        folder = self.root / recording_id
-        with disk_full_explained(UNWRITTEN):
-            folder.mkdir(parents=True)
-            (folder / OWNER).write_text(owner, encoding="utf-8")
+        self._note(recording_id, OWNER, owner)
+
+    def note_place(self, recording_id: str, begun_from: str) -> None:
+        """Note from where a recording without an owner is begun, before it has any files. Raises DiskFull.
+
+        begun_from: a fingerprint of the address, since addresses are personal data. All who share these recordings
+            count by it how many an address has.
+        """
+        self._note(recording_id, BEGUN_FROM, begun_from)
 
     def keep(self, recording_id: str) -> None:
         """Take a recording whose files are complete into keeping."""
@@ -93,9 +102,13 @@ class KeptRecordings:
         for folder in self.root.glob("*"):
             if folder.name not in running and not _grows(folder):
                 with suppress(FileNotFoundError):  # erased meanwhile
-                    size_bytes = sum(file.stat().st_size for file in folder.glob("*"))
-                    owner = (self.ownership(folder.name) or Ownership()).owner
-                    yield KeptRecording(folder.name, folder.stat().st_mtime, size_bytes, owner, _remover(folder))
+                    yield _lying_in(folder)
+
+    def _note(self, recording_id: str, name: str, text: str) -> None:
+        folder = self.root / recording_id
+        with disk_full_explained(UNWRITTEN):
+            folder.mkdir(parents=True)
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 class SharedRecordings(KeptRecordings):
@@ -135,13 +148,16 @@ class SharedRecordings(KeptRecordings):
         with suppress(StoreUnreachable):  # the next look tries again
             for name, index in self.shelf.listed().items():
                 remove = _Removing(self.shelf, name)
-                yield KeptRecording(name, index.about["ended_at"], index.size_bytes, index.about["owner"], remove)
+                about = index.about
+                begun_from = about.get("begun_from", "")  # missing in those of earlier versions
+                yield KeptRecording(name, about["ended_at"], index.size_bytes, about["owner"], begun_from, remove)
         for folder in self.root.glob("*"):
             if folder.name not in running and self._is_here_alone(folder.name) and not _grows(folder):
                 if (folder / "recording.json").is_file():
                     self.keep(folder.name)
-                else:
-                    yield from _left_by_a_crash(folder)
+                else:  # left by a crash
+                    with suppress(FileNotFoundError):
+                        yield _lying_in(folder)
 
     def _is_here_alone(self, recording_id: str) -> bool:
         """Whether a recording has only local files: a copy from the store has an index beside them."""
@@ -172,10 +188,17 @@ def _remover(folder: Path) -> Callable[[], None]:
     return lambda: shutil.rmtree(folder, ignore_errors=True)
 
 
-def _left_by_a_crash(folder: Path) -> Iterator[KeptRecording]:
-    with suppress(FileNotFoundError):
-        size_bytes = sum(file.stat().st_size for file in folder.glob("*"))
-        yield KeptRecording(folder.name, folder.stat().st_mtime, size_bytes, _owner_in(folder), _remover(folder))
+def _lying_in(folder: Path) -> KeptRecording:
+    """Raises FileNotFoundError: it was erased meanwhile."""
+    size_bytes = sum(file.stat().st_size for file in folder.glob("*"))
+    return KeptRecording(
+        folder.name,
+        folder.stat().st_mtime,
+        size_bytes,
+        _owner_in(folder),
+        _text_in(folder / BEGUN_FROM),
+        _remover(folder),
+    )
 
 
 def _about(folder: Path) -> Mapping[str, object]:
@@ -183,7 +206,12 @@ def _about(folder: Path) -> Mapping[str, object]:
         avatars = _avatars_in(folder)
     except (OSError, ValueError):  # the transcript could not be written
         avatars = []
-    return {"owner": _owner_in(folder), "avatars": avatars, "ended_at": time.time()}
+    return {
+        "owner": _owner_in(folder),
+        "begun_from": _text_in(folder / BEGUN_FROM),
+        "avatars": avatars,
+        "ended_at": time.time(),
+    }
 
 
 def _avatars_in(folder: Path) -> list[str]:
@@ -192,8 +220,13 @@ def _avatars_in(folder: Path) -> list[str]:
 
 
 def _owner_in(folder: Path) -> str:
+    return _text_in(folder / OWNER)
+
+
+def _text_in(path: Path) -> str:
+    """Empty if there is no such file."""
     try:
-        return (folder / OWNER).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
 

@@ -32,6 +32,7 @@ from pipeline.recorder import Recorder
 from pipeline.threads import background_thread
 from portal.clip_finish import ClipFinish
 from portal.http.limits import Allowance, SessionAllowance
+from portal.http.login_key import fingerprint
 from portal.http.proxies import network_of
 from portal.kept_recordings import FILES, UNWRITTEN, KeptRecording, KeptRecordings
 from portal.webhooks import Tell, tell_nobody
@@ -47,8 +48,6 @@ SWEEP_S = 60.0
 "How often old recordings are looked for."
 MOST_KEPT = 1000
 "Most recordings kept, whatever their size: each sweep looks at all of them."
-MOST_NOTED = 4 * MOST_KEPT
-"Most recordings of which it is known from where they were begun."
 BEGUN, BEGUN_PER_S = 3.0, 0.05
 "How many recordings one session may begin: three at once, then one every 20 s."
 BEGUN_EACH, BEGUN_EACH_PER_S = 20.0, 0.1
@@ -94,7 +93,7 @@ class Recording:
 
 
 class Recordings:
-    """All recordings of this process, each in a folder of its own below `<data_dir>/recordings`.
+    """The recordings that this process makes, each in a folder of its own below `<data_dir>/recordings`.
 
     A session has one recording at a time. Files are removed `recordings_keep_s` seconds after the recording's end. They
     are removed sooner if all recordings together exceed `recordings_most_bytes` or MOST_KEPT: then the oldest of the
@@ -121,9 +120,6 @@ class Recordings:
             burst=BEGUN_EACH,
             per_s=BEGUN_EACH_PER_S,
         )
-        self._begun_from: dict[str, str] = {}
-        """Id of a recording without an owner -> the address, or the /48 network of IPv6, from which it was begun. In
-        memory only, since addresses are personal data."""
         self._running: dict[str, Recording] = {}  # keyed by the session's id
         self._keeping: dict[Recording, asyncio.Task[None]] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -163,10 +159,9 @@ class Recordings:
         bundle, recording_id = session.bundle, secrets.token_urlsafe(18)
         if owner:  # noted before there are files, or others could see them for a moment
             self._kept.note_owner(recording_id, owner)
-        else:
-            self._begun_from[recording_id] = network_of(address) or address
-            if len(self._begun_from) > MOST_NOTED:
-                del self._begun_from[next(iter(self._begun_from))]
+        elif address:
+            place = network_of(address) or address
+            self._kept.note_place(recording_id, fingerprint(self._settings.data_dir, place.encode()))
         name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now().astimezone():%Y-%m-%d %H.%M}").strip()
         writer = ClipWriter(
             self._folder / recording_id / "recording.mp4",
@@ -301,7 +296,7 @@ class Recordings:
 
         The oldest of the owner with most go first, so that nobody can push out other people's recordings.
         """
-        owners = {recording.id: recording.owner or self._begun_from.get(recording.id, "") for recording in kept}
+        owners = {recording.id: recording.owner or recording.begun_from for recording in kept}
         numbers = Counter(owners.values())
         sizes_bytes: Counter[str] = Counter()
         for recording in kept:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from avatars.store import Store
-from portal.http.login_key import secret_of
+from portal.http.login_key import fingerprint
 
 __all__ = ["FRESH_S", "SameUsers"]
 
@@ -64,4 +62,4 @@ class SameUsers:
             users = self._users_path.read_bytes()
         except OSError:  # there is none; or it cannot be read, which the login reports
             users = b""
-        return hmac.new(secret_of(self._data_dir), users, hashlib.sha256).hexdigest()[:32]
+        return fingerprint(self._data_dir, users)

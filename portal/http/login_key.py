@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
 
-__all__ = ["secret_of", "use_secret"]
+__all__ = ["fingerprint", "secret_of", "use_secret"]
 
 
 def secret_of(data_dir: Path) -> bytes:
@@ -19,6 +21,11 @@ def secret_of(data_dir: Path) -> bytes:
     except FileExistsError:
         pass
     return path.read_bytes()
+
+
+def fingerprint(data_dir: Path, content: bytes) -> str:
+    """Return a fingerprint made with this key. It says nothing to anybody who does not have the key."""
+    return hmac.new(secret_of(data_dir), content, hashlib.sha256).hexdigest()[:32]
 
 
 def use_secret(data_dir: Path, secret: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import time
@@ -17,6 +18,7 @@ import pytest
 from fastapi import FastAPI
 
 from avatars.library import Ownership
+from avatars.store import Store
 from pipeline.clock import ManualClock
 from pipeline.engine import Engine
 from pipeline.errors import BadRequest, RenderError, SessionClosed
@@ -24,6 +26,7 @@ from portal.api.connection import _recording_facts
 from portal.api.recordings import recordings_router
 from portal.errors import RecordingNotFound
 from portal.http.limits import TooOften
+from portal.kept_recordings import SharedRecordings
 from portal.recordings import Recording, Recordings
 from portal.settings import Settings
 from tests.certificates import verdict_of
@@ -341,7 +344,9 @@ async def test_new_sessions_bring_no_new_recordings(room: Room, tmp_path: Path) 
 async def test_where_nobody_logs_in_an_address_drives_nobody_elses_recordings_out(
     room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does a network of IPv6, which has many addresses."""
+    """Nor does a network of IPv6, which has many addresses; also where another portal has the folder, or a restarted
+    one. No file tells the address.
+    """
     monkeypatch.setattr("portal.recordings.MOST_KEPT", 3)
     recordings = Recordings(Settings(data_dir=tmp_path / "data", keep_free_bytes=0), ManualClock())
 
@@ -355,9 +360,36 @@ async def test_where_nobody_logs_in_an_address_drives_nobody_elses_recordings_ou
     first = await begun("192.0.2.1")
     os.utime(first, (time.time() - 100,) * 2)
     many = [await begun(f"2001:db8:7:{number}::/64") for number in range(4)]
-    recordings._sweep()
+    assert not any(b"192.0.2" in file.read_bytes() for file in first.iterdir())
+    another_portal = Recordings(Settings(data_dir=tmp_path / "data", keep_free_bytes=0), ManualClock())
+    another_portal._sweep()
     assert first.is_dir() and sum(folder.is_dir() for folder in many) == 2
     await recordings.aclose()
+    await another_portal.aclose()
+
+
+def test_an_address_has_its_share_of_the_recordings_of_all_portals(
+    tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of them looks, and wherever the recordings were begun."""
+    monkeypatch.setattr("portal.recordings.MOST_KEPT", 3)
+    clock = itertools.count(0, 10).__next__  # what the store said before counts no more
+    homes = [tmp_path / name for name in ("here", "there")]
+    here, there = (
+        SharedRecordings(home / "recordings", Store(store_url, home / "store.json"), clock) for home in homes
+    )
+
+    def recorded(kept: SharedRecordings, recording_id: str, begun_from: str) -> None:
+        kept.note_place(recording_id, begun_from)
+        (kept.root / recording_id / "recording.mp4").write_bytes(b"she speaks")
+        (kept.root / recording_id / "recording.json").write_text('{"avatars": []}')
+        kept.keep(recording_id)
+
+    recorded(there, "the-first-one", "one")
+    for number in range(4):
+        recorded(here, f"recording-{number}", "another")
+    Recordings(Settings(data_dir=homes[1]), ManualClock(), kept=there)._sweep()
+    assert {one.id for one in here.ended(())} == {"the-first-one", "recording-2", "recording-3"}
 
 
 def test_whoever_has_most_loses_the_oldest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
