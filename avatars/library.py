@@ -173,6 +173,10 @@ class AvatarLibrary:
         except (AvatarNotFound, BundleError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
+    def ownership_now(self, avatar_id: str) -> Ownership | None:
+        """Like ownership(), but never from a cache; see holds_now()."""
+        return self.ownership(avatar_id)
+
     def __contains__(self, avatar_id: object) -> bool:
         return (
             isinstance(avatar_id, str)

@@ -53,9 +53,10 @@ class SharedLibrary(AvatarLibrary):
         return summary
 
     def ownership(self, avatar_id: str) -> Ownership | None:
-        with suppress(AvatarNotFound, BundleError, ValueError, KeyError, TypeError, AttributeError):
-            return ownership_in(manifest_of_today(self._index(avatar_id).about["manifest"], avatar_id))
-        return None
+        return self._ownership(avatar_id, self.shelf.index)
+
+    def ownership_now(self, avatar_id: str) -> Ownership | None:
+        return self._ownership(avatar_id, self.shelf.index_now)
 
     def __contains__(self, avatar_id: object) -> bool:
         return (
@@ -112,6 +113,14 @@ class SharedLibrary(AvatarLibrary):
                         self.shelf.adopt(path.name)
                 except AvatarError as error:
                     logger.warning("The avatar in %s is not in the store yet: %s", path, error)
+
+    def _ownership(self, avatar_id: str, find: Callable[[str], Index | None]) -> Ownership | None:
+        with suppress(AvatarNotFound, BundleError, ValueError, KeyError, TypeError, AttributeError):
+            self.path_of(avatar_id)
+            index = find(avatar_id)
+            if index is not None:
+                return ownership_in(manifest_of_today(index.about["manifest"], avatar_id))
+        return None
 
     def _index(self, avatar_id: str) -> Index:
         self.path_of(avatar_id)

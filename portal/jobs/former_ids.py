@@ -38,15 +38,18 @@ class FormerIds:
         The library is asked first. Whoever deletes an avatar notes its owner before that, so at any moment one of the
         two says whose it is.
         """
-        whose = library.ownership(avatar_id)
+        whose = library.ownership_now(avatar_id)
         return (whose is not None and whose.owner != owner) or not self.owners_of(avatar_id) <= {owner}
 
     def retire(self, library: AvatarLibrary, avatar_id: str) -> None:
         """Delete an avatar, and keep its id for its owner. Raises AvatarNotFound."""
-        owner = (library.ownership(avatar_id) or Ownership()).owner
-        noted = avatar_id in library and self._note(avatar_id, owner)  # before: the id is free at no moment
+        library.path_of(avatar_id)  # raises AvatarNotFound for an invalid id, before it becomes a file name
+        owners = self._owners_to_be(library, avatar_id)
+        noted = library.holds_now(avatar_id) and self._note_all(
+            avatar_id, owners
+        )  # before: the id is free at no moment
         library.delete(avatar_id)
-        if not noted and not self._note(avatar_id, owner):  # a full disk has room now
+        if not noted and not self._note_all(avatar_id, owners):  # a full disk has room now
             logger.error("It cannot be noted whose avatar %s was: somebody else may take its id.", avatar_id)
 
     def forget(self, avatar_id: str) -> None:
@@ -55,6 +58,18 @@ class FormerIds:
 
     def hand_over(self) -> None:
         """Put what only this machine has noted where other machines see it, if there is such a place."""
+
+    def _owners_to_be(self, library: AvatarLibrary, avatar_id: str) -> set[str]:
+        """Return whose the id will be when the avatar is deleted.
+
+        If the avatar's files do not tell, the id stays with those who had it before. If it were everybody's as well,
+        nobody could take it.
+        """
+        whose = library.ownership_now(avatar_id)
+        return {whose.owner} if whose is not None else self.owners_of(avatar_id) or {Ownership().owner}
+
+    def _note_all(self, avatar_id: str, owners: set[str]) -> bool:
+        return all(self._note(avatar_id, owner) for owner in owners)
 
     def _note(self, avatar_id: str, owner: str) -> bool:
         try:
@@ -69,7 +84,8 @@ class SharedFormerIds(FormerIds):
     """The same in a store, for all machines. Every method raises StoreUnreachable while the store is away.
 
     So nobody gets an id then, and nothing is deleted. Each owner of an id has an index of their own, without files. If
-    two machines note different owners, both stay, and nobody can take that id any more.
+    two machines bring different owners along, both stay, and nobody can take that id: there are clips of both.
+    docs/scaling.md says how an operator frees it.
     """
 
     def __init__(self, data_dir: Path, store: Store) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from avatars.bundle import AvatarBundle
-from avatars.errors import StoreUnreachable
-from avatars.library import Ownership
+from avatars.errors import AvatarNotFound, StoreUnreachable
+from avatars.library import AvatarLibrary, Ownership
+from avatars.shared_library import SharedLibrary
 from pipeline.errors import BadRequest
 from portal.intake.submissions import submit_avatar
+from portal.jobs.former_ids import FormerIds
 from portal.jobs.orders import order_of_avatar
 from portal.jobs.records import PREPARE, Job
 from portal.worker.job_work import JobFailed, Recipe
@@ -204,6 +207,53 @@ def test_an_id_that_was_ordered_at_two_portals_is_the_firsts(
     assert (failed.value.code, failed.value.data["cause"]) == ("bad_request", "id")
     assert ours.library.ownership("ada") == (None if deleted else Ownership("mia"))
     assert ours.folders.reports.job_of("ada") == "job of mia"
+
+
+def test_the_id_stays_with_whoever_has_it_now(ours: Node, theirs: Node, make: Callable[..., None]) -> None:
+    """Not with whose it was a second ago, when the portal that deletes it has last looked."""
+    make(ours, "mia")
+    assert isinstance(theirs.library, SharedLibrary) and theirs.storage.store is not None
+    just_seen = SharedLibrary(theirs.library.root, theirs.storage.store, lambda: 0.0)
+    assert [avatar.id for avatar in just_seen.list()] == ["ada"]
+    ours.folders.former_ids.retire(ours.library, "ada")
+    ours.folders.former_ids.forget("ada")
+    make(ours, "max")
+    theirs.folders.former_ids.retire(just_seen, "ada")
+    assert ours.folders.former_ids.owners_of("ada") == {"max"}
+
+
+@pytest.mark.parametrize(("was_deleted_before", "owner"), [(True, "mia"), (False, "")])
+def test_an_avatar_that_does_not_tell_its_owner_brings_no_second_one(
+    ours: Node, make: Callable[..., None], was_deleted_before: bool, owner: str
+) -> None:
+    """It stays with who had the id before, or nobody could take it. If nobody had, it is everybody's."""
+    former, store = ours.folders.former_ids, ours.storage.store
+    make(ours, "mia")
+    if was_deleted_before:
+        former.retire(ours.library, "ada")
+        make(ours, "mia")
+    assert store is not None
+    index = store.index("avatars", "ada")
+    assert index is not None
+    damaged = replace(index, about={**index.about, "manifest": {}})
+    assert store.write_index("avatars", "ada", damaged, is_new=False)
+    former.retire(ours.library, "ada")
+    assert former.owners_of("ada") == {owner}
+
+
+def test_a_damaged_avatar_of_a_folder_leaves_its_id_to_who_had_it(
+    tmp_path: Path, library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Without a store. What is no id is none of a file, either."""
+    former = FormerIds(tmp_path)
+    for is_damaged in (False, True):
+        own(make_bundle("ada"), "mia")
+        if is_damaged:
+            (library.path_of("ada") / "manifest.json").write_text("{")
+        former.retire(library, "ada")
+        assert former.owners_of("ada") == {"mia"}
+    with pytest.raises(AvatarNotFound):
+        former.retire(library, "..")
 
 
 def test_its_own_id_is_nobody_elses(ours: Node, make: Callable[..., None]) -> None:
