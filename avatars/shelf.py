@@ -120,19 +120,31 @@ class Shelf(Catalogue):
             self._publish_change(name, base, before, stage)
 
     @contextmanager
-    def making(self, name: str) -> Iterator[Path]:
-        """A place where its folder is to be written. At the end it is put into the store, whatever was there before."""
+    def making(self, name: str, *, only_new: bool = False) -> Iterator[Path]:
+        """A place where its folder is to be written. At the end it is put into the store, whatever was there before.
+
+        only_new: see publish().
+        """
         with self.copies.staged(name) as stage:
             stage.rmdir()
             yield stage
-            self.publish(name, stage)
+            self.publish(name, stage, only_new=only_new)
 
-    def publish(self, name: str, folder: Path) -> None:
-        """Put a folder into the store as a new thing, in place of one of that name. It becomes the copy here."""
+    def publish(self, name: str, folder: Path, *, only_new: bool = False) -> None:
+        """Put a folder into the store as a new thing, in place of one of that name. It becomes the copy here.
+
+        only_new: raise FileExistsError instead of replacing one, also if somebody else makes it at the same moment.
+        """
         before = self.index_now(name)
+        if only_new and before is not None:
+            raise FileExistsError(name)
         put = self._put(name, folder, files_in(folder))
         index = Index(secrets.token_hex(8), put, self._about(folder))
-        if not self._store.write_index(self._kind, name, index, is_new=True):
+        if only_new:
+            if not self._store.create_index(self._kind, name, index):
+                self._drop(name, put.values())
+                raise FileExistsError(name)
+        elif not self._store.write_index(self._kind, name, index, is_new=True):
             raise self._missing(name)
         self._settle(name, folder, index)
         self._drop(name, () if before is None else before.files.values())

@@ -144,12 +144,26 @@ class Store:
         is_new: the thing is made, whatever was deleted under its name before.
         """
         self._mark.made()
-        gone = f"gone/{kind}/{name}"
         if is_new:
-            self._objects.delete(gone)
+            self._objects.delete(f"gone/{kind}/{name}")
         self._objects.write(f"{kind}/{name}.json", index.to_json())
+        return self._is_kept(kind, name)
+
+    def create_index(self, kind: str, name: str, index: Index) -> bool:
+        """The same for a new thing, but only where there is none of that name: of several who make one at the same
+        moment, one succeeds. False also if there is one, which stays as it is.
+        """
+        self._mark.made()
+        self._objects.delete(f"gone/{kind}/{name}")
+        if not self._objects.create(f"{kind}/{name}.json", index.to_json()):
+            there = self.index(kind, name)
+            if there is None or there.born != index.born:  # else it is ours, and only the answer was lost
+                return False
+        return self._is_kept(kind, name)
+
+    def _is_kept(self, kind: str, name: str) -> bool:
         # Whoever deletes writes `gone` first. So either they find our index, or we find their note.
-        deleted = self._objects.has(gone)
+        deleted = self._objects.has(f"gone/{kind}/{name}")
         if deleted:
             self._remove(kind, name)
         return not deleted

@@ -35,8 +35,8 @@ class StoreMark:
             mark = self._read()
             if mark is None:
                 self._require_new()
-                self._objects.write(MARK, json.dumps({"store": secrets.token_hex(16)}).encode())
-                mark = self._read()  # of two who begin at once, the last one's counts
+                self._objects.create(MARK, json.dumps({"store": secrets.token_hex(16)}).encode())
+                mark = self._read()  # of two who begin at once, the first one's counts
             self._know(mark or "")
         return self._known
 

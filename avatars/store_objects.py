@@ -5,8 +5,11 @@ fsspec is imported with the first request. Whatever goes wrong becomes a StoreUn
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -61,7 +64,7 @@ class FileSystem(Protocol):
     def exists(self, path: str, **within: float) -> bool: ...
     def cat_file(self, path: str, **within: float) -> bytes: ...
     def cat(self, path: list[str], *, on_error: str, **within: float) -> Mapping[str, bytes]: ...
-    def pipe_file(self, path: str, value: bytes, **within: float) -> object: ...
+    def pipe_file(self, path: str, value: bytes, **mode_and_within: str | float) -> object: ...
     def put_file(self, lpath: str, rpath: str, **within: float) -> object: ...
     def get_file(self, rpath: str, lpath: str, **within: float) -> object: ...
     def rm_file(self, path: str, **within: float) -> object: ...
@@ -135,17 +138,39 @@ class Objects:
     def write(self, key: str, content: bytes) -> None:
         """In one step. Services do that by themselves; in a folder, the file is moved to its place."""
         system, path = self._at(key)
-        if urlsplit(self._url).scheme not in FOLDERS:
+        if not self._is_folder:
             within = _within(system, WRITTEN_S + len(content) / SLOWEST)
             self._done(lambda: system.pipe_file(path, content, **within))
             return
-        folder, _, name = path.rpartition("/")
-        staging = Path(folder, f".{name}.{secrets.token_hex(4)}")
-        try:
-            self._done(lambda: system.pipe_file(str(staging), content))
+        with self._staged(system, path, content) as staging:
             self._done(lambda: staging.replace(path))
-        finally:
-            staging.unlink(missing_ok=True)
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Like write(), but only where there is no such object. False: there is one, and it stays as it is.
+
+        Of several writers, one succeeds. Who is told False may be that one, if the first answer was lost. A service or
+        a disk that cannot decide this is asked before whether there is one.
+        """
+        system, path = self._at(key)
+        try:
+            if self._is_folder:
+                with self._staged(system, path, content) as staging:
+                    os.link(staging, path)
+            else:
+                within = _within(system, WRITTEN_S + len(content) / SLOWEST)
+                system.pipe_file(path, content, mode="create", **within)
+            return True
+        except FileExistsError:
+            return False
+        except VivavoceError:
+            raise
+        except Exception as error:  # services have names of their own for a refusal, too
+            if not isinstance(error, TimeoutError) and self.has(key):
+                return False
+            if not (self._is_folder or _knows_no_condition(error)):
+                raise self._explained(error) from error
+        self.write(key, content)
+        return True
 
     def send(self, path: Path, key: str) -> None:
         """Bring a file of this machine there."""
@@ -176,6 +201,21 @@ class Objects:
         )
 
     # -- inside
+
+    @property
+    def _is_folder(self) -> bool:
+        return urlsplit(self._url).scheme in FOLDERS
+
+    @contextmanager
+    def _staged(self, system: FileSystem, path: str, content: bytes) -> Iterator[Path]:
+        """A file beside `path` that is written whole, and is gone at the end."""
+        folder, _, name = path.rpartition("/")
+        staging = Path(folder, f".{name}.{secrets.token_hex(4)}")
+        try:
+            self._done(lambda: system.pipe_file(str(staging), content))
+            yield staging
+        finally:
+            staging.unlink(missing_ok=True)
 
     @cached_property
     def _connected(self) -> tuple[FileSystem, str]:
@@ -229,6 +269,11 @@ class Objects:
         if is_disk_full(error):
             return DiskFull("The disk is full: nothing can be fetched from the store.", REMEDY)
         return self.unreachable(f"{type(error).__name__}: {error}")
+
+
+def _knows_no_condition(error: Exception) -> bool:
+    """Whether a service, or fsspec's package for it, cannot create an object only where there is none."""
+    return isinstance(error, TypeError | NotImplementedError) or getattr(error, "errno", None) == errno.ENOSYS
 
 
 def _within(system: FileSystem, seconds: float) -> dict[str, float]:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -49,7 +50,7 @@ def _share_login_key(data_dir: Path, store: Store) -> None:
     """Whoever has logged in at one machine is logged in at all: the first one's key is everybody's."""
     shelf = Shelf(store, "portal", data_dir / "copies" / "portal", lambda name: StoreUnreachable(f"{name} is gone."))
     if shelf.index(LOGIN) is None:
-        with shelf.making(LOGIN) as folder:
+        with suppress(FileExistsError), shelf.making(LOGIN, only_new=True) as folder:
             folder.mkdir()
             (folder / LOGIN_KEY).write_bytes(secret_of(data_dir))
     use_secret(data_dir, (shelf.brought(LOGIN) / LOGIN_KEY).read_bytes())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from portal.errors import JobNotFound
 from portal.jobs.dbos_database import APPLICATION, APPLICATION_VERSION, JobDatabase
 from portal.jobs.records import KINDS, MP4, PREPARE, Job, JobFailure, JobOrder, Joins, line_of
-from portal.jobs.store import being_made
+from portal.jobs.store import being_made, id_taken
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, EnqueueOptions, WorkflowHandle, WorkflowStatus
@@ -52,8 +52,15 @@ class DbosStore:
         "kept results of list(): arguments -> (state of the database before reading, jobs)"
 
     def add(self, job_id: str, order: JobOrder) -> Job:
+        from dbos import error as refusals
+
         with self._client() as client:
-            handle: WorkflowHandle[object] = client.enqueue(_options_of(job_id, order), dict(order.inputs))
+            try:
+                handle: WorkflowHandle[object] = client.enqueue(_options_of(job_id, order), dict(order.inputs))
+            except refusals.DBOSWorkflowIDInUseError as error:
+                raise id_taken(job_id) from error
+            except refusals.DBOSQueueDeduplicatedError as error:
+                raise being_made(order.avatar) from error
         found = handle.get_workflow_id()
         if found != job_id and order.joins is not Joins.ANY:
             raise being_made(order.avatar)
@@ -186,7 +193,9 @@ def _options_of(job_id: str, order: JobOrder) -> EnqueueOptions:
     )
     if order.joins is Joins.ANY or order.kind == PREPARE:
         options["deduplication_id"] = f"{order.kind}:{order.avatar}:{order.backend}"
-        options["duplication_policy"] = "return-existing"
+        options["duplication_policy"] = "return-existing" if order.upload is None else "reject"
+    if order.upload is not None:
+        options["workflow_id_reuse_policy"] = "reject"
     return options
 
 

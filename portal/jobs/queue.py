@@ -29,7 +29,7 @@ from portal.http.limits import TooMany
 from portal.jobs.askers import Askers
 from portal.jobs.records import CLIP, PREPARE, Job, JobFailure, JobFolders, JobOrder, Joins
 from portal.jobs.shares import is_viewer_key, person_key
-from portal.jobs.store import JobStore
+from portal.jobs.store import JobStore, id_taken
 
 __all__ = ["MAX_SPEECH_EACH_S", "JobQueue", "may_do_better"]
 
@@ -171,7 +171,7 @@ class JobQueue:
                 taking.enter_context(self._taken_over(job_id, order.upload))
             taking.enter_context(self._admitting)
             if order.upload is None and job_id in self._being_taken:
-                raise _id_taken(job_id)
+                raise id_taken(job_id)
             under_way = self._joined_by(order)
             if under_way is not None:
                 return under_way
@@ -324,11 +324,12 @@ class JobQueue:
     def _reserved(self, job_id: str) -> Iterator[None]:
         """Keep the id for one submission while the block runs. Raises BadRequest: a job or a submission has it already.
 
-        Without it, two submissions of one id could take their uploads at once, and the second would replace the first.
+        So the second of two submissions is refused before its upload is moved. Of submissions at several portals, the
+        second is refused by the folder or the store (see take_upload()), or at last by the database.
         """
         with self._admitting:
             if job_id in self._being_taken or self._is_taken(job_id):
-                raise _id_taken(job_id)
+                raise id_taken(job_id)
             self._being_taken.add(job_id)
         try:
             yield
@@ -345,7 +346,7 @@ class JobQueue:
         try:
             self.folders.take_upload(job_id, upload)
         except FileExistsError as error:
-            raise _id_taken(job_id) from error
+            raise id_taken(job_id) from error
         try:
             yield
         except BaseException:  # whatever ended the block, nobody would ever remove an upload without a job
@@ -355,10 +356,6 @@ class JobQueue:
     def _announce(self) -> None:
         for listener in self._listeners:
             listener()
-
-
-def _id_taken(job_id: str) -> BadRequest:
-    return BadRequest(f"There is a job {job_id!r} already.", "Choose another id, or leave it out.")
 
 
 def _new_id() -> str:

@@ -96,7 +96,7 @@ class SharedJobFolders(JobFolders):
     def take_upload(self, job_id: str, upload: Path) -> None:
         if self.uploads.index(job_id) is not None:
             raise FileExistsError(job_id)
-        with self.uploads.making(job_id) as folder:
+        with self.uploads.making(job_id, only_new=True) as folder:
             folder.mkdir()
             shutil.move(upload, folder / UPLOAD)
 

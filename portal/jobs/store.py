@@ -13,12 +13,17 @@ from typing import Protocol
 from pipeline.errors import BadRequest
 from portal.jobs.records import Job, JobFailure, JobInputs, JobOrder
 
-__all__ = ["JobSource", "JobStore", "TakenJob", "being_made"]
+__all__ = ["JobSource", "JobStore", "TakenJob", "being_made", "id_taken"]
 
 
 def being_made(avatar: str) -> BadRequest:
     """Return the error for an order to make an avatar that another job is making."""
     return BadRequest(f"An avatar {avatar!r} is being made.", "Wait for it, or choose another id.", cause="id")
+
+
+def id_taken(job_id: str) -> BadRequest:
+    """Return the error for an order whose job was to have the id of another one."""
+    return BadRequest(f"There is a job {job_id!r} already.", "Choose another id, or leave it out.")
 
 
 class JobStore(Protocol):
@@ -37,7 +42,8 @@ class JobStore(Protocol):
         If there is a job with this id already, it is returned and nothing changes. The same happens if the order may
         join others, and another process has added a job of the same kind, avatar and backend at the same moment.
 
-        Raises BadRequest: another job under way makes the same avatar.
+        Raises BadRequest: another job under way makes the same avatar; or the order has an upload, which belongs to one
+        job alone, and there is a job with this id. Of several processes that add one at the same moment, one succeeds.
         """
 
     def get(self, job_id: str) -> Job:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -71,6 +73,68 @@ def test_whoever_is_late_does_not_bring_a_deleted_thing_back(store: Store, tmp_p
     assert store.index("avatars", "ada") is None
     kept(store, tmp_path)
     assert store.index("avatars", "ada") is not None
+
+
+def test_of_two_who_make_a_thing_at_once_one_succeeds(store: Store, store_url: str, tmp_path: Path) -> None:
+    """The other is told, and what the first one keeps stays; once it was deleted, the name may be used again."""
+    other = Store(store_url, tmp_path / "there" / "store.json")
+    (tmp_path / "file").write_text("pixels")
+    mine, theirs = (
+        Index(born, {"file": one.put("uploads", "task", tmp_path / "file")}, {})
+        for born, one in (("mine", store), ("theirs", other))
+    )
+    assert store.create_index("uploads", "task", mine)
+    assert not other.create_index("uploads", "task", theirs)
+    assert other.index("uploads", "task") == mine
+    assert other.get("uploads", "task", mine.files["file"], tmp_path / "fetched")
+    assert list(store.names("uploads")) == ["task"], "nothing is left beside it"
+    store.remove("uploads", "task")
+    assert other.create_index("uploads", "task", theirs)
+    assert store.index("uploads", "task") == theirs
+
+
+def test_who_has_made_a_thing_hears_so_although_the_answer_was_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service's package tries again then, and is refused because of its own first try."""
+    create = Objects.create
+    monkeypatch.setattr(Objects, "create", lambda *given: create(*given) and create(*given))
+    assert store.create_index("uploads", "task", Index("mine", {}, {}))
+    assert not store.create_index("uploads", "task", Index("theirs", {}, {}))
+
+
+@pytest.mark.parametrize(
+    "refusal", [OSError(errno.EINVAL, "a condition did not hold"), OSError(errno.ENOSYS, "unknown"), TypeError("mode")]
+)
+def test_a_service_may_refuse_by_another_name_or_know_no_condition(
+    service: SlowService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    """What is there is not replaced."""
+    write, knows = service.pipe_file, refusal.args[0] == errno.EINVAL
+
+    def pipe_file(path: str, content: bytes, mode: str = "overwrite", **_within: float) -> None:
+        if mode == "create" and (not knows or service.exists(path)):
+            raise refusal
+        write(path, content)
+
+    monkeypatch.setattr(service, "pipe_file", pipe_file, raising=False)
+    store = Store("slow://", tmp_path / "store.json")
+    assert store.create_index("uploads", "task", Index("mine", {}, {}))
+    assert not store.create_index("uploads", "task", Index("theirs", {}, {}))
+    assert store.index("uploads", "task") == Index("mine", {}, {})
+
+
+def test_a_folder_on_a_disk_without_links_replaces_nothing_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    objects = Objects(f"file://{tmp_path}/share")
+    assert [objects.create("a/b", content) for content in (b"first", b"second")] == [True, False]
+    assert objects.read("a/b") == b"first"
+    assert [path.name for path in (tmp_path / "share" / "a").iterdir()] == ["b"]
 
 
 def test_a_store_that_is_not_mounted_is_not_an_empty_one(store_url: str, tmp_path: Path) -> None:
@@ -147,6 +211,7 @@ def test_a_service_that_says_nothing_is_given_up_soon(monkeypatch: pytest.Monkey
             lambda: objects.below("x"),
             lambda: objects.fetch("x", tmp_path / "fetched", 0),
             lambda: objects.write("x", b""),
+            lambda: objects.create("x", b""),
             lambda: objects.send(tmp_path / "here", "x"),
             lambda: objects.delete("x"),
             lambda: objects.delete_below("x"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from portal.errors import JobNotFound
 from portal.jobs.records import PREPARE, Job, JobFailure, JobOrder, Joins
-from portal.jobs.store import being_made
+from portal.jobs.store import being_made, id_taken
 
 __all__ = ["MemoryStore"]
 
@@ -48,6 +48,8 @@ class MemoryStore:
             format=order.format,
         )
         with self._lock:
+            if job_id in self._jobs and order.upload is not None:
+                raise id_taken(job_id)
             if job_id not in self._jobs and order.kind == PREPARE and order.joins is Joins.NOTHING:
                 makers = (one for one in self._jobs.values() if (one.kind, one.avatar) == (PREPARE, order.avatar))
                 if any(one.active for one in makers):

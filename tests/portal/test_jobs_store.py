@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from portal.errors import DatabaseUnreachable, JobNotFound
 from portal.jobs.dbos_database import JobDatabase, PostgresDatabase, SqliteDatabase
 from portal.jobs.dbos_store import DbosStore
 from portal.jobs.orders import order_of_avatar, order_of_clip, order_of_parts, order_of_preset
-from portal.jobs.records import CLIP, PARTS, Job, JobFailure
+from portal.jobs.records import CLIP, PARTS, Job, JobFailure, JobOrder
 from portal.jobs.store import JobStore
 from tests.portal.memory_store import MemoryStore
 from tests.portal.postgres import Postgres
@@ -74,8 +76,7 @@ def test_an_avatar_is_made_by_one_job_at_a_time(store: JobStore, tmp_path: Path)
     def photo(job_id: str, avatar: str) -> Job:
         return store.add(job_id, order_of_avatar(tmp_path / "a.jpg", avatar=avatar, name="Me", consent=True))
 
-    first = photo("a1", "me")
-    assert photo("a1", "me") == first
+    photo("a1", "me")
     with pytest.raises(BadRequest) as refused:
         photo("a2", "me")
     assert refused.value.cause == "id" and [job.id for job in store.list()] == ["a1"]
@@ -83,6 +84,41 @@ def test_an_avatar_is_made_by_one_job_at_a_time(store: JobStore, tmp_path: Path)
     clip(store, "a4", "me")
     store.cancel("a1")
     assert photo("a5", "me").id == "a5"
+
+
+def test_an_upload_belongs_to_one_job(database: JobDatabase, tmp_path: Path) -> None:
+    """Of two portals that take one id in the same moment, one gets the job; the other is not given it as its own."""
+    stores = DbosStore(database), DbosStore(database)
+    orders = [order_of_avatar(tmp_path / "a.jpg", avatar=name, name=name, consent=True) for name in ("me", "you")]
+    together = threading.Barrier(2)
+    for store in stores:
+        store.list()  # so that both have the database open
+
+    def added(store: DbosStore, order: JobOrder) -> str:
+        together.wait(20)
+        try:
+            return store.add("task-7", order).avatar
+        except BadRequest as refused:
+            return refused.message
+
+    with ThreadPoolExecutor(2) as pool:
+        told = sorted(pool.map(added, stores, orders))
+    (job,) = stores[0].list()
+    assert told == sorted([job.avatar, "There is a job 'task-7' already."])
+    for store in stores:
+        store.close()
+
+
+def test_an_upload_does_not_get_the_job_of_another_one(store: JobStore, tmp_path: Path) -> None:
+    """Whatever kind that is, and also when it has ended."""
+    upload = tmp_path / "a.jpg"
+    first = store.add("a1", order_of_avatar(upload, avatar="me", name="Me", consent=True))
+    clip(store, "a2")
+    store.cancel("a2")
+    for job_id, avatar in (("a1", "me"), ("a1", "you"), ("a2", "me")):
+        with pytest.raises(BadRequest):
+            store.add(job_id, order_of_avatar(upload, avatar=avatar, name="Me", consent=True))
+    assert store.get("a1") == first and store.get("a2").kind == CLIP
 
 
 def test_what_is_not_there_is_not_found(store: JobStore) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,7 +21,6 @@ from avatars.errors import AvatarNotFound, StoreUnreachable
 from avatars.library import Ownership
 from avatars.shared_library import SharedLibrary
 from avatars.shelf import Shelf
-from pipeline.errors import BadRequest
 from portal.api.avatars import avatars_router
 from portal.api.clips import clips_router
 from portal.api.export import export_router
@@ -37,7 +34,7 @@ from portal.intake.uploads import Uploads
 from portal.jobs.opening import open_queue
 from portal.jobs.orders import id_of_test_clip, order_of_avatar, order_of_clip
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import CLIP, PREPARE, Job, JobInputs, JobOrder
+from portal.jobs.records import CLIP, PREPARE, Job, JobInputs
 from portal.jobs.shared_folders import SharedJobFolders
 from portal.jobs.shares import JobShares
 from portal.jobs.store import TakenJob
@@ -271,54 +268,6 @@ def test_a_worker_deletes_no_clips_because_the_store_does_not_say_which_there_ar
     monkeypatch.setattr(store, "indexes", lambda _kind, _names: iter([{}]))  # none can be read
     portal.worker.runner._sweep(theirs.queue)
     assert ours.web.get(f"/api/clips/{job.id}.mp4").content == b"moving pictures"
-
-
-def test_two_uploads_of_one_id_at_once_are_not_mixed_up(
-    ours: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who comes while the first upload is on its way is refused; what the first one sent is what the job works on."""
-    begun, may_end, take = threading.Event(), threading.Event(), SharedJobFolders.take_upload
-
-    def slowly(folders: SharedJobFolders, job_id: str, upload: Path) -> None:
-        if upload.name == "first":
-            begun.set()
-            assert may_end.wait(20)
-        take(folders, job_id, upload)
-
-    def order(name: str, avatar: str) -> JobOrder:
-        (tmp_path / name).write_bytes(name.encode())
-        return replace(order_of_avatar(tmp_path / name, avatar=avatar, name=name, consent=True), id="task-7")
-
-    monkeypatch.setattr(SharedJobFolders, "take_upload", slowly)
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(ours.queue.submit, order("first", "ada"))
-        try:
-            assert begun.wait(20)
-            with pytest.raises(BadRequest, match="already"):
-                ours.queue.submit(order("second", "bob"))
-            with pytest.raises(BadRequest, match="already"):
-                ours.queue.submit(replace(order_of_clip(avatar="ada", text="Hello."), id="task-7"))
-        finally:
-            may_end.set()
-        assert first.result().avatar == "ada"
-    kept = ours.folders.upload("task-7")
-    assert kept is not None and kept.read_bytes() == b"first"
-    assert [job.avatar for job in ours.queue.list()] == ["ada"]
-
-
-def test_an_id_is_free_again_after_a_refusal(ours: Node, tmp_path: Path) -> None:
-    """Nothing is left of the submission that was refused."""
-
-    def order() -> JobOrder:
-        (tmp_path / "photo").write_bytes(b"pixels")
-        return replace(order_of_avatar(tmp_path / "photo", avatar="ada", name="Ada", consent=True), id="task-7")
-
-    def refuse() -> None:
-        raise BadRequest("There is one.", "Choose another.")
-
-    with pytest.raises(BadRequest, match="There is one"):
-        ours.queue.submit(order(), check=refuse)
-    assert ours.queue.submit(order()).id == "task-7"
 
 
 def test_pictures_of_a_face_report_are_seen_and_deleted_everywhere(ours: Node, theirs: Node) -> None:
