@@ -6,12 +6,14 @@ from collections.abc import Callable, Container
 from pathlib import Path
 
 from portal.errors import WorkerLeftOut
+from portal.jobs.askers import Askers, FileAskers
 from portal.jobs.dbos_database import JobDatabase, PostgresDatabase, SqliteDatabase
 from portal.jobs.dbos_source import DbosSource
 from portal.jobs.dbos_store import DbosStore
 from portal.jobs.fleet import Fleet, PortalDatabase
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import JobFolders
+from portal.jobs.shared_askers import SharedAskers
 from portal.jobs.shared_source import SharedSource
 from portal.jobs.store import JobSource
 
@@ -38,16 +40,17 @@ def open_queue(
     """
     folders = folders or JobFolders(data_dir)
     database: JobDatabase
+    askers: Askers = FileAskers(data_dir)
     if not database_url:
         database = SqliteDatabase(data_dir)
-    elif worker:
-        database = PostgresDatabase(database_url, is_patient=True)
     else:
-        database = PortalDatabase(database_url, folders)
+        askers = SharedAskers(PostgresDatabase(database_url), FileAskers(data_dir))
+        database = PostgresDatabase(database_url, is_patient=True) if worker else PortalDatabase(database_url, folders)
     return JobQueue(
         DbosStore(database, worker),
         folders,
         avatars,
+        askers=askers,
         max_waiting=max_waiting,
         keep_free_bytes=keep_free_bytes,
     )

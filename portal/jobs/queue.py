@@ -26,7 +26,7 @@ from models.errors import kinds_of_errors
 from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
 from portal.http.limits import TooMany
-from portal.jobs.askers import Askers
+from portal.jobs.askers import Askers, FileAskers
 from portal.jobs.records import CLIP, PREPARE, Job, JobFailure, JobFolders, JobOrder, Joins
 from portal.jobs.shares import is_viewer_key, person_key
 from portal.jobs.store import JobStore, id_taken
@@ -73,6 +73,8 @@ class JobQueue:
     max_waiting: int = 50
     keep_free_bytes: int = 0
     "free space on the disk below which no job is accepted"
+    askers: Askers | None = None
+    "who asked for which job; by default in the data folder"
     _listeners: Sequence[Callable[[], object]] = field(default=(), init=False)
     _askers: Askers = field(init=False)
     _admitting: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -81,7 +83,7 @@ class JobQueue:
     "ids of jobs whose upload is being taken, before they are stored; guarded by _admitting"
 
     def __post_init__(self) -> None:
-        self._askers = Askers(self.folders.data_dir / "askers.json")
+        self._askers = self.askers or FileAskers(self.folders.data_dir)
 
     def on_submit(self, listener: Callable[[], object]) -> None:
         """Call `listener`, in the submitting thread, each time there is new work."""
@@ -89,6 +91,7 @@ class JobQueue:
 
     def close(self) -> None:
         """Close the store. Idempotent."""
+        self._askers.close()
         self.store.close()
 
     # -- looking
@@ -112,7 +115,8 @@ class JobQueue:
         Each job that somebody asked for adds their address and, if the job has an owner, the owner's person_key(). A
         job for a viewer's session adds their viewer_key() alone: the owner of its avatar has not asked for it.
         """
-        asked = [(asker, job.owner) for job in self.active() if (asker := self._askers.of(job.id))]
+        jobs, askers = self.active(), self._askers.known()
+        asked = [(asker, job.owner) for job in jobs if (asker := askers.get(job.id))]
         return [asker for asker, _owner in asked] + [
             person_key(owner) for asker, owner in asked if owner and not is_viewer_key(asker)
         ]
@@ -296,8 +300,8 @@ class JobQueue:
 
         So a newcomer gets the next turn, yet newcomers cannot overtake a waiting job for ever.
         """
-        line = self.active(kind=kind)
-        own = [job.rank + 1 for job in line if asker and self._askers.of(job.id) == asker]
+        line, askers = self.active(kind=kind), self._askers.known() if asker else {}
+        own = [job.rank + 1 for job in line if asker and askers.get(job.id) == asker]
         return max(min((job.rank for job in line), default=0), *own, 0)
 
     def _check_room(self) -> None:
@@ -309,7 +313,8 @@ class JobQueue:
     def _check_speech(self, order: JobOrder, asker: str) -> None:
         if not asker or not order.speech_s:
             return
-        ordered_s = sum(job.speech_s for job in self.active() if self._askers.of(job.id) == asker)
+        askers = self._askers.known()
+        ordered_s = sum(job.speech_s for job in self.active() if askers.get(job.id) == asker)
         if ordered_s and ordered_s + order.speech_s > MAX_SPEECH_EACH_S:
             raise TooMany(
                 f"Clips of about {ordered_s / 60:.0f} minutes from your address are waiting or running already.",
@@ -318,7 +323,7 @@ class JobQueue:
             )
 
     def _note(self, job: Job, asker: str) -> None:
-        self._askers.note(job.id, asker, {job.id, *(one.id for one in self.active())})
+        self._askers.note(job.id, asker, lambda: {job.id, *(one.id for one in self.active())})
 
     @contextmanager
     def _reserved(self, job_id: str) -> Iterator[None]:

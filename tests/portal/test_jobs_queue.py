@@ -375,30 +375,6 @@ def test_a_photo_waits_for_one_of_somebody_elses_many_clips(queue: JobQueue, tmp
     assert line_of(clip) != line_of(in_turn[0])
 
 
-def test_who_asked_is_known_after_a_restart(tmp_path: Path, library: AvatarLibrary) -> None:
-    """A restart gives nobody a fresh turn. Addresses of jobs that have ended are forgotten with the next job, and what
-    is left of a damaged file is nothing.
-    """
-    queue = open_queue(tmp_path, library)
-    for name in ("a0", "a1"):
-        queue.submit(order_of_clip(avatar="me", text=name), "203.0.113.1")
-    queue.close()
-    kept = tmp_path / "askers.json"
-    assert kept.stat().st_mode & 0o077 == 0
-    again = open_queue(tmp_path, library)
-    assert again.active_askers() == ["203.0.113.1"] * 2
-    assert again.submit(order_of_clip(avatar="me", text="a2"), "203.0.113.1").rank == 2
-    for job in again.active():
-        again.cancel(job.id)
-    assert again.submit(order_of_clip(avatar="me", text="ours")).rank == 0
-    assert "203.0.113" not in kept.read_text()
-    again.close()
-    kept.write_text("[")
-    damaged = open_queue(tmp_path, library)
-    assert damaged.active_askers() == []
-    damaged.close()
-
-
 def test_one_address_has_few_minutes_of_speech_waiting(queue: JobQueue, tmp_path: Path) -> None:
     """A first clip is taken however long it is; beyond the bound further ones of that address wait to be asked for."""
     queue.max_waiting = 50
