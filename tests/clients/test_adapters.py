@@ -11,28 +11,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import write_avatar
+from portal.commands.portal_process import PortalProcess
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent / "adapters"
 ENVIRONMENTS = Path.home() / ".cache" / "vivavoce" / "adapters"
 """Outside the tree: ESLint reads everything below tests/clients, and each has half a gigabyte."""
-MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
-
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    data_dir = tmp_path_factory.mktemp("portal")
-    write_avatar(data_dir / "avatars" / "mira", 90)
-    with running_portal(data_dir, "--avatar", "mira", *MEASURING) as process:
-        yield process
 
 
 def python_of(name: str) -> Path:
@@ -67,7 +56,7 @@ def python_of(name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["livekit", "pipecat"])
-def test_an_agent_speaks_through_an_avatar(portal: PortalProcess, name: str) -> None:
+def test_an_agent_speaks_through_an_avatar(talking_portal: PortalProcess, name: str) -> None:
     """Heard, seen and interrupted: adapters/check_NAME.py."""
     command: list[str | Path] = [
         python_of(name),
@@ -78,5 +67,6 @@ def test_an_agent_speaks_through_an_avatar(portal: PortalProcess, name: str) -> 
         HERE / "pytest.ini",
         HERE / f"check_{name}.py",
     ]
-    ran = subprocess.run(command, env={**os.environ, "PORTAL": portal.url}, capture_output=True, text=True, check=False)
+    surroundings = {**os.environ, "PORTAL": talking_portal.url}
+    ran = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -19,25 +19,19 @@ from websockets.asyncio.server import ServerConnection, serve
 from portal.api.connection import SESSION_ENDED
 from portal.api.draining import RESTART, RESTART_REASON
 from portal.api.viewer_socket import FLOODED
-from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import write_avatar
+from portal.commands.portal_process import PortalProcess
 
 pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker", "--max-sessions", "2")
 WITHIN_S = 60.0
 
 
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    data_dir = tmp_path_factory.mktemp("portal")
-    write_avatar(data_dir / "avatars" / "mira", 90)
-    write_avatar(data_dir / "avatars" / "alpha", 60)
-    with running_portal(data_dir, "--avatar", "alpha", *MEASURING) as process:
-        yield process
+@pytest.fixture
+def portal(talking_portal: PortalProcess) -> PortalProcess:
+    return talking_portal
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary
 from pipeline.clock import ManualClock
 from portal.api.avatars import avatars_router
@@ -22,6 +23,7 @@ from portal.api.clips import clips_router
 from portal.api.health import health_router
 from portal.api.jobs import jobs_router
 from portal.backends import BackendCatalogue
+from portal.commands.portal_process import PortalProcess, running_portal
 from portal.http.bodies import Bodies
 from portal.http.people import Role, UsersFile
 from portal.intake.uploads import Uploads
@@ -30,6 +32,8 @@ from portal.jobs.queue import JobQueue
 from portal.jobs.shares import JobShares
 from portal.sessions import SessionManager
 from portal.settings import Settings
+from tests.browser.conftest import write_avatar
+from tests.gesture_clips import give_gesture
 from tests.portal.api_requests import MAX_UPLOAD_BYTES
 from tests.portal.grey_manager import grey_manager
 from tests.portal.login_gate import Opened, opened_gate
@@ -46,6 +50,21 @@ async def house() -> AsyncIterator[House]:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def calling_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    """A portal as a user starts it, for callers: LiveTalking's API is on, and there is room for two sessions.
+
+    Its avatar `beta` can wave. Every test leaves both places free.
+    """
+    data_dir = tmp_path_factory.mktemp("calling")
+    write_avatar(data_dir / "avatars" / "alpha", 90)
+    give_gesture(AvatarBundle.open(write_avatar(data_dir / "avatars" / "beta", 60)), "wave", 25)
+    measuring = ("--avatar", "alpha", "--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
+    room = ("--max-sessions", "2", "--sessions-per-address", "2")
+    with running_portal(data_dir, *measuring, *room, "--livetalking", "--livetalking-admin") as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ import io
 import itertools
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import av
@@ -18,28 +17,20 @@ import pytest
 import soundfile
 from aiortc.mediastreams import MediaStreamError
 
-from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary
 from portal.app import create_app
-from portal.commands.portal_process import PortalProcess, running_portal
+from portal.commands.portal_process import PortalProcess
 from portal.settings import Settings
 from tests.browser.conftest import write_avatar
-from tests.gesture_clips import give_gesture
 from tests.portal.receiving_peer import WITHIN_S, ReceivingPeer
 
 pytestmark = pytest.mark.thorough
+STUN = "stun:stun.example.org:3478"
 
-MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
 
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    data_dir = tmp_path_factory.mktemp("portal")
-    write_avatar(data_dir / "avatars" / "alpha", 90)
-    give_gesture(AvatarBundle.open(write_avatar(data_dir / "avatars" / "beta", 60)), "wave", 25)
-    options = ("--avatar", "alpha", *MEASURING, "--max-sessions", "2", "--sessions-per-address", "2", "--livetalking")
-    with running_portal(data_dir, *options) as process:
-        yield process
+@pytest.fixture
+def portal(calling_portal: PortalProcess) -> PortalProcess:
+    return calling_portal
 
 
 class Caller:
@@ -332,43 +323,43 @@ async def test_a_body_of_100_mb_is_refused_in_its_form(portal: PortalProcess, pa
     assert told["code"] == -1 and told["msg"]
 
 
-async def test_the_admin_routes_are_off_unless_asked_for(http: httpx.AsyncClient) -> None:
-    """They would show every caller the ids by which sessions are spoken for."""
-    for path in ("/api/admin/sessions", "/api/admin/config"):
-        answer = (await http.get(path)).json()
-        assert answer["code"] == -1 and "livetalking_admin" in answer["msg"]
-
-
-async def test_an_operators_page_sees_the_configuration_and_the_sessions(tmp_path: Path) -> None:
+async def test_an_operators_page_sees_the_configuration_and_the_sessions(
+    caller: Caller, portal: PortalProcess, http: httpx.AsyncClient
+) -> None:
     """In LiveTalking's fields, once the operator has turned that on; nothing secret is among them."""
-    write_avatar(tmp_path / "avatars" / "alpha", 90)
-    options = ("--avatar", "alpha", *MEASURING, "--livetalking", "--livetalking-admin", "--max-sessions", "4")
-    with running_portal(tmp_path, *options) as portal:
-        async with httpx.AsyncClient(base_url=portal.url, timeout=WITHIN_S) as http:
-            config = (await http.get("/api/admin/config")).json()
-            caller = Caller(http)
-            await caller.start(refaudio="beep")
-            await caller.peer.shown()
-            await caller.ask("/record", type="start_record")
-            sessions = (await http.get("/api/admin/sessions")).json()
-            await caller.ask("/close")
-            await caller.aclose()
+    config = (await http.get("/api/admin/config")).json()
+    await caller.start(refaudio="beep")
+    await caller.peer.shown()
+    await caller.ask("/record", type="start_record")
+    sessions = (await http.get("/api/admin/sessions")).json()
     told = {"transport": "webrtc", "model": "flash", "avatar_id": "alpha", "tts": "beep", "REF_FILE": ""}
-    limits = {"max_session": 4, "listenport": portal.port}
+    limits = {"max_session": 2, "listenport": portal.port}
     assert config == {"code": 0, "msg": "ok", "data": {"config": {**told, **limits}}}
     state = {"sessionid": caller.session, "speaking": False, "recording": True, "batch_size": 0, "customopt": []}
     facts = {"model": "flash", "avatar_id": "alpha", "REF_FILE": "beep", "transport": "webrtc"}
     assert sessions == {"code": 0, "msg": "ok", "data": {"sessions": [{**state, **facts}]}}
 
 
-async def test_a_client_learns_of_servers_that_help_it_to_connect(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def resting(tmp_path_factory: pytest.TempPathFactory) -> httpx.ASGITransport:
+    """A portal that was not started, with LiveTalking's API and none of the further routes that an operator may add."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("rest"), worker=False, livetalking=True, stun_urls=(STUN,))
+    return httpx.ASGITransport(app=create_app(settings))
+
+
+async def test_the_admin_routes_are_off_unless_asked_for(resting: httpx.ASGITransport) -> None:
+    """They would show every caller the ids by which sessions are spoken for."""
+    async with httpx.AsyncClient(transport=resting, base_url="http://127.0.0.1") as client:
+        for path in ("/api/admin/sessions", "/api/admin/config"):
+            answer = (await client.get(path)).json()
+            assert answer["code"] == -1 and "livetalking_admin" in answer["msg"]
+
+
+async def test_a_client_learns_of_servers_that_help_it_to_connect(resting: httpx.ASGITransport) -> None:
     """Not in LiveTalking, whose pages have a STUN server built in; as RTCPeerConnection takes them."""
-    stun = "stun:stun.example.org:3478"
-    app = create_app(Settings(data_dir=tmp_path, worker=False, livetalking=True, stun_urls=(stun,)))
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async with httpx.AsyncClient(transport=resting, base_url="http://127.0.0.1") as client:
         answer = await client.get("/ice_servers")
-    assert answer.json() == {"code": 0, "msg": "ok", "data": {"iceServers": [{"urls": [stun]}]}}
+    assert answer.json() == {"code": 0, "msg": "ok", "data": {"iceServers": [{"urls": [STUN]}]}}
 
 
 async def test_a_stream_of_events_ends_with_its_session(caller: Caller) -> None:

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -205,28 +205,14 @@ async def kept(database_url: str, part: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_conversation_outlives_its_node(nodes: Nodes, record_property: Note) -> None:
-    """kill -9 in the middle of an answer; the viewer comes back by the same address."""
-    async with front_of(nodes.ports) as port, NodeViewer(f"ws://127.0.0.1:{port}/session") as viewer:
-        await lose_the_node_in_mid_answer(nodes, viewer, record_property)
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
 
 
-async def test_an_answer_outlives_the_word_to_stop(nodes: Nodes, record_property: Note) -> None:
-    async with (
-        front_of(nodes.ports, asks_health=True) as port,
-        NodeViewer(f"ws://127.0.0.1:{port}/session") as viewer,
-    ):
-        await stop_the_node_in_mid_answer(nodes, viewer, record_property)
-
-
-@pytest.fixture
-def nginx(nodes: Nodes, tmp_path: Path) -> Iterator[int]:
-    """The files of deploy/, with the ports of the nodes. Gives the port of HTTPS. Skips where there is no nginx."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
-    if program is None:
-        pytest.skip("nginx is not installed")
+@contextmanager
+def running_nginx(program: str, nodes: Nodes, folder: Path) -> Iterator[int]:
+    """The files of deploy/ that an operator copies, with the ports of the nodes. Gives the port of HTTPS."""
     port = free_port()
-    signed, certificate, key = operators_certificate(), tmp_path / "certificate.pem", tmp_path / "key.pem"
+    signed, certificate, key = operators_certificate(), folder / "certificate.pem", folder / "key.pem"
     certificate.write_bytes(signed.chain)
     key.write_bytes(signed.key)
     front = (DEPLOY / "nginx.conf").read_text(encoding="utf-8").replace("127.0.0.1:7860", "vivavoce_nodes")
@@ -239,15 +225,15 @@ def nginx(nodes: Nodes, tmp_path: Path) -> Iterator[int]:
     for example, node_port in zip(("10.0.0.11:7860", "10.0.0.12:7860"), nodes.ports, strict=True):
         assert example in several
         several = several.replace(example, f"127.0.0.1:{node_port}")
-    (tmp_path / "conf.d").mkdir()
-    (tmp_path / "conf.d" / "vivavoce.conf").write_text(front)
-    (tmp_path / "conf.d" / "nodes.conf").write_text(several)
-    folders = "".join(f"{kind}_temp_path {tmp_path / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi"))
-    whole = tmp_path / "nginx.conf"
+    (folder / "conf.d").mkdir()
+    (folder / "conf.d" / "vivavoce.conf").write_text(front)
+    (folder / "conf.d" / "nodes.conf").write_text(several)
+    folders = "".join(f"{kind}_temp_path {folder / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi"))
+    whole = folder / "nginx.conf"
     whole.write_text(
-        f"daemon off;\nmaster_process off;\npid {tmp_path / 'pid'};\nerror_log {tmp_path / 'error.log'};\n"
-        f"events {{}}\nhttp {{\naccess_log off;\n{folders}scgi_temp_path {tmp_path / 'scgi'};\n"
-        f"include {tmp_path / 'conf.d'}/*.conf;\n}}\n"
+        f"daemon off;\nmaster_process off;\npid {folder / 'pid'};\nerror_log {folder / 'error.log'};\n"
+        f"events {{}}\nhttp {{\naccess_log off;\n{folders}scgi_temp_path {folder / 'scgi'};\n"
+        f"include {folder / 'conf.d'}/*.conf;\n}}\n"
     )
     checked = subprocess.run([program, "-t", "-c", str(whole)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
@@ -260,18 +246,30 @@ def nginx(nodes: Nodes, tmp_path: Path) -> Iterator[int]:
         running.wait()
 
 
-async def test_a_conversation_outlives_its_node_behind_nginx(nodes: Nodes, nginx: int, record_property: Note) -> None:
-    """By consistent hashing, with the files that an operator copies."""
+@pytest.fixture
+async def viewer(nodes: Nodes, tmp_path: Path) -> AsyncIterator[NodeViewer]:
+    """A viewer who reaches both nodes by one address: that of nginx, or where it is missing, of a front of ours.
+
+    One of them is enough: each test ends a node, and a node takes long to start.
+    """
+    if NGINX is None:
+        async with (
+            front_of(nodes.ports, asks_health=True) as port,
+            NodeViewer(f"ws://127.0.0.1:{port}/session") as viewer,
+        ):
+            yield viewer
+        return
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    async with NodeViewer(f"wss://127.0.0.1:{nginx}/session", context) as viewer:
-        await lose_the_node_in_mid_answer(nodes, viewer, record_property)
+    with running_nginx(NGINX, nodes, tmp_path) as port:
+        async with NodeViewer(f"wss://127.0.0.1:{port}/session", context) as viewer:
+            yield viewer
 
 
-async def test_an_answer_outlives_the_word_to_stop_behind_nginx(
-    nodes: Nodes, nginx: int, record_property: Note
-) -> None:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    async with NodeViewer(f"wss://127.0.0.1:{nginx}/session", context) as viewer:
-        await stop_the_node_in_mid_answer(nodes, viewer, record_property)
+async def test_a_conversation_outlives_its_node(nodes: Nodes, viewer: NodeViewer, record_property: Note) -> None:
+    """kill -9 in the middle of an answer; the viewer comes back by the same address."""
+    await lose_the_node_in_mid_answer(nodes, viewer, record_property)
+
+
+async def test_an_answer_outlives_the_word_to_stop(nodes: Nodes, viewer: NodeViewer, record_property: Note) -> None:
+    await stop_the_node_in_mid_answer(nodes, viewer, record_property)

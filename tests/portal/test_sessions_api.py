@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import write_avatar
+from portal.commands.portal_process import PortalProcess
 from tests.portal.receiving_peer import WITHIN_S, ReceivingPeer
 
 pytestmark = pytest.mark.thorough
 
-MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
-
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    data_dir = tmp_path_factory.mktemp("portal")
-    write_avatar(data_dir / "avatars" / "alpha", 90)
-    with running_portal(data_dir, "--avatar", "alpha", *MEASURING) as process:
-        yield process
-
 
 @pytest.fixture
-async def http(portal: PortalProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=portal.url, timeout=WITHIN_S) as client:
+async def http(calling_portal: PortalProcess) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=calling_portal.url, timeout=WITHIN_S) as client:
         yield client
 
 
