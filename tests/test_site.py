@@ -1,75 +1,20 @@
-"""The site made of the documents: it builds without a warning, and every link in it works."""
+"""How a site is made of documents: what fails the build, and where links to files of the repository lead.
+
+The site of our own documents is looked at in tests/browser/test_documents_site.py, since to make it takes long.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from portal.commands.checks import ROOT
 from portal.commands.documentation import build_site
+from tests.html_links import LinkedPage
 
 pytestmark = pytest.mark.thorough
-LINKS = {"a": "href", "link": "href", "img": "src", "script": "src"}
-
-
-class Page(HTMLParser):
-    """The links of a page, and the anchors in it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.anchors: set[str] = set()
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.anchors.add(given.get("id") or "")
-        if target := given.get(LINKS.get(tag, "")):
-            self.links.append(target)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    assert build_site(folder, lambda text: None) == 0
-    return folder
-
-
-def broken(site: Path) -> Iterator[str]:
-    pages = {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
-    for path, page in pages.items():
-        for link in page.links:
-            parts = urlsplit(link)
-            if parts.scheme:
-                continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            anchor = unquote(parts.fragment)
-            if not target.exists() or (anchor and target in pages and anchor not in pages[target].anchors):
-                yield f"{path.relative_to(site)}: {link}"
-
-
-def test_every_link_leads_to_a_file_and_an_anchor(site: Path) -> None:
-    assert list(broken(site)) == []
-
-
-@pytest.mark.parametrize("language", [".", "zh"])
-def test_every_document_is_a_page_that_leads_to_its_other_language(site: Path, language: str) -> None:
-    for document in (ROOT / "docs" / language).glob("*.md"):
-        page = Page(site / language / f"{document.stem}.html")
-        other = document.stem if (ROOT / "docs" / "zh" / document.name).exists() else "index"
-        assert (f"../{other}.html" if language == "zh" else f"zh/{other}.html") in page.links
-
-
-def test_a_sentence_of_two_lines_has_no_space_in_its_middle(site: Path) -> None:
-    """For example 「...，⏎运行...」 in docs/zh/operating.md."""
-    text = (site / "zh" / "operating.html").read_text(encoding="utf-8")
-    assert "或者命令行、文件里有不认识的名字时，服务不会启动。不认识的" in text
-    assert "环境变量不起作用，日志里会提示。" in text
 
 
 @pytest.fixture
@@ -94,5 +39,5 @@ def test_with_a_repository_its_files_are_looked_at_there(small: Path, monkeypatc
     monkeypatch.setenv("GITHUB_REPOSITORY", "somebody/vivavoce")
     assert build_site(small / "site", lambda text: None, root=small) == 0
     at = "https://github.com/somebody/vivavoce"
-    assert f"{at}/blob/main/portal/static/logo.svg" in Page(small / "site" / "index.html").links
-    assert f"{at}/tree/main/portal/static" in Page(small / "site" / "zh" / "index.html").links
+    assert f"{at}/blob/main/portal/static/logo.svg" in LinkedPage(small / "site" / "index.html").links
+    assert f"{at}/tree/main/portal/static" in LinkedPage(small / "site" / "zh" / "index.html").links

@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +38,7 @@ from playwright.async_api import (
 from avatars.bundle import encode_jpeg
 from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.library import presets
-from portal.commands.portal_process import PortalProcess, running_portal
+from portal.commands.portal_process import PortalProcess, free_port, running_portal
 from tests.benchmarks.in_browser import FLAGS, PROBE, watched_page
 from tests.browser.patience import WITHIN_S, eventually, until
 from tests.portraits import portrait_bundle
@@ -70,7 +71,13 @@ LONG = ". ".join([WORDS] * 5) + "."
 NO_UDP = ("--webrtc-ip-handling-policy=disable_non_proxied_udp",)
 MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
 
-ALLOWED = ("--max-sessions", "3", "--watch-links", "--push-to", f"rtmp://127.0.0.1:{STREAM_PORT}/live")
+FRIEND_PORT = free_port()
+"""Port of a website whose pages may use the portal that most tests share; a test that needs the website starts it."""
+ALLOWED = (
+    *("--max-sessions", "3", "--watch-links", "--push-to", f"rtmp://127.0.0.1:{STREAM_PORT}/live"),
+    *("--allowed-origins", f"http://127.0.0.1:{FRIEND_PORT}"),
+    *(("--c2pa",) if find_spec("c2pa") else ()),
+)
 
 
 @pytest.fixture(scope="session")

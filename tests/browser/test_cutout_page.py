@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,8 +16,8 @@ from playwright.async_api import Frame, Page, expect
 from avatars.bundle import encode_jpeg
 from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.mattes import MattesMaker
-from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import MEASURING, SIZE, STARTS, TOO_LATE, Chromium, plain_page, write_avatar
+from portal.commands.portal_process import PortalProcess
+from tests.browser.conftest import SIZE, STARTS, TOO_LATE, Chromium, plain_page
 from tests.browser.patience import passes, until
 
 pytestmark = pytest.mark.browser
@@ -81,13 +82,12 @@ def write_walker(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def cutting_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """One avatar whose mattes are known, and one whose are not."""
-    data_dir = tmp_path_factory.mktemp("cutting")
-    write_walker(data_dir / "avatars" / "walker")
-    write_avatar(data_dir / "avatars" / "alpha", 90)
-    with running_portal(data_dir, "--avatar", "walker", *MEASURING) as process:
-        yield process
+def cutting_portal(portal: PortalProcess) -> Iterator[PortalProcess]:
+    """The mattes of its avatar `walker` are known; those of the others are not."""
+    walker = portal.log.parent / "avatars" / "walker"
+    write_walker(walker)
+    yield portal
+    shutil.rmtree(walker)
 
 
 @asynccontextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from portal.commands.portal_process import running_portal
-from tests.browser.conftest import MEASURING, write_avatar
+from portal.commands.portal_process import PortalProcess
+from tests.browser.conftest import FRIEND_PORT
 
 pytestmark = pytest.mark.browser
 
@@ -41,9 +41,9 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def website() -> Iterator[str]:
-    """Another origin, which serves the client."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=CLIENT))
+def website(port: int = 0) -> Iterator[str]:
+    """Another origin, which serves the client. port: 0 for a free one."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), partial(Quiet, directory=CLIENT))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -54,14 +54,9 @@ def website() -> Iterator[str]:
         server.server_close()
 
 
-async def test_a_page_of_another_website_talks_where_it_is_allowed(browser: Browser, tmp_path: Path) -> None:
+async def test_a_page_of_another_website_talks_where_it_is_allowed(browser: Browser, portal: PortalProcess) -> None:
     """It gets pictures and sound. The same page at an origin that is not allowed gets no session."""
-    write_avatar(tmp_path / "avatars" / "alpha", 90)
-    with (
-        website() as allowed,
-        website() as other,
-        running_portal(tmp_path, "--avatar", "alpha", *MEASURING, "--allowed-origins", allowed) as portal,
-    ):
+    with website(FRIEND_PORT) as allowed, website() as other:
         page = await browser.new_page()
         try:
             await page.goto(f"{allowed}/package.json")

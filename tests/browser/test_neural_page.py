@@ -127,11 +127,12 @@ async def test_a_turn_on_a_network_chosen_on_the_page(visit: Visitor, lipsync: s
 async def test_a_preparation_need_not_be_waited_for(visit: Visitor) -> None:
     """It is told in the page's language; after Stop nothing starts by itself, but the job goes on to its end."""
     page = await visit("?lang=zh")
+    await page.page.click(".vv-avatar[data-id=theo]")  # who has one picture, and so is soon prepared
     await choose(page, "musetalk15")
     async with held_jobs(page.page, page.portal.url):
         await page.page.click("#vv-start")
         await page.page.wait_for_selector(".vv-coming progress")
-        await expect(page.page.locator(".vv-coming")).to_have_text("正在为 MuseTalk 1.5 准备 Mira…")
+        await expect(page.page.locator(".vv-coming")).to_have_text("正在为 MuseTalk 1.5 准备 woman…")
         await expect(page.page.locator(".vv-state")).to_have_text("准备中")
         await page.page.click("#vv-stop")
         await page.page.wait_for_selector("#vv-start")
@@ -140,7 +141,7 @@ async def test_a_preparation_need_not_be_waited_for(visit: Visitor) -> None:
         "fetch('api/jobs').then((jobs) => jobs.json())"
         ".then((jobs) => jobs.filter(({ kind }) => kind === 'parts').map(({ name, state }) => [name, state])[0])"
     )
-    await page.eventually(ended, ["Mira: musetalk15", "done"], within_s=90)
+    await page.eventually(ended, ["woman: musetalk15", "done"], within_s=90)
     assert (await page.stats())["state"] == "idle"
     await expect(page.page.locator(".vv-note")).to_have_count(0)
 

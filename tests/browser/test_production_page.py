@@ -17,9 +17,9 @@ import pytest
 
 from avatars.bundle import AvatarBundle
 from pipeline.clip_marks import SOURCE_TYPE
-from portal.commands.portal_process import PortalProcess, running_portal
+from portal.commands.portal_process import PortalProcess
 from tests.benchmarks.production import skews_of
-from tests.browser.conftest import MEASURING, TAB, WORDS, Visitor, write_avatar
+from tests.browser.conftest import TAB, WORDS, Visitor, write_avatar
 from tests.browser.test_recording_page import LINK, MARK, downloaded, look_into
 from tests.certificates import verdict_of
 from tests.gesture_clips import give_gesture
@@ -39,22 +39,21 @@ WATCH = f"""
 """
 
 
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """It signs with a certificate of its own; one of its avatars can wave, in white."""
-    data_dir = tmp_path_factory.mktemp("production")
-    for name, level in (("alpha", 90), ("beta", 60)):
-        bundle = AvatarBundle.open(write_avatar(data_dir / "avatars" / name, level))
-    give_gesture(AvatarBundle.open(bundle.path.parent / "alpha"), "wave", 75)
-    with running_portal(data_dir, "--avatar", "alpha", *MEASURING, "--c2pa") as process:
-        yield process
+@pytest.fixture
+def actor(portal: PortalProcess) -> Iterator[str]:
+    """The id of a grey avatar that can wave, in white. The portal signs with a certificate of its own."""
+    folder = write_avatar(portal.log.parent / "avatars" / "actor", 90)
+    give_gesture(AvatarBundle.open(folder), "wave", 75)
+    yield folder.name
+    shutil.rmtree(folder)
 
 
-async def test_a_production_from_a_gesture_to_its_signed_recording(visit: Visitor, tmp_path: Path) -> None:
+async def test_a_production_from_a_gesture_to_its_signed_recording(visit: Visitor, actor: str, tmp_path: Path) -> None:
     """One session: a tag in the model's answer, lips on the gesture, back to the loop, another avatar, another voice,
     other lips, another persona. The recording has it all in step, and says where it comes from.
     """
     page = await visit("?transport=websocket")
+    await page.page.click(f".vv-avatar[data-id={actor}]")
     session = (await page.start())["session"]
     await page.page.click("#vv-record")
     await page.until(f"{MARK}.checkVisibility()")

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,7 +15,7 @@ import pytest
 from playwright.async_api import Browser, Frame, Page, expect
 
 from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import MEASURING, TAB, Chromium, Visitor, plain_page, write_avatar
+from tests.browser.conftest import FRIEND_PORT, MEASURING, TAB, Chromium, Visitor, plain_page, write_avatar
 from tests.browser.patience import eventually, passes, until
 
 pytestmark = pytest.mark.browser
@@ -54,13 +55,27 @@ PRODUCT = """<!doctype html><title>Product</title><script src="{portal}/embed.js
 </script>"""
 
 
-@pytest.fixture(scope="module")
-def elsewhere() -> Iterator[str]:
-    """A site on a port of its own, which is another origin."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+@contextmanager
+def website(port: int) -> Iterator[str]:
+    """A site on a port of its own, which is another origin. port: 0 for a free one."""
+    with ThreadingHTTPServer(("127.0.0.1", port), Elsewhere) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[str]:
+    """Its pages may show those of the portal."""
+    with website(FRIEND_PORT) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[str]:
+    """The portal does not know it."""
+    with website(0) as url:
+        yield url
 
 
 class Elsewhere(BaseHTTPRequestHandler):
@@ -78,16 +93,6 @@ class Elsewhere(BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments: object) -> None:
         """Quiet."""
-
-
-@pytest.fixture(scope="module")
-def embedded_portal(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Iterator[PortalProcess]:
-    """Its pages may be shown by those of elsewhere."""
-    data_dir = tmp_path_factory.mktemp("embedded")
-    for avatar_id, level in (("alpha", 90), ("beta", 60)):
-        write_avatar(data_dir / "avatars" / avatar_id, level)
-    with running_portal(data_dir, "--avatar", "alpha", *MEASURING, "--allowed-origins", elsewhere) as process:
-        yield process
 
 
 async def test_the_avatar_fills_the_window_and_nothing_else_is_there(visit: Visitor) -> None:
@@ -146,19 +151,19 @@ async def talk_to_element(page: Page) -> None:
 
 
 async def test_a_page_of_another_origin_talks_to_it(
-    one_chromium: Chromium, embedded_portal: PortalProcess, elsewhere: str
+    one_chromium: Chromium, portal: PortalProcess, elsewhere: str
 ) -> None:
     """<vivavoce-avatar> in somebody else's page."""
-    async with plain_page(await one_chromium.get(), f"{elsewhere}/?portal={embedded_portal.url}") as page:
+    async with plain_page(await one_chromium.get(), f"{elsewhere}/?portal={portal.url}") as page:
         await talk_to_element(page)
 
 
 @pytest.mark.firefox
 async def test_a_page_of_another_origin_talks_to_it_in_firefox(
-    one_firefox: Browser, embedded_portal: PortalProcess, elsewhere: str
+    one_firefox: Browser, portal: PortalProcess, elsewhere: str
 ) -> None:
     """<vivavoce-avatar> in somebody else's page."""
-    async with plain_page(one_firefox, f"{elsewhere}/?portal={embedded_portal.url}") as page:
+    async with plain_page(one_firefox, f"{elsewhere}/?portal={portal.url}") as page:
         await talk_to_element(page)
 
 
@@ -174,27 +179,27 @@ async def talk_to_frame(page: Page) -> None:
 
 
 async def test_a_frame_in_a_page_of_another_origin_takes_messages(
-    one_chromium: Chromium, embedded_portal: PortalProcess, elsewhere: str
+    one_chromium: Chromium, portal: PortalProcess, elsewhere: str
 ) -> None:
     """Without the element."""
-    async with plain_page(await one_chromium.get(), f"{elsewhere}/?frame&portal={embedded_portal.url}") as page:
+    async with plain_page(await one_chromium.get(), f"{elsewhere}/?frame&portal={portal.url}") as page:
         await talk_to_frame(page)
 
 
 @pytest.mark.firefox
 async def test_a_frame_in_a_page_of_another_origin_takes_messages_in_firefox(
-    one_firefox: Browser, embedded_portal: PortalProcess, elsewhere: str
+    one_firefox: Browser, portal: PortalProcess, elsewhere: str
 ) -> None:
     """Without the element."""
-    async with plain_page(one_firefox, f"{elsewhere}/?frame&portal={embedded_portal.url}") as page:
+    async with plain_page(one_firefox, f"{elsewhere}/?frame&portal={portal.url}") as page:
         await talk_to_frame(page)
 
 
 async def test_a_page_that_the_portal_does_not_know_gets_no_frame(
-    one_chromium: Chromium, portal: PortalProcess, elsewhere: str
+    one_chromium: Chromium, portal: PortalProcess, stranger: str
 ) -> None:
-    """Without `allowed_origins` the browser refuses to show it, so nobody can take commands or words from it."""
-    async with plain_page(await one_chromium.get(), f"{elsewhere}/?portal={portal.url}") as page:
+    """Where `allowed_origins` lacks a site, its frame is refused, so nobody takes commands or words from it."""
+    async with plain_page(await one_chromium.get(), f"{stranger}/?portal={portal.url}") as page:
         await page.wait_for_load_state("networkidle")
         assert not await page.frames[1].evaluate("'vivavoce' in window")
         assert await page.evaluate("told.length") == 0

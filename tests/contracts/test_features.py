@@ -19,6 +19,10 @@ pytestmark = pytest.mark.thorough
 
 PICTURE = 640
 WITH_WEIGHTS = ("whisper15", "whisper10", "hubert")
+TIMED = ("viseme", "visemes_around")
+"Extractors that use the times of phonemes where the synthesizer gives them. A test below finds a wrong list."
+CASES = [*((name, False) for name in names("features")), *((name, True) for name in TIMED)]
+"(name of an extractor, whether the synthesizer gives the times of its phonemes)"
 WORDS = "hˈəlˌO bˈɑb ˈaɪ meɪk pˈaɪp fɹʌm wʊd"
 
 
@@ -78,11 +82,17 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=names("features"))
-def extractor(request: pytest.FixtureRequest, weights: Path) -> FeatureExtractor:
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{'timing' if case[1] else 'sound'}")
+def case(request: pytest.FixtureRequest) -> tuple[str, bool]:
+    name, timed = request.param
+    return name, timed
+
+
+@pytest.fixture(scope="module")
+def extractor(case: tuple[str, bool], weights: Path) -> FeatureExtractor:
     """Each extractor of the registry, loaded once. State of a sentence is in its stream, which each test has anew."""
-    options = {"weights": weights} if request.param in WITH_WEIGHTS else {}
-    made: FeatureExtractor = create("features", request.param, **options)
+    options = {"weights": weights} if case[0] in WITH_WEIGHTS else {}
+    made: FeatureExtractor = create("features", case[0], **options)
     made.load("cpu")
     return made
 
@@ -92,10 +102,10 @@ def stream(extractor: FeatureExtractor) -> FeatureStream:
     return extractor.stream()
 
 
-@pytest.fixture(params=["sound", "timing"])
-def timed(request: pytest.FixtureRequest) -> bool:
+@pytest.fixture
+def timed(case: tuple[str, bool]) -> bool:
     """Whether the synthesizer gives the times of its phonemes."""
-    return bool(request.param == "timing")
+    return case[1]
 
 
 def test_it_keeps_to_the_protocol(extractor: FeatureExtractor) -> None:
@@ -104,22 +114,25 @@ def test_it_keeps_to_the_protocol(extractor: FeatureExtractor) -> None:
     assert extractor.name in names("features")
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_pieces_do_not_matter(stream: FeatureStream, timed: bool, seed: int) -> None:
-    """Pieces of any size give the same windows as the whole speech at once."""
-    samples = speech(2.73, seed)
-    phonemes = timing(2.73, seed) if timed else None
+@pytest.mark.parametrize("size", [100, 640, 700, None])
+def test_pieces_do_not_matter(stream: FeatureStream, timed: bool, size: int | None) -> None:
+    """Pieces of any size, here None, or of one size give the same windows as the whole speech at once."""
+    rng = np.random.default_rng(size or 0)
+    samples = speech(2.73, size or 0)
+    phonemes = timing(2.73, size or 0) if timed else None
     whole = windows_of(stream, chunks(samples, [], phonemes))
-    rng = np.random.default_rng(seed)
-    sizes = {0: 640, 1: 1, 2: 7}
-    cuts = (
-        list(range(sizes[seed] * 100, 20_000, sizes[seed] * (1 if seed == 0 else 100)))
-        if seed in sizes
-        else rng.integers(0, len(samples), rng.integers(1, 60)).tolist()
-    )
+    cuts = list(range(size, 20_000, size)) if size else rng.integers(0, len(samples), 40).tolist()
     pieces = windows_of(stream, chunks(samples, cuts, phonemes))
     assert [w.picture for w in pieces] == [w.picture for w in whole]
     np.testing.assert_allclose(table(pieces), table(whole), atol=1e-4)
+
+
+def test_the_times_of_phonemes_matter_where_they_are_used(extractor: FeatureExtractor, stream: FeatureStream) -> None:
+    """And nowhere else, so that the other extractors need no case with them."""
+    samples = speech(1.0)
+    heard = table(windows_of(stream, chunks(samples, [], None)))
+    told = table(windows_of(stream, chunks(samples, [], timing(1.0))))
+    assert np.array_equal(heard, told) == (extractor.name not in TIMED)
 
 
 @pytest.mark.parametrize("n", [0, 1, 639, 640, 641, 12_345])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,10 +12,17 @@ from portal.app import create_app
 from portal.settings import Settings
 
 
+@pytest.fixture(scope="module")
+def kiosk(tmp_path_factory: pytest.TempPathFactory) -> httpx.ASGITransport:
+    """At rest, and without anything in it that could be changed."""
+    return httpx.ASGITransport(
+        app=create_app(Settings(data_dir=tmp_path_factory.mktemp("kiosk"), worker=False, kiosk=True))
+    )
+
+
 @pytest.fixture
-async def visitor(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(Settings(data_dir=tmp_path, worker=False, kiosk=True))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1") as client:
+async def visitor(kiosk: httpx.ASGITransport) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=kiosk, base_url="http://127.0.0.1") as client:
         yield client
 
 
