@@ -1,9 +1,9 @@
 """`python launch.py test`: everything that CI runs.
 
-Ruff comes first, since it fails fastest. Types, scripts and the tests without a browser then run in two lanes at the
-same time; each lane is a sequence of commands. The tests in browsers run last and alone, because they measure the
-timing of sound and pictures. When they ran beside two lanes of lower priority, tests of both kinds missed their
-deadlines on two slow cores. Up to three tests that failed then run once more (see second_try.py).
+Ruff comes first, since it fails fastest. Types, scripts and most tests then run in three lanes at the same time; each
+lane is a sequence of commands, and one of them has the tests in browsers, which mostly wait. Tests with the marker
+`alone` run last, with nothing beside them, because they measure the timing of sound and pictures: beside other lanes,
+they missed their deadlines on two slow cores. Up to three tests that failed then run once more (see second_try.py).
 
 `python launch.py test quick` leaves out whatever takes long, for a person who is editing. It takes 2 to 3 minutes.
 """
@@ -43,7 +43,8 @@ BESIDE = ("tests/pipeline", "tests/portal")
 "Folders whose tests have a lane of their own. All other tests without a browser are in the other lane."
 OTHER_TESTS = ("tests", "--ignore=tests/browser", *(f"--ignore={folder}" for folder in BESIDE), *NOT_SLOW)
 BESIDE_TESTS = (*BESIDE, *NOT_SLOW)
-BROWSER_TESTS = ("tests/browser", *NOT_SLOW)
+BROWSER_TESTS = ("tests/browser", "-m", "not slow and not alone")
+TIMING_TESTS = ("tests/browser", "-m", "not slow and alone")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 "Set in lanes without a browser. The lanes share the cores, so threads of numeric libraries would only wait there."
 TEST_TIMEOUT_S = 300
@@ -72,12 +73,13 @@ class Lane:
 
     commands: Mapping[str, Sequence[str]]
     "Name of each command, as shown when it fails -> arguments of `python -m`."
-    extra: Mapping[str, str]
-    "Additional environment variables."
+    find_extra: Callable[[], Mapping[str, str]] = dict
+    "Returns additional environment variables. It is called when the lane begins, and may wait for a browser."
 
     def failures(self, run: Module, output: IO[bytes] | None = None) -> dict[str, int]:
         """Run all commands, even if some fail. Return the names of those that failed, with their exit status."""
-        statuses = {name: run(command, self.extra, output) for name, command in self.commands.items()}
+        extra = self.find_extra()
+        statuses = {name: run(command, extra, output) for name, command in self.commands.items()}
         return {name: status for name, status in statuses.items() if status != 0}
 
 
@@ -125,12 +127,14 @@ def run_checks(
     with ThreadPoolExecutor(1) as pool, failed_tests() as remembered:
         coming = pool.submit(_had, browsers, say)  # in the background: apt-get takes a minute and mostly waits
 
-        def in_browsers() -> Lane:
-            name = "tests in browsers"
-            return Lane({name: _pytest((*BROWSER_TESTS, *remembered.options(name)))}, coming.result())
+        def in_browsers(name: str, tests: Sequence[str]) -> Lane:
+            return Lane({name: _pytest((*tests, *remembered.options(name)))}, coming.result)
 
-        lanes = _computing((*TYPE_CHECKS, *SCRIPT_CHECKS), remembered=remembered)
-        failed = _run_all(lanes, say, run, last=in_browsers)
+        lanes = (
+            *_computing((*TYPE_CHECKS, *SCRIPT_CHECKS), remembered=remembered),
+            in_browsers("tests in browsers", BROWSER_TESTS),
+        )
+        failed = _run_all(lanes, say, run, last=in_browsers("tests in browsers that measure time", TIMING_TESTS))
         if _pass_alone(remembered, failed, coming.result(), run, say):
             return 0
         return _verdict(failed, say)
@@ -180,24 +184,24 @@ def _computing(
     beside, others = "tests of pipeline and portal", "other tests without a browser"
     remember = remembered.options if remembered else lambda _name: ()
     return (
-        Lane({beside: _pytest((*BESIDE_TESTS, *more, *remember(beside)))}, ONE_THREAD),
-        Lane({**named, others: _pytest((*OTHER_TESTS, *more, *remember(others)))}, ONE_THREAD),
+        Lane({beside: _pytest((*BESIDE_TESTS, *more, *remember(beside)))}, ONE_THREAD.copy),
+        Lane({**named, others: _pytest((*OTHER_TESTS, *more, *remember(others)))}, ONE_THREAD.copy),
     )
 
 
 def _run_all(
-    lanes: Sequence[Lane], say: Callable[[str], None], run: Module, last: Callable[[], Lane] | None = None
+    lanes: Sequence[Lane], say: Callable[[str], None], run: Module, last: Lane | None = None
 ) -> dict[str, int]:
     """Run Ruff, then all lanes at the same time, then the last lane alone. Return what failed, with its exit status.
 
-    last: makes the last lane; it is called only after the others have ended. The output of the first lane is shown at
-    once. The output of the others is shown when all have ended, so that their lines do not mix.
+    The output of the first lane is shown at once. The output of the others is shown when all have ended, so that their
+    lines do not mix.
     """
     failed: dict[str, int] = {}
     for check in FIRST_CHECKS:
         name = " ".join(check)
         say(f"--- {name}")
-        failed |= Lane({name: check}, {}).failures(run)
+        failed |= Lane({name: check}).failures(run)
     first, *others = lanes
     say(f"--- {len(lanes)} lanes at once. This one: {', '.join(first.commands)}")
     with ThreadPoolExecutor(len(others)) as pool, ExitStack() as stack:
@@ -211,9 +215,8 @@ def _run_all(
             kept.seek(0)
             say(f"--- another lane: {', '.join(lane.commands)}\n{kept.read().decode(errors='replace')}")
     if last is not None:
-        alone = last()
-        say(f"--- {', '.join(alone.commands)}")
-        failed |= alone.failures(run)
+        say(f"--- {', '.join(last.commands)}")
+        failed |= last.failures(run)
     return failed
 
 

@@ -1,6 +1,6 @@
 """Decides which failed tests run once more, alone on the machine.
 
-About 8,000 tests take half an hour on two cores, and a few of them measure time. On a busy machine, one of these can
+About 8,000 tests take twenty minutes on two cores, and a few of them measure time. On a busy machine, one of these can
 fail although it passes in every other run. If a test passes when it runs again, the whole run passes, but the last line
 of the output names the test: the cause is a fault of the test or of the product and has to be found. More than
 MOST_TESTS failures, a crash, or a test that could not be collected always fail the run.

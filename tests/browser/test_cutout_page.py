@@ -133,6 +133,7 @@ async def live(stage: Frame, transport: str) -> None:
     assert stats["transport"] == transport, stats
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("transport", "most_misfit_px"), [("websocket", 1), ("webrtc", 4)])
 async def test_a_page_is_seen_behind_the_person_and_not_through_it(
     one_chromium: Chromium,

@@ -24,6 +24,7 @@ TRANSPORTS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.alone
 @TRANSPORTS
 async def test_start_say_and_interrupt(firefox_visit: Visitor, query: str, transport: str) -> None:
     """Start brings pictures, say is heard and seen with its subtitle, and after Interrupt nothing more is heard."""

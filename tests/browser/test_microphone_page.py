@@ -176,6 +176,7 @@ async def test_without_ears_the_page_says_what_is_missing(visit: Visitor) -> Non
     await page.until("vivavoce.stats().ears.mode === 'off'")
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(LACKS_EARS, reason="needs the extra `ears`")
 @TRANSPORTS
 async def test_a_spoken_question_becomes_text_and_is_answered(visit: Visitor, question: Path, query: str) -> None:
@@ -193,6 +194,7 @@ async def test_a_spoken_question_becomes_text_and_is_answered(visit: Visitor, qu
     await page.eventually("vivavoce.stats().ears.microphone", None)
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(LACKS_EARS, reason="needs the extra `ears`")
 async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cough: Path) -> None:
     """The avatar falls silent, the recogniser finds no words in the cough, and the answer goes on where it was cut."""
@@ -217,6 +219,7 @@ async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cou
     await expect(page.page.locator(".vv-asked")).to_have_count(0)
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(LACKS_EARS, reason="needs the extra `ears`")
 @pytest.mark.firefox
 @TRANSPORTS

@@ -48,6 +48,7 @@ def actor(portal: PortalProcess) -> Iterator[str]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.alone
 async def test_a_production_from_a_gesture_to_its_signed_recording(visit: Visitor, actor: str, tmp_path: Path) -> None:
     """One session: a tag in the model's answer, lips on the gesture, back to the loop, another avatar, another voice,
     other lips, another persona. The recording has it all in step, and says where it comes from.

@@ -62,6 +62,7 @@ async def test_start_shows_the_avatar_and_say_is_heard_and_seen(visit: Visitor, 
     assert stats["reasonCode"] == ("forced" if transport == "websocket" else None)
 
 
+@pytest.mark.alone
 @TRANSPORTS
 async def test_sound_and_picture_are_in_step(visit: Visitor, query: str, transport: str) -> None:
     """Over ten seconds, beeps sound when the mouth flashes; the page's own figure agrees."""
@@ -82,6 +83,7 @@ async def test_sound_and_picture_are_in_step(visit: Visitor, query: str, transpo
     await passes(is_in_step)  # what a machine with other work loses it finds again; what is out of step stays so
 
 
+@pytest.mark.alone
 @TRANSPORTS
 async def test_interrupt_silences(visit: Visitor, query: str, transport: str) -> None:
     """Interrupt ends the sound of a long answer, and the turn says so."""

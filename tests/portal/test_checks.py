@@ -20,6 +20,7 @@ from portal.commands.checks import (
     QUICK_ONLY,
     ROOT,
     SCRIPT_CHECKS,
+    TIMING_TESTS,
     TYPE_CHECKS,
     Browser,
     run_checks,
@@ -88,9 +89,9 @@ def test_everything_is_run_once() -> None:
     assert tuple(runs.calls[:2]) == FIRST_CHECKS
     others = runs.calls[2:]
     assert {call for call in others if call[0] != "pytest"} == {*TYPE_CHECKS, *SCRIPT_CHECKS}
-    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS}
-    assert len(others) == len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 3
-    assert sum(text.count("1 passed") for text in said) == len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 1
+    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS, TIMING_TESTS}
+    assert len(others) == len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 4
+    assert sum(text.count("1 passed") for text in said) == len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 2
     assert said[-1] == "All of it passed."
 
 
@@ -98,15 +99,16 @@ def test_the_tests_in_browsers_know_their_browser() -> None:
     """It alone is given to them: its portals compute as they do elsewhere."""
     runs = Runs()
     check(runs)
-    (in_browsers,) = [index for index, call in enumerate(runs.calls) if without_memory(call)[2:] == BROWSER_TESTS]
-    assert runs.extra[in_browsers] == {"CHROMIUM": "/bin/chromium"}
+    in_browsers = (BROWSER_TESTS, TIMING_TESTS)
+    extra = [runs.extra[index] for index, call in enumerate(runs.calls) if without_memory(call)[2:] in in_browsers]
+    assert extra == [{"CHROMIUM": "/bin/chromium"}] * 2
 
 
-def test_the_tests_in_browsers_come_last_and_alone() -> None:
-    """They measure how sound and picture keep time, so nothing of ours may take the processor from them."""
+def test_the_tests_that_measure_time_come_last_and_alone() -> None:
+    """How sound and picture keep time: nothing of ours may take the processor from them."""
     runs = Runs()
     check(runs)
-    assert without_memory(runs.calls[-1])[2:] == BROWSER_TESTS
+    assert without_memory(runs.calls[-1])[2:] == TIMING_TESTS
     assert runs.under_way_at_last == 1
 
 
@@ -133,6 +135,8 @@ def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
     left_out = {argument.partition("=")[2] for argument in OTHER_TESTS if argument.startswith("--ignore=")}
     elsewhere = {argument for run in (BESIDE_TESTS, BROWSER_TESTS) for argument in run if argument.startswith("tests")}
     assert OTHER_TESTS[0] == "tests" and left_out == elsewhere
+    assert BROWSER_TESTS[0] == TIMING_TESTS[0]
+    assert (BROWSER_TESTS[-1], TIMING_TESTS[-1]) == ("not slow and not alone", "not slow and alone")
     assert all((tests.parent / folder).is_dir() for folder in elsewhere)
 
 
@@ -144,7 +148,8 @@ def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
         ("tests.scripts", "tests.scripts"),
         (OTHER_TESTS[1], "other tests without a browser"),
         (BESIDE_TESTS[0], "tests of pipeline and portal"),
-        (BROWSER_TESTS[0], "tests in browsers"),
+        (BROWSER_TESTS[-1], "tests in browsers"),
+        (TIMING_TESTS[-1], "tests in browsers that measure time"),
     ],
 )
 def test_any_failure_fails_the_whole(failing, name: str) -> None:
@@ -152,7 +157,7 @@ def test_any_failure_fails_the_whole(failing, name: str) -> None:
     runs, said = Runs(failing), []
     assert check(runs, say=said.append) == 1
     assert said[-1] == f"Failed: {name}"
-    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS}
+    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS, TIMING_TESTS}
 
 
 class Unsteady(Runs):
@@ -178,7 +183,7 @@ LATE = "tests/browser/test_page.py::test_late[a b]"
 
 def test_a_test_that_passes_when_it_runs_alone_is_named() -> None:
     """It does not fail the whole; it runs last, in the browser, and what is said last names it."""
-    runs, said = Unsteady(BROWSER_TESTS[0], [LATE]), []
+    runs, said = Unsteady(TIMING_TESTS[-1], [LATE]), []
     assert check(runs, say=said.append) == 0
     assert runs.calls[-1][2:] == (LATE,) and runs.extra[-1] == {"CHROMIUM": "/bin/chromium"}
     assert LATE in said[-1] and "All of it passed." not in said
@@ -199,12 +204,12 @@ def test_other_failures_are_not_excused(runs: Unsteady, tries: int) -> None:
     said: list[str] = []
     assert check(runs, say=said.append) == 1
     assert said[-1] == "Failed: other tests without a browser"
-    assert len(runs.calls) == len(FIRST_CHECKS) + len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 3 + tries
+    assert len(runs.calls) == len(FIRST_CHECKS) + len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 4 + tries
 
 
 def test_a_failed_check_has_no_second_try() -> None:
     """Beside a test that would pass: whatever else failed, failed."""
-    runs = Unsteady(BROWSER_TESTS[0], [LATE])
+    runs = Unsteady(BROWSER_TESTS[-1], [LATE])
 
     def run(arguments: Sequence[str], extra: Mapping[str, str], output: IO[bytes] | None = None) -> int:
         return max(int(runs(arguments, extra, output)), int("tests.typed" in arguments))
