@@ -39,10 +39,8 @@ SCRIPT_CHECKS = (("tests.scripts",),)
 QUICK = "quick"
 NOT_SLOW = ("-m", "not slow")
 QUICK_ONLY = ("-m", "not slow and not thorough")
-BESIDE = ("tests/pipeline", "tests/portal")
-"Folders whose tests have a lane of their own. All other tests without a browser are in the other lane."
-OTHER_TESTS = ("tests", "--ignore=tests/browser", *(f"--ignore={folder}" for folder in BESIDE), *NOT_SLOW)
-BESIDE_TESTS = (*BESIDE, *NOT_SLOW)
+PORTAL_TESTS = ("tests/portal", *NOT_SLOW)
+OTHER_TESTS = ("tests", "--ignore=tests/browser", "--ignore=tests/portal", *NOT_SLOW)
 BROWSER_TESTS = ("tests/browser", "-m", "not slow and not alone")
 TIMING_TESTS = ("tests/browser", "-m", "not slow and alone")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -121,19 +119,16 @@ def run_checks(
     """
     if pytest_arguments and pytest_arguments[0] == QUICK:
         more = (*QUICK_ONLY, *pytest_arguments[1:])
-        return _verdict(_run_all(_computing(TYPE_CHECKS, more), say, run), say)
+        return _verdict(_run_all(_computing(more), say, run), say)
     if pytest_arguments:
         return run(_pytest(pytest_arguments), _had(browsers, say))
     with ThreadPoolExecutor(1) as pool, failed_tests() as remembered:
         coming = pool.submit(_had, browsers, say)  # in the background: apt-get takes a minute and mostly waits
 
-        def in_browsers(name: str, tests: Sequence[str]) -> Lane:
-            return Lane({name: _pytest((*tests, *remembered.options(name)))}, coming.result)
+        def in_browsers(name: str, tests: Sequence[str], checks: Sequence[Sequence[str]] = ()) -> Lane:
+            return Lane({**_named(checks), name: _pytest((*tests, *remembered.options(name)))}, coming.result)
 
-        lanes = (
-            *_computing((*TYPE_CHECKS, *SCRIPT_CHECKS), remembered=remembered),
-            in_browsers("tests in browsers", BROWSER_TESTS),
-        )
+        lanes = (*_computing(remembered=remembered), in_browsers("tests in browsers", BROWSER_TESTS, SCRIPT_CHECKS))
         failed = _run_all(lanes, say, run, last=in_browsers("tests in browsers that measure time", TIMING_TESTS))
         if _pass_alone(remembered, failed, coming.result(), run, say):
             return 0
@@ -173,20 +168,22 @@ def _had(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, s
     return extra
 
 
-def _computing(
-    checks: Sequence[Sequence[str]], more: Sequence[str] = (), remembered: FailedTests | None = None
-) -> tuple[Lane, Lane]:
-    """Return the two lanes without a browser. The second has the static checks, because its tests take less time.
+def _computing(more: Sequence[str] = (), remembered: FailedTests | None = None) -> tuple[Lane, Lane]:
+    """Return the two lanes without a browser. The first has the types as well; with them, the lanes take equally long.
 
     more: further arguments of pytest. If `-m` is given twice, pytest uses the later one.
     """
-    named = {" ".join(check): check for check in checks}
-    beside, others = "tests of pipeline and portal", "other tests without a browser"
+    of_portal, others = "tests of the portal", "other tests without a browser"
     remember = remembered.options if remembered else lambda _name: ()
+    portal_tests = _pytest((*PORTAL_TESTS, *more, *remember(of_portal)))
     return (
-        Lane({beside: _pytest((*BESIDE_TESTS, *more, *remember(beside)))}, ONE_THREAD.copy),
-        Lane({**named, others: _pytest((*OTHER_TESTS, *more, *remember(others)))}, ONE_THREAD.copy),
+        Lane({**_named(TYPE_CHECKS), of_portal: portal_tests}, ONE_THREAD.copy),
+        Lane({others: _pytest((*OTHER_TESTS, *more, *remember(others)))}, ONE_THREAD.copy),
     )
+
+
+def _named(checks: Sequence[Sequence[str]]) -> dict[str, Sequence[str]]:
+    return {" ".join(check): check for check in checks}
 
 
 def _run_all(

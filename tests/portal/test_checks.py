@@ -13,10 +13,10 @@ import pytest
 
 from portal.commands import environment
 from portal.commands.checks import (
-    BESIDE_TESTS,
     BROWSER_TESTS,
     FIRST_CHECKS,
     OTHER_TESTS,
+    PORTAL_TESTS,
     QUICK_ONLY,
     ROOT,
     SCRIPT_CHECKS,
@@ -89,9 +89,9 @@ def test_everything_is_run_once() -> None:
     assert tuple(runs.calls[:2]) == FIRST_CHECKS
     others = runs.calls[2:]
     assert {call for call in others if call[0] != "pytest"} == {*TYPE_CHECKS, *SCRIPT_CHECKS}
-    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS, TIMING_TESTS}
+    assert runs.tests() == {PORTAL_TESTS, OTHER_TESTS, BROWSER_TESTS, TIMING_TESTS}
     assert len(others) == len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 4
-    assert sum(text.count("1 passed") for text in said) == len(TYPE_CHECKS) + len(SCRIPT_CHECKS) + 2
+    assert sum(text.count("1 passed") for text in said) == len(SCRIPT_CHECKS) + 2
     assert said[-1] == "All of it passed."
 
 
@@ -133,7 +133,7 @@ def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
     """The lanes are all there are: a folder that nobody names is among the other tests."""
     tests = pytestconfig.rootpath / "tests"
     left_out = {argument.partition("=")[2] for argument in OTHER_TESTS if argument.startswith("--ignore=")}
-    elsewhere = {argument for run in (BESIDE_TESTS, BROWSER_TESTS) for argument in run if argument.startswith("tests")}
+    elsewhere = {argument for run in (PORTAL_TESTS, BROWSER_TESTS) for argument in run if argument.startswith("tests")}
     assert OTHER_TESTS[0] == "tests" and left_out == elsewhere
     assert BROWSER_TESTS[0] == TIMING_TESTS[0]
     assert (BROWSER_TESTS[-1], TIMING_TESTS[-1]) == ("not slow and not alone", "not slow and alone")
@@ -147,7 +147,7 @@ def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
         ("tests.typed", "tests.typed"),
         ("tests.scripts", "tests.scripts"),
         (OTHER_TESTS[1], "other tests without a browser"),
-        (BESIDE_TESTS[0], "tests of pipeline and portal"),
+        (PORTAL_TESTS[0], "tests of the portal"),
         (BROWSER_TESTS[-1], "tests in browsers"),
         (TIMING_TESTS[-1], "tests in browsers that measure time"),
     ],
@@ -157,7 +157,7 @@ def test_any_failure_fails_the_whole(failing, name: str) -> None:
     runs, said = Runs(failing), []
     assert check(runs, say=said.append) == 1
     assert said[-1] == f"Failed: {name}"
-    assert runs.tests() == {BESIDE_TESTS, OTHER_TESTS, BROWSER_TESTS, TIMING_TESTS}
+    assert runs.tests() == {PORTAL_TESTS, OTHER_TESTS, BROWSER_TESTS, TIMING_TESTS}
 
 
 class Unsteady(Runs):
@@ -243,11 +243,11 @@ def test_the_quick_check_looks_for_no_browser() -> None:
     runs, said = Runs(), []
     assert check(runs, ["quick", "-x"], browser=None, say=said.append) == 0
     assert {call for call in runs.calls if call[0] != "pytest"} == {*FIRST_CHECKS, *TYPE_CHECKS}
-    assert runs.tests() == {(*lane, *QUICK_ONLY, "-x") for lane in (OTHER_TESTS, BESIDE_TESTS)}
+    assert runs.tests() == {(*lane, *QUICK_ONLY, "-x") for lane in (OTHER_TESTS, PORTAL_TESTS)}
     assert not any("Chromium" in text for text in said)
 
 
-@pytest.mark.parametrize("failing", ["tests.typed", OTHER_TESTS[0], BESIDE_TESTS[0]])
+@pytest.mark.parametrize("failing", ["tests.typed", OTHER_TESTS[0], PORTAL_TESTS[0]])
 def test_a_failed_quick_check_fails(failing) -> None:
     """Its status counts the static checks and both lanes; what failed is said last."""
     said: list[str] = []
