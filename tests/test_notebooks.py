@@ -44,7 +44,7 @@ def test_the_notebook_runs_from_top_to_bottom(path: Path, data: Path, monkeypatc
         pytest.importorskip("torch", reason="neural backends; pip install -e .[neural]")
     monkeypatch.setenv("VIVAVOCE_DATA", str(data))
     monkeypatch.delenv("VIVAVOCE_WEIGHTS_DIR", raising=False)
-    monkeypatch.setenv("TURNS", "2")
+    monkeypatch.setenv("TURNS", "1")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(NOTEBOOKS.parent), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(path, as_version=4)
     stored = [_shown(cell) for cell in notebook.cells]
