@@ -34,6 +34,7 @@ LONG = ". ".join([SENTENCE] * 60) + "."
 ANSWERED = ". ".join([SENTENCE] * 2) + "."
 "Some seconds of it."
 OPTIONS = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker", "--avatar", "grey")
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
 Note = Callable[[str, object], None]
 
 
@@ -203,9 +204,6 @@ async def kept(database_url: str, part: str) -> None:
     async with asyncio.timeout(60):
         while not any(part in state for state in await asyncio.to_thread(states_in, database_url)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-
-
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
 
 
 @contextmanager
