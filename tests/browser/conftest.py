@@ -91,9 +91,9 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    """A portal with its worker on its first start: it is making two of our own characters when the page opens."""
+    """A portal with its worker on its first start: it has made our first character when the page opens."""
     data_dir = tmp_path_factory.mktemp("workshop")
-    for preset in presets()[1:-1]:
+    for preset in presets()[1:]:
         portrait_bundle(data_dir / "avatars" / preset.id)
     with running_portal(data_dir, "--tts", "beep") as process:
         yield process
