@@ -38,9 +38,10 @@ from playwright.async_api import (
 from avatars.bundle import encode_jpeg
 from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.library import presets
-from portal.commands.portal_process import PortalProcess, free_port, running_portal
+from portal.commands.portal_process import PortalProcess, running_portal
 from tests.benchmarks.in_browser import FLAGS, PROBE, watched_page
 from tests.browser.patience import WITHIN_S, eventually, until
+from tests.browser.websites import FRIEND_PORT
 from tests.portraits import portrait_bundle
 from tests.streaming_server import STREAM_PORT
 
@@ -71,8 +72,6 @@ LONG = ". ".join([WORDS] * 5) + "."
 NO_UDP = ("--webrtc-ip-handling-policy=disable_non_proxied_udp",)
 MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
 
-FRIEND_PORT = free_port()
-"""Port of a website whose pages may use the portal that most tests share; a test that needs the website starts it."""
 ALLOWED = (
     *("--max-sessions", "3", "--watch-links", "--push-to", f"rtmp://127.0.0.1:{STREAM_PORT}/live"),
     *("--allowed-origins", f"http://127.0.0.1:{FRIEND_PORT}"),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser
 
 from portal.commands.portal_process import PortalProcess
-from tests.browser.conftest import FRIEND_PORT
+from tests.browser.websites import FRIEND_PORT, website
 
 pytestmark = pytest.mark.browser
 
@@ -40,23 +37,10 @@ class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-@contextmanager
-def website(port: int = 0) -> Iterator[str]:
-    """Another origin, which serves the client. port: 0 for a free one."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), partial(Quiet, directory=CLIENT))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 async def test_a_page_of_another_website_talks_where_it_is_allowed(browser: Browser, portal: PortalProcess) -> None:
     """It gets pictures and sound. The same page at an origin that is not allowed gets no session."""
-    with website(FRIEND_PORT) as allowed, website() as other:
+    serves_client = partial(Quiet, directory=CLIENT)
+    with website(serves_client, FRIEND_PORT) as allowed, website(serves_client) as other:
         page = await browser.new_page()
         try:
             await page.goto(f"{allowed}/package.json")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -15,8 +13,9 @@ import pytest
 from playwright.async_api import Browser, Frame, Page, expect
 
 from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import FRIEND_PORT, MEASURING, TAB, Chromium, Visitor, plain_page, write_avatar
+from tests.browser.conftest import MEASURING, TAB, Chromium, Visitor, plain_page, write_avatar
 from tests.browser.patience import eventually, passes, until
+from tests.browser.websites import FRIEND_PORT, website
 
 pytestmark = pytest.mark.browser
 
@@ -55,26 +54,17 @@ PRODUCT = """<!doctype html><title>Product</title><script src="{portal}/embed.js
 </script>"""
 
 
-@contextmanager
-def website(port: int) -> Iterator[str]:
-    """A site on a port of its own, which is another origin. port: 0 for a free one."""
-    with ThreadingHTTPServer(("127.0.0.1", port), Elsewhere) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[str]:
     """Its pages may show those of the portal."""
-    with website(FRIEND_PORT) as url:
+    with website(Elsewhere, FRIEND_PORT) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def stranger() -> Iterator[str]:
     """The portal does not know it."""
-    with website(0) as url:
+    with website(Elsewhere) as url:
         yield url
 
 
