@@ -37,12 +37,13 @@ FIRST_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."))
 TYPE_CHECKS = (("tests.typed",),)
 SCRIPT_CHECKS = (("tests.scripts",),)
 QUICK = "quick"
-NOT_SLOW = ("-m", "not slow")
+TOGETHER = ("-m", "not slow and not alone")
 QUICK_ONLY = ("-m", "not slow and not thorough")
-PORTAL_TESTS = ("tests/portal", *NOT_SLOW)
-OTHER_TESTS = ("tests", "--ignore=tests/browser", "--ignore=tests/portal", *NOT_SLOW)
-BROWSER_TESTS = ("tests/browser", "-m", "not slow and not alone")
-TIMING_TESTS = ("tests/browser", "-m", "not slow and alone")
+PORTAL_TESTS = ("tests/portal", *TOGETHER)
+OTHER_TESTS = ("tests", "--ignore=tests/browser", "--ignore=tests/portal", *TOGETHER)
+BROWSER_TESTS = ("tests/browser", *TOGETHER)
+TIMING_TESTS = ("tests/browser", "tests/clients", "-m", "not slow and alone")
+"The folders that have tests with the marker `alone`: to collect all others takes long."
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 "Set in lanes without a browser. The lanes share the cores, so threads of numeric libraries would only wait there."
 TEST_TIMEOUT_S = 300
@@ -129,7 +130,7 @@ def run_checks(
             return Lane({**_named(checks), name: _pytest((*tests, *remembered.options(name)))}, coming.result)
 
         lanes = (*_computing(remembered=remembered), in_browsers("tests in browsers", BROWSER_TESTS, SCRIPT_CHECKS))
-        failed = _run_all(lanes, say, run, last=in_browsers("tests in browsers that measure time", TIMING_TESTS))
+        failed = _run_all(lanes, say, run, last=in_browsers("tests that measure time", TIMING_TESTS))
         if _pass_alone(remembered, failed, coming.result(), run, say):
             return 0
         return _verdict(failed, say)

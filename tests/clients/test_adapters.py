@@ -55,7 +55,7 @@ def python_of(name: str) -> Path:
     return python
 
 
-@pytest.mark.parametrize("name", ["livekit", "pipecat"])
+@pytest.mark.parametrize("name", [pytest.param("livekit", marks=pytest.mark.alone), "pipecat"])
 def test_an_agent_speaks_through_an_avatar(talking_portal: PortalProcess, name: str) -> None:
     """Heard, seen and interrupted: adapters/check_NAME.py."""
     command: list[str | Path] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -135,8 +136,12 @@ def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
     left_out = {argument.partition("=")[2] for argument in OTHER_TESTS if argument.startswith("--ignore=")}
     elsewhere = {argument for run in (PORTAL_TESTS, BROWSER_TESTS) for argument in run if argument.startswith("tests")}
     assert OTHER_TESTS[0] == "tests" and left_out == elsewhere
-    assert BROWSER_TESTS[0] == TIMING_TESTS[0]
-    assert (BROWSER_TESTS[-1], TIMING_TESTS[-1]) == ("not slow and not alone", "not slow and alone")
+    for run in (PORTAL_TESTS, OTHER_TESTS, BROWSER_TESTS):
+        assert run[-1] == "not slow and not alone"
+    *places, _, chosen = TIMING_TESTS
+    assert chosen == "not slow and alone"
+    with_marker = [path for path in tests.rglob("*.py") if re.search(r"\bmark\.alone\b", path.read_text())]
+    assert {f"tests/{path.relative_to(tests).parts[0]}" for path in with_marker} == set(places)
     assert all((tests.parent / folder).is_dir() for folder in elsewhere)
 
 
@@ -148,8 +153,8 @@ def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
         ("tests.scripts", "tests.scripts"),
         (OTHER_TESTS[1], "other tests without a browser"),
         (PORTAL_TESTS[0], "tests of the portal"),
-        (BROWSER_TESTS[-1], "tests in browsers"),
-        (TIMING_TESTS[-1], "tests in browsers that measure time"),
+        (TIMING_TESTS[-1], "tests that measure time"),
+        (BROWSER_TESTS[0], "tests in browsers, tests that measure time"),
     ],
 )
 def test_any_failure_fails_the_whole(failing, name: str) -> None:
@@ -209,14 +214,14 @@ def test_other_failures_are_not_excused(runs: Unsteady, tries: int) -> None:
 
 def test_a_failed_check_has_no_second_try() -> None:
     """Beside a test that would pass: whatever else failed, failed."""
-    runs = Unsteady(BROWSER_TESTS[-1], [LATE])
+    runs = Unsteady(TIMING_TESTS[-1], [LATE])
 
     def run(arguments: Sequence[str], extra: Mapping[str, str], output: IO[bytes] | None = None) -> int:
         return max(int(runs(arguments, extra, output)), int("tests.typed" in arguments))
 
     said: list[str] = []
     assert check(run, say=said.append) == 1
-    assert said[-1] == "Failed: tests.typed, tests in browsers"
+    assert said[-1] == "Failed: tests.typed, tests that measure time"
 
 
 def test_pytest_itself_remembers_what_failed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
