@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import time
@@ -238,10 +239,23 @@ def running_nginx(program: str, nodes: Nodes, folder: Path) -> Iterator[int]:
     assert "emerg" not in checked.stderr
     running = subprocess.Popen([program, "-c", str(whole)])
     try:
+        _wait_until_it_listens(running, port)
         yield port
     finally:
         running.terminate()
         running.wait()
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    until_s = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except ConnectionRefusedError:
+            assert process.poll() is None and time.monotonic() < until_s
+            time.sleep(0.02)
+        else:
+            return
 
 
 @pytest.fixture
