@@ -121,6 +121,13 @@ def presets() -> list[Preset]:
     ]
 
 
+class _Editing:
+    """Held while an avatar's manifest is read, changed and written, so that two changes do not undo each other."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 class AvatarLibrary:
     """A folder of bundles; one object per process. Safe to use from several threads, and while other processes use
     the same folder.
@@ -131,7 +138,9 @@ class AvatarLibrary:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._lock, self._editing = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
+        self._editing: weakref.WeakValueDictionary[str, _Editing] = weakref.WeakValueDictionary()
+        "one lock for each avatar that is being changed"
         self._summaries: dict[Path, tuple[tuple[int, ...], AvatarSummary]] = {}
         "the results of the last list(), each with the stamp its bundle had then; deleted avatars are dropped"
         self._opened: weakref.WeakValueDictionary[tuple[str, int, int], AvatarBundle] = weakref.WeakValueDictionary()
@@ -271,7 +280,10 @@ class AvatarLibrary:
 
     def _change(self, avatar_id: str, change: Callable[[Mapping[str, object]], dict[str, object]]) -> None:
         """Replace the manifest of an avatar atomically."""
-        with self._editing, self.changing(avatar_id) as folder:
+        with self._lock:
+            editing = self._editing.setdefault(avatar_id, _Editing())
+        # Held by the one avatar only: where the avatars are in a store, each step may take as long as a network call.
+        with editing.lock, self.changing(avatar_id) as folder:
             path = folder / "manifest.json"
             staging = path.with_name(f".manifest.{secrets.token_hex(4)}")
             try:

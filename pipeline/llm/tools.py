@@ -12,8 +12,12 @@ import asyncio
 import inspect
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ValidationError, create_model
@@ -21,7 +25,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from models.outside import imported
 from pipeline.errors import BackendUnavailable
 
-__all__ = ["MOST_CALLS", "Tool", "ToolCalls", "named_tools", "tool_of"]
+__all__ = ["MOST_CALLS", "Tool", "ToolCalls", "ToolThreads", "named_tools", "tool_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +34,47 @@ MOST_RESULT_CHARACTERS = 8000
 MOST_CALLS = 8
 """Most tool calls in one answer of the model; further ones are ignored."""
 MOST_ARGUMENT_CHARACTERS = 20_000
+MAX_TOOL_THREADS = 16
+"""Most tools at work in threads, for all sessions of a language model. Those that hang count."""
+
+
+class ToolsBusy(Exception):
+    """All threads of tools are taken."""
+
+
+class ToolThreads:
+    """Threads for tools that are not async. They are the tools' own: one that hangs takes no thread from the portal.
+
+    A thread whose tool takes too long is abandoned. It counts until the tool returns, so that tools that hang have at
+    most MAX_TOOL_THREADS threads; calls beyond that fail at once.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.BoundedSemaphore(MAX_TOOL_THREADS)
+
+    async def run(self, function: Callable[[], object]) -> object:
+        """Run the function in a thread and return its result. Raises ToolsBusy, and what the function raises."""
+        if not self._free.acquire(blocking=False):
+            raise ToolsBusy
+        loop, returned = asyncio.get_running_loop(), asyncio.Event()
+        outcome: Future[object] = Future()
+
+        def work() -> None:
+            try:
+                outcome.set_result(function())
+            except Exception as error:  # noqa: BLE001 - the caller looks at it
+                outcome.set_exception(error)
+            except BaseException as error:  # noqa: BLE001 - SystemExit ends the thread, but not the portal
+                outcome.set_exception(RuntimeError(f"it raised {error!r}"))
+            finally:
+                self._free.release()
+                with suppress(RuntimeError):  # the loop was closed while the tool ran
+                    loop.call_soon_threadsafe(returned.set)
+
+        # A daemon, so that a tool that hangs does not keep the process from ending.
+        threading.Thread(target=work, name="vivavoce-tool", daemon=True).start()
+        await returned.wait()
+        return outcome.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +88,7 @@ class Tool:
     arguments: type[BaseModel]
     "Validates the arguments."
     function: Callable[..., object]
+    threads: ToolThreads
 
     @property
     def offer(self) -> dict[str, object]:
@@ -53,7 +99,7 @@ class Tool:
     async def call(self, arguments: str) -> str:
         """Call the function with these arguments (JSON). Returns its result, or the error, as text for the model.
 
-        A function that is not async runs in a thread. If it takes too long, its thread is abandoned.
+        A function that is not async runs in one of ToolThreads.
         """
         try:
             given = dict(self.arguments.model_validate_json(arguments or "{}"))
@@ -64,10 +110,13 @@ class Tool:
                 if inspect.iscoroutinefunction(self.function):
                     result = await self.function(**given)
                 else:
-                    result = await asyncio.to_thread(self.function, **given)
+                    result = await self.threads.run(partial(self.function, **given))
         except TimeoutError:
             logger.warning("the tool %s took longer than %g s", self.name, CALL_TIMEOUT_S)
             return "error: it took too long"
+        except ToolsBusy:
+            logger.warning("the tool %s was not called: %d tools hang or are at work", self.name, MAX_TOOL_THREADS)
+            return "error: too many tools are at work"
         except Exception:  # the function is not ours: the conversation goes on without its result
             logger.exception("the tool %s failed", self.name)
             return "error: it failed"
@@ -75,7 +124,7 @@ class Tool:
         return text[:MOST_RESULT_CHARACTERS]
 
 
-def tool_of(function: Callable[..., object]) -> Tool:
+def tool_of(function: Callable[..., object], threads: ToolThreads) -> Tool:
     """Make a tool of a function. Raises TypeError if a parameter has no type, or one that JSON cannot express."""
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
@@ -87,7 +136,7 @@ def tool_of(function: Callable[..., object]) -> Tool:
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (parameter.annotation, default)
     model = create_model(function.__name__, **fields)
-    return Tool(function.__name__, inspect.getdoc(function) or "", model.model_json_schema(), model, function)
+    return Tool(function.__name__, inspect.getdoc(function) or "", model.model_json_schema(), model, function, threads)
 
 
 def named_tools(backend: str, paths: Iterable[str]) -> dict[str, Tool]:
@@ -95,10 +144,10 @@ def named_tools(backend: str, paths: Iterable[str]) -> dict[str, Tool]:
 
     Raises BackendUnavailable for `backend`.
     """
-    found = {}
+    found, threads = {}, ToolThreads()
     for path in paths:
         try:
-            tool = tool_of(imported(path))
+            tool = tool_of(imported(path), threads)
         except Exception as error:  # other people's module may raise anything
             reason = f"the tool '{path}' cannot be used: {type(error).__name__}: {error}"
             raise BackendUnavailable(backend, reason, "Correct llm_tools: package.module:function.") from error

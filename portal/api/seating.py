@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from portal.api.messages import SessionWish
 from portal.api.restoring import Kept
 from portal.api.seats import Seat, Seats, unknown_token
 from portal.api.transports import Transports
+from portal.api.watchers import WatcherPlaces
 from portal.http.people import Person
 from portal.webhooks import Tell, tell_nobody
 
@@ -74,6 +75,7 @@ class Seating:
     streams: Streams
     tell: Tell = tell_nobody
     "Tells webhooks about the turns of sessions."
+    watcher_places: WatcherPlaces = field(default_factory=WatcherPlaces)
 
     async def new_seat(
         self,
@@ -144,6 +146,7 @@ class Seating:
             owner=person.name,
             identity=wish.identity or {},
             keeper=self.seats.keeper,
+            watcher_places=self.watcher_places,
         )
         self.seats.add(seat)
         try:

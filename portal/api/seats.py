@@ -29,7 +29,7 @@ from portal.api.restoring import state_of
 from portal.api.spoken_sounds import SpokenSounds
 from portal.api.transports import PeerTransport, Transports
 from portal.api.turn_news import TurnNews
-from portal.api.watchers import Watchers
+from portal.api.watchers import WatcherPlaces, Watchers
 from portal.session_keeper import Keeper, KeptState, NoKeeper
 from portal.webhooks import Tell, tell_nobody
 
@@ -63,7 +63,7 @@ class Seat:
 
     tell: tells webhooks about its turns. owner: name of the person who has logged in, "" for nobody; only that person
     can come back to the seat. identity: who the viewer is, as their hello claims. keeper: is told when there is
-    something new to keep.
+    something new to keep. watcher_places: the places of the watchers of all seats; None: this seat has its own.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Seat:
         owner: str = "",
         identity: Mapping[str, str] = MappingProxyType({}),
         keeper: Keeper = NoKeeper(),  # noqa: B008 - it has no state
+        watcher_places: WatcherPlaces | None = None,
     ) -> None:
         self.session = session
         self.owner = owner
@@ -86,7 +87,7 @@ class Seat:
         self.sounds = SpokenSounds(session.speak)
         self.occupant: Occupant | None = None
         "The socket that currently speaks for this seat."
-        self.watchers = Watchers(session, transports)
+        self.watchers = Watchers(session, transports, watcher_places or WatcherPlaces())
         self.push: Push | None = None
         "Sends the session to a streaming server; None if nothing does."
         self._transports = transports

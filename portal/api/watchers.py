@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import secrets
 from collections import Counter
 from dataclasses import dataclass
@@ -13,15 +15,54 @@ from pipeline.transports.frame_coding import FrameCoding
 from pipeline.transports.whereabouts import Whereabouts
 from portal.api.transports import PeerTransport, Transports
 from portal.errors import PeerNotFound
-from portal.http.limits import TooMany
+from portal.http.limits import AddressShares, TooMany
 
-__all__ = ["MOST_GUESTS", "MOST_WATCHERS", "Watched", "Watchers"]
+__all__ = ["MAX_OF_ADDRESS", "MOST_GUESTS", "MOST_WATCHERS", "Watched", "WatcherPlaces", "Watchers"]
+
+logger = logging.getLogger(__name__)
 
 MOST_WATCHERS: Final = 16
 """Most watchers of one session."""
 MOST_GUESTS: Final = 12
 """With this many watchers, a guest, who has only the link, is accepted only in the place of another. The other places
 stay free for whoever opened the session, however many people use the link."""
+
+MAX_OF_ADDRESS: Final = 16
+"""Most watchers from one address, in all sessions together."""
+MAX_PER_CORE: Final = 12
+"""Most watchers in all sessions together, per core of this machine. Each takes about 2 % of a core, so watchers take a
+quarter of the machine at most, and those who talk have the rest."""
+
+
+class WatcherPlaces:
+    """Counts the watchers of all sessions that are connected, so that they leave most of the machine to those who talk.
+
+    Those who are not connected yet cost next to nothing, and do not count.
+    """
+
+    def __init__(self, cores: int | None = None) -> None:
+        self._max = max(MOST_WATCHERS, MAX_PER_CORE * (cores or os.cpu_count() or 1))
+        self._taken = 0
+        self._addresses = AddressShares(MAX_OF_ADDRESS)
+
+    def check(self, address: str) -> None:
+        """Raises TooMany if no place is left for a watcher from this address."""
+        if self._taken >= self._max:
+            raise TooMany(f"{self._max} people watch sessions here already.", "Try again when one of them has left.")
+        if self._addresses.has_all(address):
+            message = f"{MAX_OF_ADDRESS} people from your network watch sessions here already."
+            raise TooMany(message, "Try again when one of them has left.")
+
+    def take(self, address: str) -> None:
+        """Take a place for a watcher from this address. Raises TooMany. give() gives it back."""
+        self.check(address)
+        self._addresses.add(address)
+        self._taken += 1
+
+    def give(self, address: str) -> None:
+        """Give a place back."""
+        self._addresses.give(address)
+        self._taken -= 1
 
 
 class Watched(Protocol):
@@ -46,15 +87,20 @@ class Watchers:
 
     When all places are taken, a newcomer replaces a watcher who has sent an offer and not connected yet. If all are
     connected, the newcomer replaces a guest from the address that holds the most places.
+
+    places: those of all sessions together.
     """
 
-    def __init__(self, session: Watched, transports: Transports) -> None:
+    def __init__(self, session: Watched, transports: Transports, places: WatcherPlaces) -> None:
         self.token = secrets.token_urlsafe(24)
         "Secret token for people who may watch the session and do nothing else."
         self._session = session
         self._transports = transports
+        self._places = places
         self._coding: FrameCoding | None = None
         self._watchers: dict[str, _Watcher] = {}  # the oldest first
+        self._seated: set[str] = set()
+        "ids of watchers that hold one of the places of all sessions"
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._joining = 0  # newcomers whose offer is being answered; they count as well, so that the limit holds
 
@@ -69,6 +115,7 @@ class Watchers:
 
         Raises TooMany, BadSignalling, SessionClosed.
         """
+        self._places.check(address)
         most = MOST_GUESTS if is_guest else MOST_WATCHERS
         if len(self._watchers) + self._joining >= most and not self._made_room(address):
             raise TooMany(f"{most} watch this session already.", "Try again when one of them has left.")
@@ -110,19 +157,32 @@ class Watchers:
             self._coding.close()
 
     async def _follow(self, peer_id: str, peer: PeerTransport) -> None:
-        """Have the session greet once the peer is connected, and forget the peer when it has closed."""
+        """Once the peer is connected, give it a place and have the session greet. Forget it when it has closed.
+
+        While it was connecting, others may have taken the last place. Then it ends here.
+        """
         connected = asyncio.ensure_future(peer.connected.wait())
         closed = asyncio.ensure_future(peer.closed.wait())
         try:
             await asyncio.wait((connected, closed), return_when=asyncio.FIRST_COMPLETED)
-            if not peer.closed.is_set():
+            if not peer.closed.is_set() and self._seats(peer_id):
                 self._session.greet()
-            await closed
+                await closed
         finally:
             connected.cancel()
             closed.cancel()
         self._forget(peer_id, peer)
         del self._leaving[peer_id]
+
+    def _seats(self, peer_id: str) -> bool:
+        """Take a place for a watcher who has connected. Return False if none is left."""
+        try:
+            self._places.take(self._watchers[peer_id].address)
+        except TooMany as error:
+            logger.info("A watcher who had connected was turned away: %s", error)
+            return False
+        self._seated.add(peer_id)
+        return True
 
     def _made_room(self, address: str) -> bool:
         """Remove a watcher to make room for a newcomer from this address. Return whether one was removed.
@@ -145,5 +205,8 @@ class Watchers:
         return True
 
     def _forget(self, peer_id: str, peer: PeerTransport) -> None:
-        del self._watchers[peer_id]
+        watcher = self._watchers.pop(peer_id)
+        if peer_id in self._seated:
+            self._seated.remove(peer_id)
+            self._places.give(watcher.address)
         self._session.outputs.remove(peer)

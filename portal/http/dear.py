@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock
@@ -43,8 +44,12 @@ one address may open its pages at the same moment."""
 FOUND_EACH, FOUND_NEAR = 8, 16
 """Small answers about something that has to be found first, made at a time for one address, and for one /48 network of
 IPv6 addresses. Each holds one of forty threads, and where several machines share a store it may wait for that."""
-WAITING: Final = ("/api/sessions/", "/api/watch/", "/api/backends/tts/")
+CHANGED_EACH, CHANGED_NEAR = 4, 8
+"The same for changes. They take longer, because they write, and their line must not hold up what the sender reads."
+WAITING: Final = ("/api/sessions", "/api/watch/", "/api/backends/tts/")
 "Beginnings of addresses whose answers may take long, and wait without a thread."
+UPLOADS: Final = ("/avatars", "/gestures", "/voice-sample", "/clips", "/avatar/task")
+"Ends of the addresses that take forms with files. Elsewhere a request cannot pass for an upload by its content type."
 
 
 def is_dear(scope: Scope) -> bool:
@@ -61,39 +66,47 @@ def _is_small(path: str) -> bool:
 
 
 class OwnThreads:
-    """ASGI middleware behind BehindProxies: what one address asks the API for holds few threads at a time.
+    """ASGI middleware behind BehindProxies: what one address asks the API for, or changes, holds few threads at a time.
 
-    All threads of the server may look for pictures, clips and jobs. If an address had all of them, the page and
-    everything else would wait for what it asks. Its further requests wait without a thread.
+    All threads of the server may look for pictures, clips and jobs, and change them. If an address had all of them, the
+    page and everything else would wait for what it asks. Its further requests wait without a thread.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._addresses, self._networks = Turns(FOUND_EACH), Turns(FOUND_NEAR)
+        self._reads = (Turns(FOUND_EACH), Turns(FOUND_NEAR))
+        self._changes = (Turns(CHANGED_EACH), Turns(CHANGED_NEAR))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not _is_found(scope):
+        if not _holds_thread(scope):
             await self._app(scope, receive, send)
             return
+        addresses, networks = self._reads if scope["method"] in HARMLESS else self._changes
         address = address_of(scope)
         async with AsyncExitStack() as held:
-            await held.enter_async_context(self._addresses.of(address))
+            await held.enter_async_context(addresses.of(address))
             if network := network_of(address):
-                await held.enter_async_context(self._networks.of(network))
+                await held.enter_async_context(networks.of(network))
 
             async def sending(message: Message) -> None:
-                await held.aclose()  # it is found; a slow reader must not keep others waiting
+                await held.aclose()  # it is done; a slow reader must not keep others waiting
                 await send(message)
 
             await self._app(scope, receive, sending)
 
 
-def _is_found(scope: Scope) -> bool:
-    """Whether a request asks for something small that has to be found first."""
-    if scope["type"] != "http" or scope["method"] not in HARMLESS or is_dear(scope):
+def _holds_thread(scope: Scope) -> bool:
+    """Whether a thread looks for something small, or changes something."""
+    if scope["type"] != "http" or is_dear(scope):
         return False
     path = path_below(scope)
-    return path.startswith(API) and not path.startswith(WAITING)
+    return path.startswith(API) and not path.startswith(WAITING) and not _brings_file(scope, path)
+
+
+def _brings_file(scope: Scope, path: str) -> bool:
+    """Whether it is an upload. Uploads have places of their own (`portal/intake`), and may take minutes to arrive."""
+    is_form = Headers(scope=scope).get("content-type", "").startswith("multipart/")
+    return is_form and scope["method"] == "POST" and path.endswith(UPLOADS)
 
 
 class _Line:

@@ -6,6 +6,7 @@ find only jobs that were ordered by them.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -116,7 +117,7 @@ async def _order_task(request: Request, orders: Orders, max_upload_bytes: int, w
         if not isinstance(file, UploadFile):
             raise BadRequest("There is no clip.", "Send it in the field `video_file`.")
         task_id = wish.task_id or str(uuid.uuid4())
-        if _find(orders.queue, task_id) is not None:
+        if await asyncio.to_thread(_find, orders.queue, task_id) is not None:
             raise BadRequest(f"There is a task {task_id!r} already.", "Choose another id, or leave it out.")
         path, file_name = await orders.uploads.store(file), file.filename or ""
     await orders.avatar(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from fake_openai import FakeOpenAI, chunk_of
 
 from pipeline.errors import BackendUnavailable
 from pipeline.llm.openai import MOST_ROUNDS, OpenAILanguageModel
-from pipeline.llm.tools import MOST_RESULT_CHARACTERS, ToolCalls, tool_of
+from pipeline.llm.tools import MAX_TOOL_THREADS, MOST_RESULT_CHARACTERS, ToolCalls, ToolThreads, tool_of
 from pipeline.types import Message
 
 QUESTION = [Message("user", "What is the weather?")]
@@ -102,7 +103,7 @@ async def test_without_functions_none_are_offered(service: Asking) -> None:
 )
 async def test_whatever_becomes_of_a_call_the_model_is_told(function: Any, arguments: str, told: str) -> None:
     """The conversation goes on."""
-    assert (await tool_of(function).call(arguments)).startswith(told)
+    assert (await tool_of(function, ToolThreads()).call(arguments)).startswith(told)
 
 
 async def test_a_slow_function_and_a_long_result_have_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +117,41 @@ async def test_a_slow_function_and_a_long_result_have_bounds(monkeypatch: pytest
         return "x" * (MOST_RESULT_CHARACTERS + 1)
 
     monkeypatch.setattr("pipeline.llm.tools.CALL_TIMEOUT_S", 0.01)
-    assert await tool_of(slow).call("") == "error: it took too long"
+    assert await tool_of(slow, ToolThreads()).call("") == "error: it took too long"
     monkeypatch.undo()
-    assert len(await tool_of(long).call("{}")) == MOST_RESULT_CHARACTERS
+    assert len(await tool_of(long, ToolThreads()).call("{}")) == MOST_RESULT_CHARACTERS
+
+
+async def test_tools_that_hang_keep_their_own_threads_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The portal's threads, which every new session needs, stay free; and the tools have a bound."""
+    go_on, began, calls = threading.Event(), threading.Semaphore(0), 3 * MAX_TOOL_THREADS
+
+    def hangs() -> str:
+        began.release()
+        go_on.wait(60)
+        return "at last"
+
+    monkeypatch.setattr("pipeline.llm.tools.CALL_TIMEOUT_S", 0.05)
+    tool = tool_of(hangs, ToolThreads())
+    answers = await asyncio.gather(*(tool.call("") for _ in range(calls)))
+    assert answers.count("error: it took too long") == MAX_TOOL_THREADS
+    assert answers.count("error: too many tools are at work") == calls - MAX_TOOL_THREADS
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 60) == "free"
+    monkeypatch.undo()
+    go_on.set()
+    async with asyncio.timeout(60):
+        while (answer := await tool.call("")) != "at last":  # the threads that were abandoned come back
+            assert answer == "error: too many tools are at work"
+            await asyncio.sleep(0)
+
+
+async def test_a_tool_that_wants_to_end_the_process_fails() -> None:
+    """It is a tool's thread, and the portal goes on."""
+
+    def leaves() -> str:
+        raise SystemExit(3)
+
+    assert await tool_of(leaves, ToolThreads()).call("") == "error: it failed"
 
 
 async def test_calls_that_make_no_sense_are_left_out() -> None:

@@ -10,7 +10,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.clock import ManualClock
 from portal.http import dear
-from portal.http.dear import DEAR_AT_A_TIME, FOUND_EACH, FOUND_NEAR, LONGEST_REST_S, DearReads, OwnThreads, is_dear
+from portal.http.dear import (
+    CHANGED_EACH,
+    DEAR_AT_A_TIME,
+    FOUND_EACH,
+    FOUND_NEAR,
+    LONGEST_REST_S,
+    DearReads,
+    OwnThreads,
+    is_dear,
+)
 
 GREEDY, MODEST, QUIET = "203.0.113.1", "203.0.113.2", "203.0.113.3"
 
@@ -45,6 +54,10 @@ def asking(
         sent.append(message)
 
     return asyncio.create_task(app(scope_of(address, path), nothing, send)), sent
+
+
+async def ignore(_message: Message) -> None:
+    """Takes what is sent."""
 
 
 async def settle() -> None:
@@ -143,6 +156,48 @@ async def test_an_address_holds_few_threads_with_what_it_looks_for() -> None:
     assert sent[0]["status"] == 200
     unread.set()
     await asyncio.gather(*slow_ones)
+
+
+CHANGES = [
+    ("PATCH", "/api/avatars/mira", ""),
+    ("DELETE", "/api/jobs/7", ""),
+    ("POST", "/api/clips", "application/json"),
+    ("POST", "/api/avatars/mira/test-clip", "multipart/form-data; boundary=x"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "content_type"), CHANGES)
+async def test_an_address_holds_few_threads_with_what_it_changes(method: str, path: str, content_type: str) -> None:
+    """Others change things meanwhile, and the sender can still read."""
+    kitchen = Kitchen()
+    app = OwnThreads(kitchen)
+
+    def change(address: str) -> asyncio.Task[None]:
+        headers = [(b"content-type", content_type.encode())]
+        return asyncio.create_task(
+            app({**scope_of(address, path), "method": method, "headers": headers}, nothing, ignore)
+        )
+
+    many = [change(GREEDY) for _ in range(120)]
+    await settle()
+    assert kitchen.making == [GREEDY] * CHANGED_EACH
+    others = [change(MODEST), asking(app, GREEDY, "/api/avatars/mira/poster.jpg")[0]]
+    await settle()
+    assert kitchen.making[CHANGED_EACH:] == [MODEST, GREEDY]
+    kitchen.go_on.set()
+    await asyncio.gather(*many, *others)
+
+
+async def test_uploads_have_places_of_their_own() -> None:
+    """They arrive slowly, and must not hold up what else their sender changes."""
+    kitchen = Kitchen()
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+    scope = {**scope_of(GREEDY, "/api/avatars"), "method": "POST", "headers": headers}
+    many = [asyncio.create_task(OwnThreads(kitchen)(scope, nothing, ignore)) for _ in range(2 * CHANGED_EACH)]
+    await settle()
+    assert len(kitchen.making) == 2 * CHANGED_EACH
+    kitchen.go_on.set()
+    await asyncio.gather(*many)
 
 
 @pytest.mark.parametrize("path", ["/api/avatars", "/healthz"])

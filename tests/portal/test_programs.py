@@ -16,10 +16,10 @@ from portal.api.allowances import PUSHES_EACH
 from portal.api.event_streams import EVENTS_BOUND, FOLLOWERS, EventStream, Followers
 from portal.api.programs import UNATTENDED_S, Programs
 from portal.api.sessions import sessions_router, watch_router
-from portal.api.watchers import MOST_GUESTS, MOST_WATCHERS
+from portal.api.watchers import MAX_OF_ADDRESS, MAX_PER_CORE, MOST_GUESTS, MOST_WATCHERS, WatcherPlaces, Watchers
 from portal.errors import PeerNotFound
 from portal.http.limits import TooMany
-from tests.portal.session_house import House, open_house
+from tests.portal.session_house import FakeSession, FakeTransports, House, open_house
 
 
 class Desk:
@@ -201,6 +201,12 @@ async def test_many_may_watch_but_only_the_program_may_speak(desk: Desk) -> None
     assert (gone.status_code, code_of(gone)) == (404, "session_not_found")
 
 
+async def settle() -> None:
+    """Whatever can go on has done so."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 def everybody_connects(desk: Desk) -> None:
     for peer in desk.house.transports.made:
         peer.connected.set()
@@ -267,6 +273,47 @@ async def test_guests_of_one_address_make_room_for_those_of_others(desk: Desk) -
     with pytest.raises(TooMany):
         await watchers.join("v=0", local=True, is_guest=True, address="many")
     assert desk.watching()[0] is desk.house.transports.made[0]
+
+
+async def test_watchers_of_all_sessions_together_have_a_bound() -> None:
+    """Neither one address in many sessions nor all together take the machine from those who talk."""
+    session, transports, places = FakeSession("s", "mira"), FakeTransports(), WatcherPlaces(cores=2)
+    sessions = [Watchers(session, transports, places) for _ in range(4)]
+    everybody = [watchers for watchers in sessions for _ in range(MAX_OF_ADDRESS // 4)]
+
+    async def connect(watchers: Watchers, address: str) -> str:
+        peer_id, _answer = await watchers.join("v=0", local=True, address=address)
+        transports.made[-1].connected.set()
+        await settle()
+        return peer_id
+
+    ids = [await connect(watchers, "greedy") for watchers in everybody]
+    with pytest.raises(TooMany, match="your network"):
+        await sessions[0].join("v=0", local=True, address="greedy")
+    for _ in range(2 * MAX_PER_CORE - MAX_OF_ADDRESS):
+        await connect(sessions[1], "modest")
+    with pytest.raises(TooMany, match="24 people"):
+        await sessions[2].join("v=0", local=True, address="newcomer")
+    sessions[0].leave(ids[0])
+    await connect(sessions[2], "newcomer")
+    for watchers in sessions:
+        await watchers.aclose()
+    places.check("greedy")
+
+
+async def test_watchers_who_connect_too_late_are_turned_away() -> None:
+    """They were let in while places were free, and hold none until they are connected."""
+    session, transports, places = FakeSession("s", "mira"), FakeTransports(), WatcherPlaces(cores=1)
+    sessions = [Watchers(session, transports, places) for _ in range(2)]
+    for watchers in sessions:
+        for _ in range(MAX_OF_ADDRESS):
+            await watchers.join("v=0", local=True, address="many")
+    for peer in transports.made:
+        peer.connected.set()
+    await settle()
+    assert [len(watchers) for watchers in sessions] == [MAX_OF_ADDRESS, 0]
+    for watchers in sessions:
+        await watchers.aclose()
 
 
 async def test_a_session_of_the_page_is_watched_where_the_operator_allows_it() -> None:
