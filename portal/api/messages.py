@@ -7,7 +7,9 @@ of the models below, or raise BadRequest. docs/protocol.md is the reference.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, TypeAdapter, ValidationError
 
@@ -330,6 +332,21 @@ def cost_of(raw: str | bytes, message: ClientMessage | None) -> float:
     return COSTS[None if message is None else type(message)] + len(raw) / CHEAP_BYTES
 
 
+MAX_TOKENS: Final = 8000
+"""Most strings, commas and opening brackets in a message. A `hello` with 200 remarks and a `say` with the largest event
+have fewer than 4,000 together."""
+_TOKEN: Final = re.compile(r'[\[{,]|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string (the last one may lack its end), a comma or an opening bracket. No part of a text is looked at twice."""
+
+
+def _has_many_values(text: str) -> bool:
+    """Whether a message holds far too many values. It stops looking as soon as it knows.
+
+    Making the values takes a microsecond each, and a message has room for 87,000. Their limits are checked afterwards.
+    """
+    return next(islice(_TOKEN.finditer(text), MAX_TOKENS, None), None) is not None
+
+
 def parse(text: str) -> ClientMessage:
     """Parse one text message.
 
@@ -340,6 +357,8 @@ def parse(text: str) -> ClientMessage:
         raise MessageTooLarge(
             f"The message is larger than {MAX_MESSAGE_BYTES // 1024} KiB.", "Send long texts in several messages."
         )
+    if _has_many_values(text):
+        raise MessageTooLarge("The message holds too many values.", "Send a smaller `event` or a shorter `history`.")
     try:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:

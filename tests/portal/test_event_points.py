@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from pipeline.errors import BadRequest
 from pipeline.types import SubtitleEvent, TextEvent, TurnEvent, TurnState
 from portal.api.event_points import EventPoints
-from portal.api.messages import MOST_EVENT_CHARACTERS
+from portal.api.messages import MOST_EVENT_CHARACTERS, Hello, MessageTooLarge, Say, parse
 from tests.portal.session_house import House, open_house
 
 
@@ -74,3 +76,32 @@ async def test_what_is_interrupted_while_an_avatar_loads_has_its_end(house: Hous
     await viewer.hear("turn")
     assert (await viewer.hear("speech"))["outcome"] == "interrupted"
     house.sessions.loaded.set()
+
+
+MANY: list[Any] = [[[]] * 60_000, [1] * 60_000, {str(number): 1 for number in range(20_000)}, ["x"] * 40_000]
+
+
+@pytest.mark.parametrize("event", MANY, ids=["lists", "numbers", "names", "texts"])
+def test_a_message_of_very_many_values_is_refused_before_they_are_made(
+    event: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take a tenth of a second of everybody's time."""
+    monkeypatch.setattr("portal.api.messages._ADAPTER", None)
+    with pytest.raises(MessageTooLarge, match="too many values"):
+        parse(json.dumps({"type": "say", "text": "Hi.", "event": event}, separators=(",", ":")))
+
+
+@pytest.mark.parametrize("text", ['"' + '\\"' * 100_000, '"' + "\\" * 200_001, '"' * 200_001])
+def test_a_message_without_an_end_is_told_from_one_of_many_values(text: str) -> None:
+    """Its strings are looked at once, however many quotes it has."""
+    with pytest.raises(BadRequest):
+        parse(text)
+
+
+def test_the_largest_messages_have_few_values() -> None:
+    """What counts are values, and not the signs in texts."""
+    remark = {"role": "user", "content": '[{,"' * 60}
+    identity = {f"name{number}": "[" * 100 for number in range(16)}
+    assert isinstance(parse(json.dumps({"type": "hello", "history": [remark] * 200, "identity": identity})), Hello)
+    event = [0] * ((MOST_EVENT_CHARACTERS - 2) // 3)
+    assert isinstance(parse(json.dumps({"type": "say", "text": "[," * 4000, "event": event})), Say)
