@@ -38,7 +38,7 @@ ALL_BUT_WRITTEN = 0.99
 
 FROM_LANDMARKS = "masks_from_landmarks"
 "beside the parameters of parts: in how many frames the face parser saw no face"
-LEAST_SEEN = 0.1
+MIN_SEEN = 0.1
 "of what the landmarks' mask shows; a parser that shows less than this has not seen the face"
 
 Rows = AnyArray
@@ -165,7 +165,7 @@ class _Maker:
         crop, _ = crop_box(box)
         seen = musetalk_mask(self.parser.classes(cut_out(self.bundle.frame(frame), crop)), box, self.parameters)
         # An empty mask would be a mouth that never shows, and nothing else would tell why.
-        blind = int(seen.sum(dtype=np.int64)) < LEAST_SEEN * int(drawn.sum(dtype=np.int64))
+        blind = int(seen.sum(dtype=np.int64)) < MIN_SEEN * int(drawn.sum(dtype=np.int64))
         return (drawn, True) if blind else (seen, False)
 
     def _face(self, frame: int) -> ImageArray:

@@ -21,11 +21,11 @@ __all__ = ["ClipBackground", "disc", "seen_background"]
 
 _NOT_THE_PERSON = 0.02
 "A pixel shows the background if the person's share of it is below this."
-_BESIDE_PX = 3
+_MARGIN_PX = 3
 "A pixel this near to the person may contain something of them, so it does not count as background."
 _SURELY_COVERED = 0.5
 "From this share on, a pixel shows the person."
-_LEAST_SEEN, _LEAST_SEEN_PART = 3, 0.15
+_MIN_SEEN, _MIN_SEEN_PART = 3, 0.15
 "A pixel must have shown the background in this many pictures, and in this fraction of them."
 _UNLIKE = 35.0
 """Person and background must differ by this much in a pixel that has shown both. Otherwise the network missed the
@@ -38,7 +38,7 @@ _NEIGHBOURHOOD_PX = 6
 "Size of the surroundings of a pixel, for blurs."
 _PLAIN, _BUSY = 3.0, 7.0
 "A guessed background is fully trusted beside areas with less detail than _PLAIN, and not at all from _BUSY on."
-_LEAST_FLOOR = 8.0
+_MIN_FLOOR = 8.0
 "Smallest difference from the background that counts."
 
 
@@ -92,7 +92,7 @@ class _Sums:
         height, width = rgb.shape[:2]
         h, w = person.shape
         small = cv2.resize(rgb, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32)
-        near = cv2.dilate((person > _NOT_THE_PERSON).astype(np.uint8), disc(_BESIDE_PX))
+        near = cv2.dilate((person > _NOT_THE_PERSON).astype(np.uint8), disc(_MARGIN_PX))
         bare = np.asarray(near == 0, np.float32)
         covered = np.asarray(person > _SURELY_COVERED, np.float32)
         self._count += 1
@@ -125,7 +125,7 @@ class _Sums:
         guess = np.clip((_BUSY - nearby[..., 1]) / (_BUSY - _PLAIN), 0, 1)
         slope = sum(np.abs(cv2.Sobel(small, cv2.CV_32F, dx, 1 - dx, scale=1 / 8)).mean(axis=2) for dx in (0, 1))
         # A trembling camera may move an edge in the picture by a pixel, so more difference is allowed at edges.
-        floor = _LEAST_FLOOR + 2.5 * nearby[..., 0] + np.where(known > 0, slope, 0)
+        floor = _MIN_FLOOR + 2.5 * nearby[..., 0] + np.where(known > 0, slope, 0)
         trust = np.where(known > 0, 1, guess)
         return ClipBackground(full_rgb, small, np.asarray(trust, np.float32), np.asarray(floor, np.float32))
 
@@ -133,7 +133,7 @@ class _Sums:
         """Return float32 (h, w), 1 where the background was seen."""
         person = self._person / np.maximum(self._covered, 1)[..., None]
         apart = np.linalg.norm(mean - person, axis=2)
-        enough = self._bare >= min(self._count, max(_LEAST_SEEN, _LEAST_SEEN_PART * self._count))
+        enough = self._bare >= min(self._count, max(_MIN_SEEN, _MIN_SEEN_PART * self._count))
         told: npt.NDArray[np.bool_] = np.where(self._covered > 0, apart > _UNLIKE, self._most < _HARDLY_COVERED)
-        never = cv2.dilate((self._most > _NOT_THE_PERSON).astype(np.uint8), disc(_BESIDE_PX + 1)) == 0
+        never = cv2.dilate((self._most > _NOT_THE_PERSON).astype(np.uint8), disc(_MARGIN_PX + 1)) == 0
         return np.asarray(never | (enough & told & (noise < _STEADY)), np.float32)

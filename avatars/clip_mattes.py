@@ -32,7 +32,7 @@ _KEY_EVERY = 15
 "In pictures. The network takes half a second for one."
 _NEIGHBOURS = 3
 "A key picture's matte is compared with those of this many key pictures on each side: about two seconds."
-_LEAST_KEYS = 0.5
+_MIN_KEYS = 0.5
 "The network must find the person in at least this fraction of the key pictures."
 _FINDING = 0.6
 "Share of the progress for finding the person in the key pictures."
@@ -55,7 +55,7 @@ _FULL_CONTRAST = 0.75
 "From this fraction of the contrast between the person and the background nearby, a pixel is all person."
 _OTHER = 30.0
 "Away from bare background, a pixel that differs from the background by this much is the person."
-_LEAST_CONTRAST, _CONTRAST = 25.0, 45.0
+_MIN_CONTRAST, _CONTRAST = 25.0, 45.0
 "Below the first contrast, the difference tells nothing; above the second, it alone decides."
 _CONTRAST_PX = 4
 
@@ -69,7 +69,7 @@ def mattes_of_clip(pictures: Pictures, landmarks: FloatArray, find: Find, progre
     count = len(landmarks)
     places = np.linspace(0, count - 1, (count - 1) // _KEY_EVERY + 2).round().astype(int).tolist()
     keys = list(_keys(places, pictures, landmarks, find, progress))
-    if len(keys) < max(1, _LEAST_KEYS * len(places)):
+    if len(keys) < max(1, _MIN_KEYS * len(places)):
         return None
     height, width = keys[0].matte.shape
     flow = PictureFlow(width, height)
@@ -120,7 +120,7 @@ def _agreed(keys: Sequence[_Key], index: int, flow: PictureFlow) -> _Key:
     """Return a key picture whose matte is the median of its own and its neighbours' mattes."""
     key = keys[index]
     around = keys[max(0, index - _NEIGHBOURS) : index + _NEIGHBOURS + 1]
-    said = [key.matte if other is key else flow.carried(other.matte, other.small, key.small) for other in around]
+    said = [key.matte if other is key else flow.carry(other.matte, other.small, key.small) for other in around]
     most = np.max(said, axis=0)
     return _Key(key.place, key.small, np.asarray(np.median(said, axis=0), np.float32), most)
 
@@ -136,8 +136,8 @@ def _mattes(
         before, later = keys[max(0, after - 1)], keys[min(after, len(keys) - 1)]
         small = PictureFlow.small(rgb)
         share = np.clip((place - before.place) / max(1, later.place - before.place), 0, 1)
-        first = flow.carried(np.dstack([before.matte, before.most]), before.small, small)
-        second = flow.carried(np.dstack([later.matte, later.most]), later.small, small)
+        first = flow.carry(np.dstack([before.matte, before.most]), before.small, small)
+        second = flow.carry(np.dstack([later.matte, later.most]), later.small, small)
         matte = (1 - share) * first[..., 0] + share * second[..., 0]
         most = np.maximum(first[..., 1], second[..., 1])
         picture = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
@@ -159,7 +159,7 @@ def _matte(picture: FloatArray, seen: FloatArray, most: FloatArray, behind: Clip
     differs = np.linalg.norm(cv2.GaussianBlur(picture, (0, 0), 0.7) - behind.small, axis=2).astype(np.float32)
     highest = cv2.dilate(differs * (most > _SURE / 2), disc(_CONTRAST_PX))
     contrast = np.asarray(cv2.GaussianBlur(highest, (0, 0), _CONTRAST_PX / 2), np.float32)
-    told = behind.trust * np.clip((contrast - _LEAST_CONTRAST) / (_CONTRAST - _LEAST_CONTRAST), 0, 1)
+    told = behind.trust * np.clip((contrast - _MIN_CONTRAST) / (_CONTRAST - _MIN_CONTRAST), 0, 1)
     lean = np.clip((seen - _FAT) / (_SURE - _FAT), 0, 1)
     edge = told * _by_difference(differs, contrast, behind.floor) + (1 - told) * lean
     inside = cv2.erode(np.asarray(seen > _SURE, np.uint8), disc(_EDGE_PX))

@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 NICENESS = 10
 MAX_OPEN_FILES = 64
-MAX_TOLD_CHARACTERS = 4000
+MAX_MESSAGE_CHARACTERS = 4000
 
 
 class _Answers:
@@ -48,7 +48,7 @@ class _Answers:
     def fail(self, error: Exception) -> None:
         """Report an error, so that the parent can raise the same AvatarError."""
         kind = type(error).__name__
-        told = {"kind": kind, "message": "".join(traceback.format_exception(error))[-MAX_TOLD_CHARACTERS:]}
+        told = {"kind": kind, "message": "".join(traceback.format_exception(error))[-MAX_MESSAGE_CHARACTERS:]}
         if isinstance(error, AvatarError):
             told |= {"message": error.message, "hint": error.hint, "cause": error.cause}
         elif isinstance(error, MemoryError):
@@ -80,11 +80,11 @@ def _limit(wanted: Limits) -> None:
     # two limits from the start of the process, in whole seconds.
     signal.setitimer(signal.ITIMER_PROF, wanted.cpu_s)
     hardest_s = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    most_s = math.ceil(time.process_time() + wanted.cpu_s) + 1
+    max_s = math.ceil(time.process_time() + wanted.cpu_s) + 1
     if hardest_s == resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s + 1))
+        resource.setrlimit(resource.RLIMIT_CPU, (max_s, max_s + 1))
     else:
-        resource.setrlimit(resource.RLIMIT_CPU, (min(most_s, hardest_s), hardest_s))
+        resource.setrlimit(resource.RLIMIT_CPU, (min(max_s, hardest_s), hardest_s))
 
 
 def _leash() -> None:

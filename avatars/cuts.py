@@ -24,7 +24,7 @@ SMALL_SIDE_PX: Final = 192
 WHOLE_PX, FACE_PX = 32, 24
 SCENE_STEP, FACE_STEP = 12.0, 25.0
 "Mean difference in levels. A blink changes a face by 10, another person (measured on portraits) by 50."
-BESIDE_OTHERS: Final = 5.0
+CUT_RATIO: Final = 5.0
 "A cut is this many times as large as the usual difference around it. Pans and flicker are not."
 AROUND: Final = 12
 "The usual difference is the median over this many pictures on either side."
@@ -92,7 +92,7 @@ def _steps(pictures: npt.NDArray[np.float32], least: float) -> list[int]:
         return []
     steps = np.abs(np.diff(pictures, axis=0)).mean(axis=(1, 2, 3))
     usual = [float(np.median(steps[max(0, at - AROUND) : at + AROUND + 1])) for at in range(len(steps))]
-    return [at + 1 for at, step in enumerate(steps) if step > max(least, BESIDE_OTHERS * usual[at])]
+    return [at + 1 for at, step in enumerate(steps) if step > max(least, CUT_RATIO * usual[at])]
 
 
 def _difference(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:

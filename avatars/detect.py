@@ -49,11 +49,11 @@ SEARCH_REACH = 1.5
 SEARCH_SIDE_PX = 384
 "A smaller cut-out is enlarged to this before the landmarks are fitted."
 
-PIECES_BESIDE = 2
-"""The detector misses faces smaller than a tenth of the picture's side, so overlapping pieces of the picture are
-searched, too. A piece is the longer side divided by this; neighbours overlap by half."""
-PIECES_WITHOUT_A_FACE = (3, 5)
-"A photo without a face is searched again in smaller pieces until one is found: down to 40 px in 1280."
+TILES_PER_SIDE = 2
+"""The detector misses faces smaller than a tenth of the picture's side, so overlapping tiles of the picture are
+searched, too. The side of a tile is the longer side divided by this; neighbours overlap by half."""
+FALLBACK_TILES_PER_SIDE = (3, 5)
+"A photo without a face is searched again in smaller tiles until one is found: down to 40 px in 1280."
 
 PICTURE_MS = 40
 "The landmarker needs a rising time with each picture of a clip. Only the order matters."
@@ -113,7 +113,7 @@ class FaceAnalyzer(Protocol):
 
 
 class MediaPipeFaceAnalyzer:
-    """MediaPipe's landmarker with irises. Faces too small for its detector are searched for in pieces of the picture.
+    """MediaPipe's landmarker with irises. Faces too small for its detector are searched for in tiles of the picture.
 
     Raises FaceFinderMissing if mediapipe cannot be loaded, AvatarError if the file of its networks is damaged.
     """
@@ -156,9 +156,9 @@ class MediaPipeFaceAnalyzer:
         self.close()
 
     def _in_photo(self, rgb: ImageArray) -> list[Face]:
-        faces = self._fitted(rgb, itertools.chain(self._seen(rgb), self._seen_in_pieces(rgb, PIECES_BESIDE)))
-        for pieces in PIECES_WITHOUT_A_FACE:
-            faces = faces or self._fitted(rgb, self._seen_in_pieces(rgb, pieces))
+        faces = self._fitted(rgb, itertools.chain(self._detect(rgb), self._detect_in_tiles(rgb, TILES_PER_SIDE)))
+        for tiles_per_side in FALLBACK_TILES_PER_SIDE:
+            faces = faces or self._fitted(rgb, self._detect_in_tiles(rgb, tiles_per_side))
         return faces
 
     def _in_clip(self, rgb: ImageArray) -> list[Face]:
@@ -168,24 +168,24 @@ class MediaPipeFaceAnalyzer:
         assert self._clip is not None
         faces = _faces_of(self._clip.detect_for_video(_image(rgb), next(self._times_ms)), rgb)
         faces = faces or self._fitted(rgb, self._last)
-        self._last = faces or self._fitted(rgb, self._seen_in_pieces(rgb, PIECES_BESIDE))
+        self._last = faces or self._fitted(rgb, self._detect_in_tiles(rgb, TILES_PER_SIDE))
         return self._last
 
-    def _seen(self, rgb: ImageArray) -> list[Face]:
+    def _detect(self, rgb: ImageArray) -> list[Face]:
         assert self._single is not None
         return _faces_of(self._single.detect(_image(rgb)), rgb)
 
-    def _seen_in_pieces(self, rgb: ImageArray, pieces: int) -> Iterator[Face]:
-        """Give the faces of overlapping pieces, where a face looks larger to the detector.
+    def _detect_in_tiles(self, rgb: ImageArray, tiles_per_side: int) -> Iterator[Face]:
+        """Give the faces of overlapping tiles, where a face looks larger to the detector.
 
-        A face may come several times, and one that a piece's edge cuts through has bad landmarks.
+        A face may come several times, and one that a tile's edge cuts through has bad landmarks.
         """
         height, width = rgb.shape[:2]
-        side = max(height, width) // pieces
+        side = max(height, width) // tiles_per_side
         for y0 in range(0, max(1, height - side // 2), side // 2):
             for x0 in range(0, max(1, width - side // 2), side // 2):
                 offset = np.array([x0, y0, 0], np.float32)
-                for face in self._seen(rgb[y0 : y0 + side, x0 : x0 + side]):
+                for face in self._detect(rgb[y0 : y0 + side, x0 : x0 + side]):
                     yield Face.from_landmarks(face.landmarks + offset)
 
     def _fitted(self, rgb: ImageArray, places: Iterable[Face]) -> list[Face]:
@@ -217,7 +217,7 @@ class MediaPipeFaceAnalyzer:
         offset = np.array([x0, y0, 0], np.float32)
         shrink = np.array([1 / grow[0], 1 / grow[1], 1 / grow[0]], np.float32)
         found = [
-            Face.from_landmarks(face.landmarks * shrink + offset) for face in self._seen(np.asarray(large, np.uint8))
+            Face.from_landmarks(face.landmarks * shrink + offset) for face in self._detect(np.asarray(large, np.uint8))
         ]
         return min(found, key=lambda face: np.hypot(*np.subtract(face.centre, centre)), default=None)
 

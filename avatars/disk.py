@@ -71,13 +71,13 @@ def write_object(path: Path, told: Mapping[str, object]) -> None:
         raise
 
 
-def read_object(path: Path, most_bytes: int) -> dict[str, object]:
-    """Read what write_object() stored. At most `most_bytes` are read, because a longer file is not one of ours.
+def read_object(path: Path, max_bytes: int) -> dict[str, object]:
+    """Read what write_object() stored. At most `max_bytes` are read, because a longer file is not one of ours.
 
     Raises FileNotFoundError, other OSError, ValueError if it is not a JSON object.
     """
     with path.open("rb") as file:
-        content = file.read(most_bytes)
+        content = file.read(max_bytes)
     try:
         told = json.loads(content)
     except RecursionError as error:

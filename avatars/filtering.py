@@ -10,7 +10,7 @@ from av.error import EOFError as AtEnd
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-__all__ = ["filter_row", "form_of", "pulled"]
+__all__ = ["filter_row", "form_of", "output_frames"]
 
 DEFAULT_TIME_BASE = Fraction(1, 25)
 
@@ -39,7 +39,7 @@ def filter_row(frame: VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:
     return graph
 
 
-def pulled(graph: Graph) -> Iterator[VideoFrame]:
+def output_frames(graph: Graph) -> Iterator[VideoFrame]:
     """Give the frames that a chain has ready."""
     while True:
         try:

@@ -20,7 +20,7 @@ from avatars.importers.account import compare_with_foreign
 from avatars.media_limits import FPS, MAX_SIDE_PX, even_size, fit_within
 from avatars.records import FaceReportRecord
 from avatars.report import concerns_of, draw_strip, report_of
-from avatars.source import counted
+from avatars.source import with_progress
 from avatars.stages import ClipFace, Found, Source, StillFace
 from avatars.tracking import FaceStatus, Track, follow
 from avatars.workspace import FrameFile, PhotoFile
@@ -50,7 +50,7 @@ def find_in_photo(source: Source, file: PhotoFile, analyzer: FaceAnalyzer) -> Fo
     scale = photo.shape[1] / seen.shape[1]
     faces = [Face.from_landmarks(face.landmarks * np.float32(scale)) for face in analyzer.analyse(seen)]
     track = follow([faces])
-    face = _still_face(file, photo, faces[0], source.side_px, analyzer) if track.good else None
+    face = _still_face(file, photo, faces[0], source.side_px, analyzer) if track.usable_count else None
     landmarks = track.landmarks if face is None else face.landmarks[None]
     picture = photo if face is None else face.picture
     strip = draw_strip(Track(landmarks, track.statuses, track.first, track.stop), lambda _index: picture)
@@ -115,7 +115,7 @@ def find_in_clip(source: Source, frames: FrameFile, analyzer: FaceAnalyzer, prog
     def picture(index: int) -> ImageArray:
         return decode_jpeg(next(frames.read(index, index + 1)))
 
-    track = _followed(counted(frames.read(), source.frame_count, progress), analyzer)
+    track = _followed(with_progress(frames.read(), source.frame_count, progress), analyzer)
     sizes = [Face.from_landmarks(points).size_px for points in track.landmarks if np.isfinite(points).all()]
     height, width = picture(0).shape[:2]
     strip = draw_strip(track, picture)

@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from avatars.colour import FramePainter
 from avatars.cut_off import matroska_share
 from avatars.errors import BadMedia
-from avatars.filtering import filter_row, form_of, pulled
+from avatars.filtering import filter_row, form_of, output_frames
 from avatars.media_limits import FPS, MAX_CLIP_PIXELS, MAX_CLIP_S, USED_CLIP_S, MediaInfo, check_size, even_size
 from avatars.signatures import READABLE
 from models.arrays import ImageArray
@@ -34,7 +34,7 @@ T = TypeVar("T")
 WHOLE_CLIP: Final = 0.8
 "A clip with less than this fraction of the length in its header has lost its end."
 STILL_STREAMS: Final = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-MOST_FPS: Final = 240
+MAX_FPS: Final = 240
 """Highest frame rate that phones and cameras record. Frames beyond it would all have to be decoded and then dropped: a
 file of 8 MB kept the making of avatars busy for ten minutes."""
 LAST_INTERLACED_HEIGHT: Final = 1088
@@ -81,7 +81,7 @@ def footage_frames(path: Path, container: str, max_side: int, limit: int) -> Ite
             expected = min(limit, round((_duration_s(stream) or 0) * FPS))
             canvas = _Canvas(stream.sample_aspect_ratio, max_side)
             step_s = 1 / float(stream.average_rate or FPS)
-            decoded = _decoded(source, stream, round(MOST_FPS * (limit / FPS + 1)))
+            decoded = _decoded(source, stream, round(MAX_FPS * (limit / FPS + 1)))
             for frame in _at_25_fps(_timed(_deinterlaced(decoded), step_s)):
                 check_size(frame.width, frame.height, MAX_CLIP_PIXELS)  # frames may differ from the header
                 yield canvas.paint(frame)
@@ -210,7 +210,7 @@ def _decoded(source: InputContainer, stream: VideoStream, most: int) -> Iterator
     for count, packet in enumerate(source.demux(stream)):
         if count > most:
             raise BadMedia(
-                f"The clip has more than {MOST_FPS} pictures per second.",
+                f"The clip has more than {MAX_FPS} pictures per second.",
                 "Export it with 25 to 60 pictures per second.",
                 cause="too_many_pictures",
             )
@@ -232,16 +232,16 @@ def _deinterlaced(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
         if row is None or form_of(frame) != form:
             if row is not None:
                 row.push(None)
-                yield from pulled(row)
+                yield from output_frames(row)
             form, row = form_of(frame), _deinterlacer(frame)
         if row is None:
             yield frame
         else:
             row.push(frame)
-            yield from pulled(row)
+            yield from output_frames(row)
     if row is not None:
         row.push(None)
-        yield from pulled(row)
+        yield from output_frames(row)
 
 
 def _deinterlacer(frame: VideoFrame) -> Graph | None:

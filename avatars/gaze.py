@@ -18,13 +18,13 @@ __all__ = ["Gaze"]
 
 _REACH_RIGHT, _REACH_DOWN = 0.045, 0.018
 "How far an iris moves for a gaze of 1, in eye widths: 6 degrees to the side, 2 degrees up or down."
-_LEAST_WIDTH_PX = 18
+_MIN_WIDTH_PX = 18
 "In a narrower eye, a jump of the iris would be less than a pixel."
-_LEAST_OPENING = 0.16
+_MIN_OPENING = 0.16
 "In an eye that is less open (in eye widths), the lids cover so much of the iris that moving it would show as a smear."
 _MIDDLE = (0.22, 0.78)
 "An iris outside this part of its eye looks aside already, or was detected in a wrong place."
-_LIGHTER, _MOST_BLUE = 1.15, 0.18
+_LIGHTER, _MAX_BLUE = 1.15, 0.18
 """The area beside an iris must be lighter than it by this factor, and its blue may exceed its red by at most this
 fraction: the white of an eye is grey, or warm like the light. Otherwise the iris was not detected correctly. A robot's
 iris, for instance, may be larger than what a face tracker finds."""
@@ -82,13 +82,13 @@ class _Iris:
     def moves_well(self, picture: ImageArray) -> bool:
         """Whether the eye is large and open, and its iris is visible."""
         eye, (first, last) = self._eye, _MIDDLE
-        in_sight = eye.width >= _LEAST_WIDTH_PX and eye.opening > _LEAST_OPENING and first < self._place < last
+        in_sight = eye.width >= _MIN_WIDTH_PX and eye.opening > _MIN_OPENING and first < self._place < last
         if not in_sight or not self._white.any() or not self._dark.any():
             return False
         patch = picture[eye.y0 : eye.y0 + eye.v.shape[0], eye.x0 : eye.x0 + eye.v.shape[1]]
         white, iris = (np.median(patch[where], axis=0) for where in (self._white, self._dark))
         blue = float((white[2] - white[0]) / max(white.max(), 1))
-        return bool(white.mean() > _LIGHTER * iris.mean() and blue < _MOST_BLUE)
+        return bool(white.mean() > _LIGHTER * iris.mean() and blue < _MAX_BLUE)
 
     def shift(self, right: float, down: float) -> FloatArray:
         """Return the shift (2,) in px of the picture."""

@@ -24,7 +24,7 @@ from avatars.media_limits import FPS
 from avatars.prepare import BOX_SIGMA, read_source
 from avatars.preview import encode_gesture_preview, make_poster
 from avatars.sound import READING, SpeechFacts, speech_facts, speech_pieces
-from avatars.source import Upload, counted
+from avatars.source import Upload, with_progress
 from avatars.stages import ClipFace, Found, Source
 from avatars.tracking import smooth
 from avatars.workspace import FrameFile
@@ -79,7 +79,7 @@ def write_gesture(work: Path, avatar: AvatarBundle, name: str, sound_of: Path | 
         id=avatar.id,
         name=name,
         kind="clip",
-        frames=counted(jpegs, len(shown), progress),
+        frames=with_progress(jpegs, len(shown), progress),
         width=avatar.width,
         height=avatar.height,
         boxes=mouth_boxes(smooth(moved, BOX_SIGMA), avatar.width, avatar.height, (x1 - x0, y1 - y0)),

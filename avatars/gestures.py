@@ -21,11 +21,11 @@ from avatars.bundle import AvatarBundle
 from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.disk import disk_full_explained
 from avatars.errors import AvatarNotFound, BundleError, GestureNotFound
-from avatars.written import in_one_way, in_sight
+from avatars.unicode_names import blank_invisible, normalise_name
 
 __all__ = [
     "LONGEST_GESTURE_S",
-    "MOST_GESTURES",
+    "MAX_GESTURES",
     "GestureSummary",
     "delete_gesture",
     "gesture_file",
@@ -42,11 +42,11 @@ logger = logging.getLogger(__name__)
 
 FOLDER: Final = "gestures"
 "Folder in the avatar's. Each gesture has one below it; names that begin with a dot are a writer's own."
-MOST_GESTURES: Final = 12
+MAX_GESTURES: Final = 12
 "Limit for one avatar."
 LONGEST_GESTURE_S: Final = 10.0
-MOST_NAME_CHARACTERS: Final = 24
-MOST_FOLDER_CHARACTERS: Final = 240
+MAX_NAME_CHARACTERS: Final = 24
+MAX_FOLDER_CHARACTERS: Final = 240
 "Limit of file systems, with room for a suffix. A letter of a rare script becomes 12 characters."
 _NAME: Final = re.compile(r"[^\W_][\w -]*", re.UNICODE)
 "Brackets are not allowed: they would end the tag in a text that starts a gesture."
@@ -66,9 +66,9 @@ class GestureSummary:
 
 def gesture_name(text: str) -> str | None:
     """Normalise the name of a gesture: letters and digits of any script, spaces, - and _. None if it is invalid."""
-    name = " ".join(in_one_way(text).lower().split())
-    is_one = len(name) <= MOST_NAME_CHARACTERS and _NAME.fullmatch(name) and in_sight(name) == name
-    return name if is_one and len(_folder_name(name)) <= MOST_FOLDER_CHARACTERS else None
+    name = " ".join(normalise_name(text).lower().split())
+    is_one = len(name) <= MAX_NAME_CHARACTERS and _NAME.fullmatch(name) and blank_invisible(name) == name
+    return name if is_one and len(_folder_name(name)) <= MAX_FOLDER_CHARACTERS else None
 
 
 def gesture_names(avatar: Path) -> list[str]:
@@ -118,7 +118,7 @@ def open_with_gestures(bundle: AvatarBundle) -> AvatarBundle:
     Damaged ones are left out and logged.
     """
     clips: dict[str, AvatarBundle] = {}
-    for name in gesture_names(bundle.path)[:MOST_GESTURES]:
+    for name in gesture_names(bundle.path)[:MAX_GESTURES]:
         try:
             clip = AvatarBundle.open(_place(bundle.path, name))
             bundle.with_gestures({name: clip})

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from avatars.media_limits import FPS
 from models.arrays import FloatArray, IntArray
 
-__all__ = ["BLINK", "LEAST_LOOP_S", "MOTIONS", "IdleLife", "idle_life"]
+__all__ = ["BLINK", "MIN_LOOP_S", "MOTIONS", "IdleLife", "idle_life"]
 
 
 MOTIONS = ("right", "down", "roll", "yaw", "pitch", "zoom", "breath")
@@ -64,7 +64,7 @@ _GAZES_ON_WAYS = (((0.55, 0.0), (-0.6, 0.15)), ((-0.15, -0.1), (0.1, 0.1)), ((0.
 _OPEN_BETWEEN = 3
 "Number of pictures with open eyes within a double blink."
 
-LEAST_LOOP_S = 60
+MIN_LOOP_S = 60
 _REST_PICTURES = ((2, 10), (0, 4))
 "Fewest and most pictures for which a head rests, breathed out and breathed in. A blink makes it longer."
 _TURN_BACK = 0.25
@@ -87,7 +87,7 @@ class IdleLife:
     order: IntArray
     "(m,) frames in playing order; the last one leads to the first"
 
-    def only(self, frames: slice | npt.NDArray[np.integer], order: IntArray) -> IdleLife:
+    def subset(self, frames: slice | npt.NDArray[np.integer], order: IntArray) -> IdleLife:
         """Return these frames alone; `order` numbers them from 0."""
         return IdleLife(self.poses[frames], self.closures[frames], self.gazes[frames], order)
 
@@ -212,14 +212,14 @@ class _Walk:
         self._expect_blink()
 
     def round_trip(self) -> list[int]:
-        """Return the frames from the first rest pose until the walk can return to it, after at least LEAST_LOOP_S."""
+        """Return the frames from the first rest pose until the walk can return to it, after at least MIN_LOOP_S."""
         breathed_out = 0
         while True:
             self._rest((False, breathed_out))
             breathed_in = self._choose([(breathed_out, number) for number in range(len(_BREATHED_IN))])[1]
             self._breathe_in((breathed_out, breathed_in))
             self._rest((True, breathed_in))
-            if len(self._shown) >= LEAST_LOOP_S * FPS:
+            if len(self._shown) >= MIN_LOOP_S * FPS:
                 self._shown += reversed(self._frames.ways[0, breathed_in])
                 return self._shown
             back = self._choose([(number, breathed_in) for number in range(len(_BREATHED_OUT))])

@@ -20,7 +20,7 @@ _SMALLEST_PX = 4
 class Layers:
     """The layers of one picture, uint8 RGB (h, w, 3), given the person's matte, float32 (h, w), 0 to 1.
 
-    Where the matte is 0 and the person does not cover it, together() gives exactly the picture's pixels.
+    Where the matte is 0 and the person does not cover it, composite() gives exactly the picture's pixels.
     """
 
     def __init__(self, picture: ImageArray, matte: FloatArray) -> None:
@@ -54,7 +54,7 @@ class Layers:
         """Return the matte uint8 (h, w) of the result of person(), which may have been moved."""
         return np.asarray(cv2.extractChannel(person, 3), np.uint8)
 
-    def together(self, person: ImageArray) -> ImageArray:
+    def composite(self, person: ImageArray) -> ImageArray:
         """Put the result of person(), which may have been moved, in front of the background: uint8 RGB (h, w, 3)."""
         colours, matte = np.ascontiguousarray(person[..., :3]), self.matte_of(person)
         uncovered = cv2.cvtColor(cv2.bitwise_not(matte), cv2.COLOR_GRAY2RGB)

@@ -27,7 +27,7 @@ from avatars.facts import AvatarFacts, facts_of
 from avatars.mouth_look import MouthLook
 from avatars.real_mouths import mouth_of, with_mouth
 from avatars.records import Manifest
-from avatars.written import in_one_way
+from avatars.unicode_names import normalise_name
 
 __all__ = [
     "AvatarLibrary",
@@ -319,7 +319,7 @@ class AvatarLibrary:
 
     def new_id(self, name: str) -> str:
         """Return an unused id for an avatar of that name; readable as far as the name has Latin letters."""
-        plain = in_one_way(name, "NFKD").encode("ascii", "ignore").decode().lower()
+        plain = normalise_name(name, "NFKD").encode("ascii", "ignore").decode().lower()
         slug = re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_SLUG].strip("-") or "avatar"
         while (avatar_id := f"{slug}-{secrets.token_hex(3)}") in self:
             continue

@@ -52,7 +52,7 @@ def enliven(
         base, points = lids.at(closure)
         field = motion.field(pose)
         person = motion.warp(awake if closure == 0 else enlarged(layers.person(base)), field)
-        yield layers.together(person), motion.move(points, field), layers.matte_of(person)
+        yield layers.composite(person), motion.move(points, field), layers.matte_of(person)
 
 
 def enlarged(picture: ImageArray) -> ImageArray:

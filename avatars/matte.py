@@ -19,9 +19,9 @@ _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 _NOTHING, _ALL = 0.03, 0.97
 "Values beyond these count as certain, so that the background keeps no trace of the person."
-_LEAST_FACE = 0.9
+_MIN_FACE = 0.9
 "A matte that covers less than this fraction of the face shows something else."
-_LEAST_BACKGROUND = 0.01
+_MIN_BACKGROUND = 0.01
 
 
 class PersonFinder:
@@ -84,7 +84,7 @@ def _face(landmarks: FloatArray, width: int, height: int) -> ImageArray:
 
 def _is_of(face: ImageArray, matte: FloatArray) -> bool:
     """Whether a matte covers the face and leaves out some background."""
-    return bool(face.any() and matte[face > 0].mean() >= _LEAST_FACE and (matte == 0).mean() >= _LEAST_BACKGROUND)
+    return bool(face.any() and matte[face > 0].mean() >= _MIN_FACE and (matte == 0).mean() >= _MIN_BACKGROUND)
 
 
 def _connected(matte: FloatArray, face: ImageArray) -> FloatArray:

@@ -174,7 +174,7 @@ def write_parts(
         "parameters": json.dumps(dict(parameters), ensure_ascii=False),
     }
     path = parts_path(bundle, backend)
-    with _deletion_told(bundle), _staged(path) as staging:
+    with _deletion_explained(bundle), _staged(path) as staging:
         save_file(tensors, staging, metadata)
         sync(staging)
         BackendParts._read(staging, bundle, backend)
@@ -220,7 +220,7 @@ def _sweep(path: Path) -> None:
 
 
 @contextmanager
-def _deletion_told(bundle: AvatarBundle) -> Iterator[None]:
+def _deletion_explained(bundle: AvatarBundle) -> Iterator[None]:
     """Raise AvatarNotFound instead of the error that writing into a deleted avatar's folder causes."""
     try:
         yield

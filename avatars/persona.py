@@ -8,13 +8,13 @@ from pathlib import Path
 
 from avatars.disk import read_object, write_object
 
-__all__ = ["MOST_PROMPT_CHARACTERS", "Persona", "read_persona", "write_persona"]
+__all__ = ["MAX_PROMPT_CHARACTERS", "Persona", "read_persona", "write_persona"]
 
 logger = logging.getLogger(__name__)
 
 FILE = "persona.json"
-MOST_PROMPT_CHARACTERS = 8000
-MOST_FILE_BYTES = 64 * 1024
+MAX_PROMPT_CHARACTERS = 8000
+MAX_FILE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Persona:
 def read_persona(folder: Path) -> Persona:
     """Read the persona of the avatar in this folder. A file that cannot be read counts as none, and is logged."""
     try:
-        told = read_object(folder / FILE, MOST_FILE_BYTES)
+        told = read_object(folder / FILE, MAX_FILE_BYTES)
     except FileNotFoundError:
         return Persona()
     except (OSError, ValueError) as error:

@@ -29,7 +29,7 @@ SHORTEST_MS, HURRIED_MS = 20, 100
 "In ms. Browsers show a picture with a time below the first value for the second one."
 START_OF_SCAN: Final = b"\xff\xda"
 "This marker never occurs inside the coded data of a JPEG, only before it."
-MOST_SCANS: Final = 100
+MAX_SCANS: Final = 100
 "Progressive pictures have about ten scans, and the previews in their headers a few more."
 DAMAGE: Final = (
     OSError,
@@ -76,7 +76,7 @@ def _has_too_many_scans(path: Path) -> bool:
         while piece := file.read(2**20):
             scans += (last + piece).count(START_OF_SCAN)
             last = piece[-1:]
-    return scans > MOST_SCANS
+    return scans > MAX_SCANS
 
 
 def read_picture(path: Path, max_side: int | None) -> ImageArray:

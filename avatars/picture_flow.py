@@ -32,7 +32,7 @@ class PictureFlow:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         return np.asarray(cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY))
 
-    def carried(self, known: FloatArray, source: ImageArray, target: ImageArray) -> FloatArray:
+    def carry(self, known: FloatArray, source: ImageArray, target: ImageArray) -> FloatArray:
         """Carry `known`, float32 (height, width, channels), over from the picture `source` to the picture `target`.
 
         Both pictures are results of small().

@@ -15,12 +15,12 @@ from typing import BinaryIO, Final
 from avatars.errors import BadMedia
 from avatars.signatures import HEAD_BYTES, MP4_BOXES, first_bytes
 
-__all__ = ["MOST_OTHERS", "MOST_PIECES", "check_pieces", "family_of"]
+__all__ = ["MAX_OTHER_PIECES", "MAX_PIECES", "check_pieces", "family_of"]
 
-MOST_PIECES: Final = 200_000
+MAX_PIECES: Final = 200_000
 """Limit for pieces with pictures or sound. A clip of five minutes with 20 ms of sound or one picture in each has
 150,000."""
-MOST_OTHERS: Final = 2000
+MAX_OTHER_PIECES: Final = 2000
 "Limit for other pieces (texts, marks and so on). Ordinary files have about 20, a phone's tiled picture 100."
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -88,7 +88,7 @@ def check_pieces(path: Path) -> None:
         others = 0
         for pieces, holds_media in enumerate(_walk(file, size), 1):
             others += not holds_media
-            if pieces > MOST_PIECES or others > MOST_OTHERS:
+            if pieces > MAX_PIECES or others > MAX_OTHER_PIECES:
                 raise BadMedia(
                     "The file consists of so many tiny pieces that it would take minutes to decode.",
                     "Save it again in an ordinary program.",
@@ -245,7 +245,7 @@ def _ebml_bytes(first: bytes) -> int:
     return 9 - first[0].bit_length() if first else 9
 
 
-def _nothing(_file: BinaryIO, _size: int) -> Iterator[bool]:
+def _no_pieces(_file: BinaryIO, _size: int) -> Iterator[bool]:
     """Yield nothing: MP3 and AAC without a container hold only sound."""
     yield from ()
 
@@ -256,7 +256,7 @@ def _ape_tail(file: BinaryIO, size: int) -> Iterator[bool]:
         file.seek(max(0, size - behind - APE_TAIL_BYTES))
         tail = file.read(APE_TAIL_BYTES)
         if tail.startswith(APE_TAIL):
-            for _ in range(min(int.from_bytes(tail[16:20], "little"), MOST_OTHERS + 1)):
+            for _ in range(min(int.from_bytes(tail[16:20], "little"), MAX_OTHER_PIECES + 1)):
                 yield False
 
 
@@ -264,7 +264,7 @@ def _comments(file: BinaryIO) -> Iterator[bool]:
     """Yield once per comment that the file claims to have: a decoder trusts this number, too."""
     vendor_bytes = int.from_bytes(file.read(4), "little")
     file.seek(vendor_bytes, os.SEEK_CUR)
-    for _ in range(min(int.from_bytes(file.read(4), "little"), MOST_OTHERS + 1)):
+    for _ in range(min(int.from_bytes(file.read(4), "little"), MAX_OTHER_PIECES + 1)):
         yield False
 
 
@@ -299,7 +299,7 @@ WALKERS: Final[dict[str, Callable[[BinaryIO, int], Iterator[bool]]]] = {
     "ogg": _ogg,
     "boxes": _boxes,
     "matroska": _matroska,
-    "frames": _nothing,
+    "frames": _no_pieces,
 }
 STARTS: Final = (
     (JPEG_START, "jpeg"),

@@ -42,7 +42,7 @@ from avatars.mattes import Mattes, MattesMaker, keep_cutout
 from avatars.preview import encode_preview, make_poster
 from avatars.real_mouths import STILL, RealMouths, find_real_mouths
 from avatars.records import DecodedRecord
-from avatars.source import Upload, counted, decode_source, decoding_limits
+from avatars.source import Upload, decode_source, decoding_limits, with_progress
 from avatars.stages import (
     CUT_OUT,
     FIND_FACES,
@@ -175,7 +175,7 @@ def write(work: Path, library: AvatarLibrary, progress: Progress) -> str:
         id=source.avatar_id,
         name=source.name,
         kind=source.kind,
-        frames=counted(loop.jpegs(), len(loop.boxes), progress),
+        frames=with_progress(loop.jpegs(), len(loop.boxes), progress),
         width=loop.width,
         height=loop.height,
         boxes=loop.boxes,
@@ -297,7 +297,7 @@ def _loop_of_still(
             mattes.add(where)
             yield encode_jpeg(rgb)
 
-    count = frames.write(counted(jpegs(), len(life.poses), progress))
+    count = frames.write(with_progress(jpegs(), len(life.poses), progress))
     height, width = face.picture.shape[:2]
     landmarks = np.stack(moved)
     loop = Loop(landmarks, _boxes(landmarks, width, height), life.order, 0, width, height, frames, np.arange(count))
@@ -318,7 +318,7 @@ def _loop_of_clip(face: ClipFace, frames: FrameFile) -> Loop:
 def _real_mouths(source: Source, loop: Loop, progress: Progress) -> RealMouths:
     if source.kind == "still":
         return RealMouths.none(STILL)
-    pictures = map(decode_jpeg, counted(loop.jpegs(), len(loop.boxes), progress))
+    pictures = map(decode_jpeg, with_progress(loop.jpegs(), len(loop.boxes), progress))
     return find_real_mouths(loop.landmarks, pictures)
 
 

@@ -72,7 +72,7 @@ _COUNT = 40
 "Number of groups, and so of most exemplars."
 _FEWEST = 3
 "Fewest exemplars with which `viseme` draws speech."
-_FEWEST_FRAMES = 25
+_MIN_FRAMES = 25
 _OPEN_IOD, _OPEN_FRAMES, _OPEN_P95_IOD = 0.06, 15, 0.09
 "Open means a gap over 0.06 IOD. Needed are 15 open frames, and a 95th percentile of the gap of at least 0.09 IOD."
 _CLOSED_IOD, _CLOSED_FRAMES = 0.02, 3
@@ -162,7 +162,7 @@ def find_real_mouths(landmarks: npt.NDArray[np.float32], pictures: Iterable[Imag
     Each picture is examined once and dropped; it takes about 2 ms of CPU and leaves 2 kB. If the landmarks alone show
     that there is nothing to choose from, `pictures` is not read.
     """
-    if len(landmarks) < _FEWEST_FRAMES:
+    if len(landmarks) < _MIN_FRAMES:
         return RealMouths.none(FEW_OPEN)
     chart = MouthChart.of(landmarks)
     if chart.px_per_iod < _SMALLEST_IOD_PX:

@@ -138,7 +138,7 @@ def report_of(
         counts={str(status): counts[status] for status in FaceStatus},
         runs=_runs(track.statuses),
         face_px=face_px,
-        rest_gap_iod=_rest_gap_iod(track.landmarks[track.first : track.stop]) if track.good else 0.0,
+        rest_gap_iod=_rest_gap_iod(track.landmarks[track.first : track.stop]) if track.usable_count else 0.0,
         words=(*_words(track, counts, concerns), *(CONCERN_WORDS[concern] for concern in concerns)),
         concerns=concerns,
         strip=strip,
@@ -209,7 +209,7 @@ def _words(track: Track, counts: Mapping[FaceStatus, int], concerns: tuple[Conce
         return ("The face is good.",) if status is FaceStatus.OK else (f"In this picture {WORDS[status]}.",)
     words = [f"{total} pictures, {total / FPS:.1f} s; the face is good in {counts[FaceStatus.OK]}."]
     words += [f"In {counts[status]} of them {text}." for status, text in WORDS.items() if counts[status]]
-    if 0 < track.good < total:
+    if 0 < track.usable_count < total:
         words.append(f"Used is the longest good stretch, {track.first / FPS:.1f} s to {track.stop / FPS:.1f} s.")
     return tuple(words)
 

@@ -246,7 +246,7 @@ class _Decoder:
                     yield frame
         except av.FFmpegError:
             pass  # the file ends abruptly; what is missing is counted below
-        missing_s = _told_s(file, self._path, sound_s) - sound_s - self.lost_s
+        missing_s = _declared_s(file, self._path, sound_s) - sound_s - self.lost_s
         self.lost_s += missing_s if missing_s > CUT_SHORT_S else 0.0
 
     def _resampled(self, frame: AudioFrame) -> FloatArray:
@@ -283,7 +283,7 @@ def _playable(piece: AnyArray) -> FloatArray:
     return playable
 
 
-def _told_s(file: InputContainer, path: Path, read_s: float) -> float:
+def _declared_s(file: InputContainer, path: Path, read_s: float) -> float:
     """Return the length of the recording by its header; 0 if that is unknown. read_s: the length that was decoded."""
     stream = file.streams.audio[0]
     told_s = float((stream.duration or 0) * (stream.time_base or 0))

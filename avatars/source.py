@@ -21,7 +21,7 @@ from avatars.records import DecodedRecord, SourceRecord
 from avatars.workspace import FrameFile, PhotoFile
 from models.arrays import ImageArray
 
-__all__ = ["Upload", "check_source", "counted", "decode_source", "decoding_limits"]
+__all__ = ["Upload", "check_source", "decode_source", "decoding_limits", "with_progress"]
 
 Progress = Callable[[float], None]
 
@@ -85,7 +85,7 @@ def decode_source(emit: Emit, upload: Upload, output: Path) -> DecodedRecord:
         return _read_media(upload, output, emit)
 
 
-def counted(jpegs: Iterable[bytes], expected: float, progress: Progress) -> Iterator[bytes]:
+def with_progress(jpegs: Iterable[bytes], expected: float, progress: Progress) -> Iterator[bytes]:
     """Pass the JPEGs through, and report the progress relative to the expected number."""
     for index, jpeg in enumerate(jpegs):
         if index % 10 == 0:
@@ -104,7 +104,7 @@ def _read_media(upload: Upload, output: Path, progress: Progress) -> DecodedReco
     else:
         expected = (info.duration_s or 10.0) * FPS
         jpegs = (encode_jpeg(_framed(rgb, upload.framing)) for rgb in clip_frames(upload.path))
-        frames = FrameFile(output).write(counted(jpegs, expected, progress))
+        frames = FrameFile(output).write(with_progress(jpegs, expected, progress))
     source: SourceRecord = {
         "format": info.format,
         "width": info.width,

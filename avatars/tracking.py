@@ -73,7 +73,7 @@ class Track:
     "pictures that do not belong to the clip, such as black ones; a neighbour is shown instead"
 
     @property
-    def good(self) -> int:
+    def usable_count(self) -> int:
         """Number of pictures in the usable stretch."""
         return self.stop - self.first
 
@@ -157,13 +157,13 @@ def _longest_stretch(statuses: Sequence[FaceStatus], breaks: set[int]) -> tuple[
     """Return [first, stop) of the longest run between usable pictures without a break or a gap over LONGEST_GAP."""
     best = (0, 0)
     start: int | None = None
-    last_good = -1
+    last_usable = -1
     for index, status in enumerate(statuses):
-        if start is not None and (index in breaks or index - last_good > LONGEST_GAP + 1):
+        if start is not None and (index in breaks or index - last_usable > LONGEST_GAP + 1):
             start = None
         if status.usable:
             start = index if start is None else start
-            last_good = index
+            last_usable = index
             best = max(best, (start, index + 1), key=lambda stretch: stretch[1] - stretch[0])
     return best
 

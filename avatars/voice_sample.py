@@ -19,7 +19,7 @@ from avatars.errors import BadMedia, VoiceSampleNotFound
 
 __all__ = [
     "LONGEST_SAMPLE_S",
-    "MOST_TRANSCRIPT_CHARACTERS",
+    "MAX_TRANSCRIPT_CHARACTERS",
     "SAMPLE_RATE_HZ",
     "SHORTEST_SAMPLE_S",
     "VoiceSample",
@@ -36,9 +36,9 @@ SHORTEST_SAMPLE_S: Final = 3.0
 LONGEST_SAMPLE_S: Final = 30.0
 SAMPLE_RATE_HZ: Final = 24_000
 "Sample rate of the stored sound. Every service that copies voices accepts it, or converts it itself."
-MOST_TRANSCRIPT_CHARACTERS: Final = 1000
+MAX_TRANSCRIPT_CHARACTERS: Final = 1000
 FILE: Final = "voice-sample.json"
-MOST_FILE_BYTES: Final = 64 * 1024
+MAX_FILE_BYTES: Final = 64 * 1024
 _SOUND: Final = re.compile(r"voice-sample\.[0-9a-f]{8}\.wav")
 
 
@@ -77,14 +77,14 @@ def read_voice_sample(avatar: Path) -> VoiceSample | None:
     One that cannot be read counts as none, and is logged.
     """
     try:
-        told = read_object(avatar / FILE, MOST_FILE_BYTES)
+        told = read_object(avatar / FILE, MAX_FILE_BYTES)
         name, source = str(told["sound"]), told.get("source")
         if not _SOUND.fullmatch(name) or not (avatar / name).is_file():  # the name must not lead out of the folder
             raise ValueError(f"there is no sound {name[:80]!r}")
         return VoiceSample(
             avatar / name,
             float(str(told["seconds"])),
-            str(told.get("transcript", ""))[:MOST_TRANSCRIPT_CHARACTERS],
+            str(told.get("transcript", ""))[:MAX_TRANSCRIPT_CHARACTERS],
             source if isinstance(source, dict) else {},
         )
     except FileNotFoundError:

@@ -128,8 +128,8 @@ class SoundSeal:
 
     def __init__(self, generator: Path, detector: Path) -> None:
         """Load the published files. Raises WeightsMissing, WeightsDamaged, WrongArchitecture."""
-        self._generator = load_network(_Generator, _ours(read_state_dict(generator)), generator)
-        self._detector = load_network(_Detector, _ours(read_state_dict(detector)), detector)
+        self._generator = load_network(_Generator, _renamed_weights(read_state_dict(generator)), generator)
+        self._detector = load_network(_Detector, _renamed_weights(read_state_dict(detector)), detector)
         self._message = torch.tensor([MESSAGE >> place & 1 for place in range(BITS)])
 
     def mark_of(self, samples: FloatArray) -> FloatArray:
@@ -144,7 +144,7 @@ class SoundSeal:
         return float(torch.cat(found).float().mean()) if found else 0.0
 
 
-def _ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _renamed_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the published weights under our names, with weight norm applied."""
     named: dict[str, Tensor] = {}
     for published, value in state.items():

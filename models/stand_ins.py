@@ -24,9 +24,9 @@ __all__ = ["StandIn", "is_harmless", "load_without_classes", "refused_name", "we
 
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
 """Finds what a pickle wanted to call in torch's messages."""
-_MOST_CLASSES = 256
+_MAX_CLASSES = 256
 """Most classes in one file; a network has about a dozen."""
-_MOST_WEIGHTS = 100_000
+_MAX_WEIGHTS = 100_000
 _DEEPEST = 64
 """Deepest nesting of layers; the deepest network here has seven."""
 _DATA_OF_THE_STANDARD_LIBRARY = frozenset({"argparse", "collections", "copyreg", "datetime", "enum", "pathlib"})
@@ -71,7 +71,7 @@ def load_without_classes(path: Path, *, mmap: bool) -> object:
             except pickle.UnpicklingError as error:
                 name = refused_name(error)
                 known = name is None or name in allowed
-                if name is None or known or not is_harmless(name) or len(allowed) == _MOST_CLASSES:
+                if name is None or known or not is_harmless(name) or len(allowed) == _MAX_CLASSES:
                     raise
         # torch needs a different class for each name.
         allowed[name] = (type("StandIn", (StandIn,), {}), name if "." in name else _BUILT_IN + name)
@@ -105,7 +105,7 @@ def weights_of(network: StandIn, source: Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for name, value in _tensors(network, source):
         state[name] = value
-        if len(state) > _MOST_WEIGHTS:
+        if len(state) > _MAX_WEIGHTS:
             raise _without_end(source)
     return state
 
@@ -116,7 +116,7 @@ def _tensors(network: StandIn, source: Path) -> Iterator[tuple[str, Tensor]]:
     while waiting:
         prefix, layer = waiting.pop(0)
         seen += 1
-        if seen > _MOST_WEIGHTS or prefix.count(".") > _DEEPEST:
+        if seen > _MAX_WEIGHTS or prefix.count(".") > _DEEPEST:
             raise _without_end(source)
         passing = _part(layer, "_non_persistent_buffers_set")
         for name, value in (_part(layer, "_parameters") | _part(layer, "_buffers")).items():

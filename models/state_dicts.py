@@ -110,12 +110,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if all(name.startswith(_PARALLEL_PREFIX) for name in state):
         state = {name.removeprefix(_PARALLEL_PREFIX): value for name, value in state.items()}
     for name, value in state.items():
-        if oddity := _oddity(value):
+        if oddity := _unsupported_layout(value):
             raise WrongArchitecture(f"In {path} {name} {oddity}: no network here can use that.", _AS_PUBLISHED)
     return state
 
 
-def _oddity(tensor: Tensor) -> str:
+def _unsupported_layout(tensor: Tensor) -> str:
     """Return what makes a tensor other than plain numbers in memory; empty if nothing does."""
     if tensor.is_meta:
         return "has a shape but no values"

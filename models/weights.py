@@ -100,7 +100,7 @@ class Layout:
     def _named(self, root: Path) -> Iterator[Path]:
         exact = sorted(root.glob(self.path))
         yield from exact
-        yield from (path for path in _nearly(root, self.path.split("/")) if path not in exact)
+        yield from (path for path in _loose_matches(root, self.path.split("/")) if path not in exact)
 
 
 def is_there(path: Path) -> bool:
@@ -122,10 +122,10 @@ def is_pointer(path: Path) -> bool:
 def _inside(folder: Path, name: str) -> list[Path]:
     """Return the files in a folder with this name, exactly or nearly."""
     exact = folder / name
-    return [exact] if exact.is_file() else [path for path in _nearly(folder, [name]) if path.is_file()]
+    return [exact] if exact.is_file() else [path for path in _loose_matches(folder, [name]) if path.is_file()]
 
 
-def _nearly(root: Path, pattern: list[str]) -> list[Path]:
+def _loose_matches(root: Path, pattern: list[str]) -> list[Path]:
     """Return what matches `pattern` below a folder, ignoring case, separators and the mark of half precision.
 
     So MuseTalkV1.5/unet.fp16.safetensors matches musetalkV15/unet.safetensors.
@@ -288,11 +288,11 @@ class WeightsFolder:
                     "or download the file itself."
                 )
                 return
-        elsewhere = self._elsewhere(missing.rpartition("/")[2])
+        elsewhere = self._misplaced_file(missing.rpartition("/")[2])
         if elsewhere is not None:
             yield f"{elsewhere} looks like it: move it to {self.path / missing}."
 
-    def _elsewhere(self, name: str) -> Path | None:
+    def _misplaced_file(self, name: str) -> Path | None:
         """Return a file with a distinctive name that lies in the wrong place; None if there is none."""
         if name in ("config.json", "model.safetensors", "pytorch_model.bin"):
             return None  # files of many networks have these names

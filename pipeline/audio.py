@@ -23,11 +23,11 @@ __all__ = [
     "AudioFramer",
     "LoudnessNormalizer",
     "StreamResampler",
+    "amplify",
     "dbfs",
     "fade_in",
     "fade_out",
     "in_pieces",
-    "raised",
     "resample_file",
     "speech_dbfs",
 ]
@@ -204,7 +204,7 @@ class LoudnessNormalizer:
             self._measured = _EMPTY
 
 
-def raised(samples: FloatArray, gain_db: float) -> FloatArray:
+def amplify(samples: FloatArray, gain_db: float) -> FloatArray:
     """Return a copy amplified by that gain. A soft limiter keeps it under the ceiling."""
     return _limit(samples * np.float32(10 ** (gain_db / 20)))
 

@@ -78,7 +78,7 @@ class _Requested:
     "None: no mouth is drawn"
 
     @property
-    def there(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the picture can be composed now."""
         return self.patch is None or self.patch.done()
 
@@ -166,7 +166,7 @@ class Drawing:
         if self._requested[0].patch is not None:
             await asyncio.wait((self._requested[0].patch,))
         drawn: list[_Requested] = []
-        while self._requested and self._requested[0].there:
+        while self._requested and self._requested[0].is_ready:
             drawn.append(self._requested.popleft())
         self._times.mark("first_patch")
         self._composing = len(drawn)

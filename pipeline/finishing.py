@@ -15,7 +15,7 @@ from pipeline.types import FacePatch, ImageArray
 
 __all__ = ["Finish", "finish"]
 
-_MOST_SHIFT = 40
+_MAX_SHIFT = 40
 """Largest colour shift, in levels. A larger difference between patch and frame is not one of colour."""
 _SHARPENED_PART = 0.006
 """Radius of sharpening, as a share of the box's width: detail that a network of 256 px cannot draw."""
@@ -65,5 +65,5 @@ def _in_colours_of(region: ImageArray, pixels: ImageArray, mask: ImageArray) -> 
     if not seam.any():
         return pixels
     shift = np.subtract(cv2.mean(region, seam), cv2.mean(pixels, seam))[:3]
-    levels = np.arange(256)[:, None] + np.clip(shift, -_MOST_SHIFT, _MOST_SHIFT)
+    levels = np.arange(256)[:, None] + np.clip(shift, -_MAX_SHIFT, _MAX_SHIFT)
     return np.asarray(cv2.LUT(pixels, np.clip(levels.round(), 0, 255).astype(np.uint8)[None]), np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 
 from avatars.bundle import AvatarBundle, Gesture, GestureTrack
 from avatars.errors import GestureNotFound
-from pipeline.audio import SPEECH_DBFS, StreamResampler, fade_in, fade_out, raised
+from pipeline.audio import SPEECH_DBFS, StreamResampler, amplify, fade_in, fade_out
 from pipeline.compositing import Dissolve
 from pipeline.idle import GestureRun
 from pipeline.types import (
@@ -27,7 +27,7 @@ __all__ = ["GestureShow", "Gestures"]
 DISSOLVED_PICTURES = 5
 """Length of the dissolve at either end of a gesture: 0.2 s."""
 FADE_SAMPLES = PLAYOUT_RATE_HZ // 50  # 20 ms
-LEAST_GAIN_DB, MOST_GAIN_DB = -40.0, 40.0
+MIN_GAIN_DB, MAX_GAIN_DB = -40.0, 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ class Gestures:
 def _sound_of(track: GestureTrack, pictures: int) -> FloatArray:
     """Return float32 (pictures * SAMPLES_PER_PICTURE,) at the level of voices, faded in and out."""
     samples = track.samples.astype(np.float32) / np.float32(32768)
-    gain_db = float(np.clip(SPEECH_DBFS - track.level_dbfs, LEAST_GAIN_DB, MOST_GAIN_DB))
+    gain_db = float(np.clip(SPEECH_DBFS - track.level_dbfs, MIN_GAIN_DB, MAX_GAIN_DB))
     resampler = StreamResampler(track.rate_hz, PLAYOUT_RATE_HZ)
-    played = np.concatenate([resampler.push(raised(samples, gain_db)), resampler.flush()])
+    played = np.concatenate([resampler.push(amplify(samples, gain_db)), resampler.flush()])
     played = played[: pictures * SAMPLES_PER_PICTURE]
     played = fade_out(fade_in(played, PLAYOUT_RATE_HZ), PLAYOUT_RATE_HZ)
     return np.pad(played, (0, pictures * SAMPLES_PER_PICTURE - len(played)))

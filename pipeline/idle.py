@@ -111,7 +111,7 @@ class LoopCursor:
         if not run.spoken_over and self._reserved is not None:
             self._waiting = run
             return
-        start = self._soon if soon else self._free
+        start = self._next_redrawable if soon else self._free
         self._make_way(start)
         if len(self._laid) == KEPT_RUNS:
             self._shift = self._laid.pop(0).shift
@@ -125,7 +125,7 @@ class LoopCursor:
         Pictures that are drawn already change their places, too.
         """
         self._waiting = None
-        self._make_way(self._soon)
+        self._make_way(self._next_redrawable)
 
     def reserve(self, loop_only: bool = False) -> int:
         """Return the place for the next spoken picture.
@@ -210,7 +210,7 @@ class LoopCursor:
         return 1 + (self._shown if self._reserved is None else max(self._reserved, self._shown))
 
     @property
-    def _soon(self) -> int:
+    def _next_redrawable(self) -> int:
         """Count of the next picture that can still be redrawn in time. Held speech is not redrawn."""
         return self._free if self._sway is not None else min(self._free, self._shown + 1 + REDRAWN_AFTER)
 

@@ -18,9 +18,9 @@ from pipeline.types import FEATURE_RATE_HZ, FPS, AudioChunk, FeatureWindow, LipS
 
 __all__ = ["Sample", "measure_cost", "measured_fairly"]
 
-MOST_ROUNDS = 2
+MAX_ROUNDS = 2
 """The best of so many rounds counts: other work on the machine makes a round slower, never faster."""
-MOST_LOOKS, FAR_TOO_SLOW = 3, 3
+MAX_LOOKS, FAR_TOO_SLOW = 3, 3
 """A backend that seems too slow is measured up to so many times, unless it is too slow by this factor."""
 HOPELESS_S = 0.5
 """If one picture takes this long, it is not measured again, nor in a batch."""
@@ -45,14 +45,14 @@ async def measured_fairly(timed: Callable[[int], Awaitable[float]], batch: int) 
     The machine may have been busy.
     """
     costs = [await measure_cost(timed, batch)]
-    while 1 < costs[-1].share(batch) < FAR_TOO_SLOW and len(costs) < MOST_LOOKS:
+    while 1 < costs[-1].share(batch) < FAR_TOO_SLOW and len(costs) < MAX_LOOKS:
         costs.append(await measure_cost(timed, batch))
     return min(costs, key=lambda cost: cost.share(batch))
 
 
 async def _best_s(timed: Callable[[], Awaitable[float]]) -> float:
     times: list[float] = []
-    while len(times) < MOST_ROUNDS and max(times, default=0.0) <= HOPELESS_S:
+    while len(times) < MAX_ROUNDS and max(times, default=0.0) <= HOPELESS_S:
         times.append(await timed())
     return min(times)
 

@@ -18,7 +18,7 @@ NEAR = 0.08
 """Reach of the motion of a single point, such as a lid, in face sizes."""
 FARTHEST = 0.5
 """Largest shift, in face sizes. A face farther away is another one, or turns, and is not moved."""
-LEAST_PX = 4.0
+MIN_PX = 4.0
 
 
 def moved(image: ImageArray, points: FloatArray, target: FloatArray) -> ImageArray:
@@ -28,7 +28,7 @@ def moved(image: ImageArray, points: FloatArray, target: FloatArray) -> ImageArr
     """
     size = float(np.ptp(target, axis=0).max())
     back = points - target
-    if size < LEAST_PX or float(np.abs(back).max()) < 0.05 or float(np.abs(back.mean(axis=0)).max()) > FARTHEST * size:
+    if size < MIN_PX or float(np.abs(back).max()) < 0.05 or float(np.abs(back.mean(axis=0)).max()) > FARTHEST * size:
         return image
     middle = target.mean(axis=0)
     around = np.concatenate([(target - middle) / size, np.ones((len(target), 1), np.float32)], axis=1)

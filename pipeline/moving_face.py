@@ -39,14 +39,14 @@ _UPPER_LIDS = (159, 386)
 
 _CELL_IOD = 0.08
 "Spacing of the field's points; the field is smooth, and interpolated between them."
-_LEAST_CELL_PX = 4
+_MIN_CELL_PX = 4
 _NARROWER_CHIN = 0.62
 "Share of the face's half width that moves at the chin: farther out may be background."
 _BELOW_CHIN_IOD = 0.36
 "Distance below the chin within which the motion ends, in the throat."
 _BROW_SIDE_IOD = 0.14
 "Distance beyond the ends of the brows within which their motion ends."
-_MOST_MOVED_PX = 8
+_MAX_MOVED_PX = 8
 "Upper bound of any pixel's motion."
 _UNSEEN_PX = 0.2
 "Motion is shortened by this; what would move less stays where it is, and costs nothing."
@@ -89,7 +89,7 @@ class MovingFace:
         self._person: FloatArray | None = None
         if mattes is not None:
             person = mattes.person_throughout()
-            near_px = _cell_px(face_scale(bundle.landmarks[0])) + _MOST_MOVED_PX
+            near_px = _cell_px(face_scale(bundle.landmarks[0])) + _MAX_MOVED_PX
             self._person = _inside(person, near_px * person.shape[1] / bundle.width)
 
     def show(self, picture: ImageArray, frame_index: int, expression: Expression) -> ImageArray:
@@ -102,7 +102,7 @@ class MovingFace:
         shape = self._shape(frame_index, picture.shape)
         x0, y0, x1, y1 = shape.box
         width, height = x1 - x0, y1 - y0
-        if width < 2 * _LEAST_CELL_PX or height < 2 * _LEAST_CELL_PX:
+        if width < 2 * _MIN_CELL_PX or height < 2 * _MIN_CELL_PX:
             return picture
         field = shape.field(expression)
         bands = _bands(field, width, height)
@@ -258,7 +258,7 @@ def _bands(field: FloatArray, width: int, height: int) -> list[tuple[slice, slic
 
 
 def _cell_px(iod_px: float) -> float:
-    return max(_LEAST_CELL_PX, _CELL_IOD * iod_px)
+    return max(_MIN_CELL_PX, _CELL_IOD * iod_px)
 
 
 def _rise(value: Points, low: float | Points, high: float | Points) -> Points:

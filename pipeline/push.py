@@ -110,17 +110,17 @@ class Push:
         self._pushing.cancel()
         await asyncio.gather(self._pushing, return_exceptions=True)
         self._thread.shutdown(wait=False)
-        self._become("closed")
+        self._set_state("closed")
 
     async def _keep_pushing(self) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
             before = self.connections
-            self._become("connecting")
+            self._set_state("connecting")
             await self._push_once()
             if self._waiting.closed:
                 return
-            self._become("waiting")
+            self._set_state("waiting")
             pause_s = FIRST_PAUSE_S if self.connections > before else min(2 * pause_s, LONGEST_PAUSE_S)
             logger.warning("The stream to %s is interrupted: %s. Next try in %.0f s.", self.host, self.trouble, pause_s)
             await self._clock.sleep_until(self._clock.now_s() + pause_s)
@@ -128,7 +128,7 @@ class Push:
     def _note(self, code: str, words: str) -> None:
         self.trouble_code, self.trouble = code, words
 
-    def _become(self, state: str) -> None:
+    def _set_state(self, state: str) -> None:
         self.state = state
         self._tell()
 
@@ -146,7 +146,7 @@ class Push:
                 self._note(*_trouble_of(answer))
                 return
             self.connections += 1
-            self._become("live")
+            self._set_state("live")
             self.connected.set()
             async for frame in self._waiting:
                 async with asyncio.timeout(STALLED_S):

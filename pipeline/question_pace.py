@@ -12,16 +12,16 @@ from pipeline.errors import AskedTooOften
 __all__ = ["QuestionPace", "QuestionPaces"]
 
 MINUTE_S: Final = 60.0
-MOST_REMEMBERED: Final = 4096
+MAX_REMEMBERED_PACES: Final = 4096
 """Most paces of ended sessions that are remembered. Beyond it the oldest is dropped."""
 
 
 class QuestionPace:
     """The questions of one viewer within the last minute."""
 
-    def __init__(self, clock: Clock, most_a_minute: int) -> None:
+    def __init__(self, clock: Clock, max_a_minute: int) -> None:
         self._clock = clock
-        self._asked_s: deque[float] = deque(maxlen=most_a_minute)
+        self._asked_s: deque[float] = deque(maxlen=max_a_minute)
 
     @property
     def is_fresh(self) -> bool:
@@ -47,8 +47,8 @@ class QuestionPaces:
     """
 
     clock: Clock
-    most_a_minute: int
-    _ended: deque[tuple[str, QuestionPace]] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
+    max_a_minute: int
+    _ended: deque[tuple[str, QuestionPace]] = field(default_factory=lambda: deque(maxlen=MAX_REMEMBERED_PACES))
 
     def take(self, asker: str) -> QuestionPace:
         """Return the pace for a new session of that asker. give() it back when the session ends."""
@@ -58,7 +58,7 @@ class QuestionPaces:
             if one[0] == asker:
                 self._ended.remove(one)
                 return one[1]
-        return QuestionPace(self.clock, self.most_a_minute)
+        return QuestionPace(self.clock, self.max_a_minute)
 
     def give(self, asker: str, pace: QuestionPace) -> None:
         """Keep the pace of a session that has ended, for the asker's next one."""

@@ -31,7 +31,7 @@ SOUND_BOUND = 30 * FPS
 """Most frames that wait in all. If writing is later than that, the recording ends."""
 KEPT_BACK_PICTURES = 5
 """0.2 s: delay of the viewer's sound in a recording."""
-MOST_WAITING_SAMPLES = PLAYOUT_RATE_HZ
+MAX_WAITING_SAMPLES = PLAYOUT_RATE_HZ
 """Most of the viewer's sound that waits: 1 s."""
 
 
@@ -139,7 +139,7 @@ class _ViewerSound:
     def push(self, samples: FloatArray) -> None:
         """Add sound. samples: (n,) at LISTEN_RATE_HZ."""
         self._waiting = np.concatenate([self._waiting, self._resampler.push(samples)])
-        if len(self._waiting) > MOST_WAITING_SAMPLES:  # go back to the usual delay, not just below the limit
+        if len(self._waiting) > MAX_WAITING_SAMPLES:  # go back to the usual delay, not just below the limit
             self._waiting = self._waiting[-KEPT_BACK_PICTURES * SAMPLES_PER_PICTURE :]
 
     def mixed_into(self, audio: FloatArray) -> FloatArray:

@@ -17,7 +17,7 @@ import numpy as np
 from avatars.confined import Confined
 from avatars.errors import BadMedia
 from avatars.sound import READING, SpeechFacts, speech_facts, speech_pieces
-from pipeline.audio import SPEECH_DBFS, raised
+from pipeline.audio import SPEECH_DBFS, amplify
 from pipeline.errors import RenderError
 from pipeline.types import AudioChunk, NoticeEvent
 
@@ -29,7 +29,7 @@ __all__ = ["Recording", "open_recording"]
 UNREADABLE = "unsupported_media"
 "The code with which the portal, too, refuses such a recording, if it checks it earlier."
 MAX_GAIN_DB = 40.0
-TOLD_LOSS_S = 0.05
+MIN_REPORTED_LOSS_S = 0.05
 "Shorter losses are not audible, and not reported."
 
 
@@ -43,7 +43,7 @@ class Recording:
     @property
     def notices(self) -> tuple[NoticeEvent, ...]:
         """Notices for the person about damage."""
-        if self.facts.lost_s >= TOLD_LOSS_S:
+        if self.facts.lost_s >= MIN_REPORTED_LOSS_S:
             told = f"The recording is damaged: at least {self.facts.lost_s:.1f} seconds of it could not be read."
         elif self.facts.ends_early:
             told = "The recording ends early: its file is cut off, and what came after that is missing."
@@ -59,7 +59,7 @@ class Recording:
         with Confined(speech_pieces, READING, self.path, self.facts) as work:
             pieces = iter(work)
             while (piece := await _next(work, pieces)) is not None:
-                samples = raised(np.frombuffer(piece, np.float32), gain_db)
+                samples = amplify(np.frombuffer(piece, np.float32), gain_db)
                 yield AudioChunk(samples, rate_hz, start_sample=start_sample)
                 start_sample += len(samples)
         yield AudioChunk(np.zeros(0, np.float32), rate_hz, start_sample=start_sample, final=True)

@@ -11,7 +11,7 @@ from models.errors import VivavoceError
 from pipeline.clock import Clock
 from pipeline.errors import LanguageModelError
 
-__all__ = ["PAUSES_S", "Patience", "asked_again", "patience_with_models"]
+__all__ = ["PAUSES_S", "Patience", "patience_with_models", "with_retries"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ Patience = Callable[[VivavoceError, int, float], float | None]
 None to give up."""
 
 
-async def asked_again(
+async def with_retries(
     ask: Callable[[], AsyncGenerator[T, None]], clock: Clock, patience: Patience
 ) -> AsyncGenerator[T, None]:
     """Yield the pieces of an answer.

@@ -25,7 +25,7 @@ from pipeline.types import AudioChunk, FloatArray, ListenMode, MediaFrame, Messa
 __all__ = ["MAX_TEXT_CHARACTERS", "Session"]
 
 MAX_TEXT_CHARACTERS = 10_000
-MOST_GREETING_CHARACTERS = 1000
+MAX_GREETING_CHARACTERS = 1000
 LONGEST_DELAY_S = 5.0
 """Longest delay that is believed: the page's ring buffer holds no more sound, and jitter buffers hold less."""
 EVENTS_BOUND = 1000
@@ -239,7 +239,7 @@ class Session:
         is_new = not self._greeted and not self.conversation.has_begun
         self._greeted = True
         if greeting and is_new and self.choice.greets:
-            self.say(greeting[:MOST_GREETING_CHARACTERS], "echo")
+            self.say(greeting[:MAX_GREETING_CHARACTERS], "echo")
 
     async def swap_avatar(self, context: TurnContext) -> None:
         """Continue as another avatar, whose context comes from Engine.context_for. Interrupts what is being said."""

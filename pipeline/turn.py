@@ -28,7 +28,7 @@ from pipeline.drawing import Drawing
 from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError
 from pipeline.metrics import TurnTimes
 from pipeline.polish import VoicePolish
-from pipeline.retries import asked_again, patience_with_models
+from pipeline.retries import patience_with_models, with_retries
 from pipeline.streams import items_and_pauses
 from pipeline.text import SentenceSplitter, detect_language, speakable
 from pipeline.text.apologies import APOLOGIES
@@ -249,10 +249,10 @@ class Turn:
 
     def _answer(self) -> AsyncGenerator[str, None]:
         if self._utterance.text is not None:
-            return _just(self._utterance.text)
-        return asked_again(self._asked, self._context.clock, patience_with_models)
+            return _single_delta(self._utterance.text)
+        return with_retries(self._ask_model, self._context.clock, patience_with_models)
 
-    def _asked(self) -> AsyncGenerator[str, None]:
+    def _ask_model(self) -> AsyncGenerator[str, None]:
         deltas = self._context.llm.stream(self._utterance.messages)
         return _each_within(deltas, self._context.limits.wordless_s, LanguageModelError, "The language model")
 
@@ -397,7 +397,7 @@ def _time_to_read(text: str) -> AudioChunk:
     )
 
 
-async def _just(item: T) -> AsyncGenerator[T, None]:
+async def _single_delta(item: T) -> AsyncGenerator[T, None]:
     yield item
 
 

@@ -329,7 +329,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
 async def _serve(
     settings: Settings, portal: Portal, app: ASGIApp, listener: socket.socket, say: Callable[[str], None]
 ) -> int:
-    config = server_config(app, most_connections=settings.max_connections, framed_by=settings.allowed_origins)
+    config = server_config(app, max_connections=settings.max_connections, framed_by=settings.allowed_origins)
     server = Server(config, portal.stopping.begin)
     beside = [
         asyncio.create_task(_announce(settings, portal, say), name="announce"),

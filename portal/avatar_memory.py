@@ -50,7 +50,7 @@ class AvatarMemory:
         while True:
             await clock.sleep_until(clock.now_s() + LOOK_S)
             kept = self._engine.avatars | self._loops.avatars
-            gone = await asyncio.to_thread(_gone, kept)
+            gone = await asyncio.to_thread(_deleted, kept)
             for avatar in gone:
                 logger.info("nothing is kept of the deleted avatar %s", avatar.name)
                 self.forget(avatar)
@@ -60,5 +60,5 @@ class AvatarMemory:
                 gc.collect()
 
 
-def _gone(avatars: set[Path]) -> list[Path]:
+def _deleted(avatars: set[Path]) -> list[Path]:
     return [avatar for avatar in avatars if not avatar.exists()]

@@ -68,8 +68,8 @@ def _make(folder: Path, now: datetime) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root = _issued(root_key, root_key, now, is_root=True)
-    leaf = _issued(key, root_key, now, is_root=False)
+    root = _issue(root_key, root_key, now, is_root=True)
+    leaf = _issue(key, root_key, now, is_root=False)
     pem = serialization.Encoding.PEM
     files = {
         CHAIN: leaf.public_bytes(pem) + root.public_bytes(pem),
@@ -90,7 +90,7 @@ def _make(folder: Path, now: datetime) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _issued(
+def _issue(
     key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey, now: datetime, *, is_root: bool
 ) -> x509.Certificate:
     """Return a certificate as C2PA requires it (technical specification, 14.5)."""

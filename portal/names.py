@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from avatars.written import in_one_way, in_sight
+from avatars.unicode_names import blank_invisible, normalise_name
 
 __all__ = ["clean_file_name", "clean_name", "clip_file_name"]
 
@@ -22,8 +22,8 @@ def clean_name(raw: str, *, limit: int = 60) -> str:
 
     The result may be empty.
     """
-    whole = re.sub(r"\s+", " ", in_sight(in_one_way(raw))).strip(" .")
-    return whole if len(whole) <= limit else in_sight(whole[: limit - 1]).strip() + "…"
+    whole = re.sub(r"\s+", " ", blank_invisible(normalise_name(raw))).strip(" .")
+    return whole if len(whole) <= limit else blank_invisible(whole[: limit - 1]).strip() + "…"
 
 
 def clean_file_name(raw: str, *, limit: int = 60) -> str:

@@ -10,9 +10,9 @@ from portal.http.limits import AskerShares
 from portal.http.proxies import network_of
 from portal.jobs.shares import is_person_key, too_many_for_viewers
 
-__all__ = ["MOST", "MOST_EACH", "PreparationPlaces"]
+__all__ = ["MAX_PREVIEWS_EACH", "MOST", "PreparationPlaces"]
 
-MOST_EACH: Final = 16
+MAX_PREVIEWS_EACH: Final = 16
 "Most for one address, and for one person who has logged in. Each of them takes 0.1 to 5 s of a thread."
 MOST: Final = 128
 
@@ -21,7 +21,7 @@ class PreparationPlaces:
     """Counts the preparations that wait or run, by who asked for them. A /48 network may have WIDER times as many."""
 
     def __init__(self) -> None:
-        self._each = AskerShares(MOST_EACH)
+        self._each = AskerShares(MAX_PREVIEWS_EACH)
 
     @contextmanager
     def held(self, asker: str, waiting: int) -> Iterator[str]:

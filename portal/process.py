@@ -26,7 +26,7 @@ KEPT_BYTES = 4 * 1024 * 1024
 """Free memory at the top of the heap above this size goes back to the system."""
 SWITCH_S = 0.0005
 """How often Python switches between threads that compute."""
-FILES_BESIDE = 256
+RESERVED_FILES = 256
 """Open files that are not connections: databases, avatars, WebRTC's sockets, pipes."""
 FILES_WANTED = 65536
 """Most open files that we ask the system for."""
@@ -86,4 +86,4 @@ def connections_that_fit(wanted: int) -> int:
         with contextlib.suppress(ValueError, OSError):  # macOS allows less than its hard limit says
             resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
             soft = goal
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - FILES_BESIDE))
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - RESERVED_FILES))

@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_S = 60.0
 "How often old recordings are looked for."
-MOST_KEPT = 1000
+MAX_KEPT = 1000
 "Most recordings kept, whatever their size: each sweep looks at all of them."
 BEGUN, BEGUN_PER_S = 3.0, 0.05
 "How many recordings one session may begin: three at once, then one every 20 s."
@@ -96,7 +96,7 @@ class Recordings:
     """The recordings that this process makes, each in a folder of its own below `<data_dir>/recordings`.
 
     A session has one recording at a time. Files are removed `recordings_keep_s` seconds after the recording's end. They
-    are removed sooner if all recordings together exceed `recordings_most_bytes` or MOST_KEPT: then the oldest of the
+    are removed sooner if all recordings together exceed `recordings_most_bytes` or MAX_KEPT: then the oldest of the
     owner with most goes first. Where nobody logs in, the address that began a recording counts as its owner.
     """
 
@@ -301,7 +301,7 @@ class Recordings:
         sizes_bytes: Counter[str] = Counter()
         for recording in kept:
             sizes_bytes[owners[recording.id]] += recording.size_bytes
-        for most, taken in ((MOST_KEPT, numbers), (self._settings.recordings_most_bytes, sizes_bytes)):
+        for most, taken in ((MAX_KEPT, numbers), (self._settings.recordings_most_bytes, sizes_bytes)):
             while len(kept) > 1 and taken.total() > most:
                 owner = taken.most_common(1)[0][0]
                 leaving = next((recording for recording in kept[:-1] if owners[recording.id] == owner), kept[0])

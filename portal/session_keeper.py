@@ -33,9 +33,9 @@ AWAY_S = 2.0
 "Pause after a write that failed."
 BEAT_S = 5.0
 "How often this node reports that it is alive, and learns which of its sessions have moved to another node."
-MOST_TOGETHER = 200
+MAX_BATCH = 200
 "Most sessions written in one transaction."
-MOST_ERASED = 10_000
+MAX_PENDING_ERASURES = 10_000
 "Most ended sessions that wait for the database to erase them. Rows of older ones stay until this node is gone."
 
 
@@ -182,7 +182,7 @@ class SessionKeeper:
             return
         self._changed.discard(session_id)
         self._erased[session_id] = None
-        if len(self._erased) > MOST_ERASED:
+        if len(self._erased) > MAX_PENDING_ERASURES:
             del self._erased[next(iter(self._erased))]
         self._wanted.set()
 
@@ -193,7 +193,7 @@ class SessionKeeper:
     async def write_now(self, session_ids: Iterable[str]) -> None:
         wanted = self._kept.keys() & set(session_ids)
         self._changed |= wanted
-        # Several writes may be needed, since each writes MOST_TOGETHER sessions at most. A failed one ends the wait.
+        # Several writes may be needed, since each writes MAX_BATCH sessions at most. A failed one ends the wait.
         while self._changed & wanted and await self._write():
             pass
 
@@ -243,10 +243,10 @@ class SessionKeeper:
             await self._clock.sleep_until(self._clock.now_s() + (PAUSE_S if done else AWAY_S))
 
     async def _write(self) -> bool:
-        """Write what waits, at most MOST_TOGETHER sessions of it. Return whether that succeeded."""
+        """Write what waits, at most MAX_BATCH sessions of it. Return whether that succeeded."""
         # The ids are removed before the states are read. A session that changes during the write is then noted again,
         # and its new state is written next time.
-        ids = list(self._changed)[:MOST_TOGETHER]
+        ids = list(self._changed)[:MAX_BATCH]
         self._changed.difference_update(ids)
         back, erased = tuple(self._back.values()), tuple(self._erased)
         try:

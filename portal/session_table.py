@@ -31,7 +31,7 @@ _TABLES = (
     "CREATE INDEX IF NOT EXISTS sessions_by_token ON vivavoce.sessions (token)",
     "CREATE INDEX IF NOT EXISTS sessions_by_node ON vivavoce.sessions (node)",
 )
-_GONE = ""
+_REVOKED_TOKEN = ""
 "The token of a session that goes on elsewhere, or whose avatar was erased."
 
 
@@ -85,14 +85,14 @@ class SessionTable:
 
         Returns the ids of rows that were not written, because they were claimed elsewhere or erased; see beat().
         """
-        with self._tables.asked() as ask:
+        with self._tables.transaction() as ask:
             if erased:
                 ask("DELETE FROM vivavoce.sessions WHERE id = ANY(:ids)", ids=list(erased))
             for one in back:
                 ask(
                     "UPDATE vivavoce.sessions SET token = :token, state = :state WHERE id = :id AND token = :gone",
                     **asdict(one),
-                    gone=_GONE,
+                    gone=_REVOKED_TOKEN,
                 )
             if not rows:
                 return set()
@@ -109,7 +109,7 @@ class SessionTable:
                 "state = excluded.state WHERE kept.token <> :gone RETURNING kept.id",
                 node=node,
                 rows=json.dumps([asdict(row) for row in rows]),
-                gone=_GONE,
+                gone=_REVOKED_TOKEN,
             )
             return {row.id for row in rows} - set(kept.scalars())
 
@@ -118,14 +118,14 @@ class SessionTable:
 
         Returns None if the token was used before, belongs to another person, or leads to nothing.
         """
-        with self._tables.asked() as ask:
+        with self._tables.transaction() as ask:
             found = ask(
                 "WITH found AS (SELECT id, state FROM vivavoce.sessions WHERE token = :token AND owner = :owner "
                 "FOR UPDATE) UPDATE vivavoce.sessions AS kept SET token = :gone, state = '' FROM found "
                 "WHERE kept.id = found.id RETURNING found.id, found.state",
                 token=token,
                 owner=owner,
-                gone=_GONE,
+                gone=_REVOKED_TOKEN,
             ).one_or_none()
             return None if found is None else Claimed(found.id, token, found.state)
 
@@ -134,16 +134,16 @@ class SessionTable:
 
         Returns how many sessions there were.
         """
-        with self._tables.asked() as ask:
+        with self._tables.transaction() as ask:
             erase = "UPDATE vivavoce.sessions SET token = :gone, state = '' WHERE avatar = :avatar"
-            return ask(erase, gone=_GONE, avatar=avatar).rowcount
+            return ask(erase, gone=_REVOKED_TOKEN, avatar=avatar).rowcount
 
     def beat(self, node: Node, keep_s: float) -> set[str]:
         """Report that this node is alive, and delete nodes silent for `keep_s` seconds, with their sessions.
 
         Returns the ids of this node's sessions that were claimed by others, or whose avatar was erased.
         """
-        with self._tables.asked() as ask:
+        with self._tables.transaction() as ask:
             ask(
                 "INSERT INTO vivavoce.nodes (id, name, taken, places) VALUES (:id, :name, :taken, :places) "
                 "ON CONFLICT (id) DO UPDATE SET name = :name, taken = :taken, places = :places, seen_at = now()",
@@ -155,7 +155,7 @@ class SessionTable:
                 s=keep_s,
             )
             mine = "SELECT id FROM vivavoce.sessions WHERE node = :id AND token = :gone"
-            return set(ask(mine, id=node.id, gone=_GONE).scalars())
+            return set(ask(mine, id=node.id, gone=_REVOKED_TOKEN).scalars())
 
     def close(self) -> None:
         """Close the connections to the database. Idempotent."""
@@ -166,7 +166,7 @@ def nodes_of(database: PostgresDatabase) -> list[Node]:
     """Return the portals that share a database and are alive, sorted by name. Raises DatabaseUnreachable."""
     tables = PostgresTables(database, (), PATIENCE_S)
     try:
-        with tables.asked() as ask:
+        with tables.transaction() as ask:
             if ask("SELECT to_regclass('vivavoce.nodes')").scalar() is None:
                 return []
             found = ask(

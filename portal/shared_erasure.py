@@ -14,14 +14,14 @@ from avatars.errors import StoreUnreachable
 from avatars.store import Store
 from portal.erasure import ErasureNotes
 
-__all__ = ["TOLD_S", "SharedErasureNotes"]
+__all__ = ["NOTE_LIFETIME_S", "SharedErasureNotes"]
 
 logger = logging.getLogger(__name__)
 
 ERASED: Final = "erased"
 UNFINISHED: Final = "unfinished"
 SEEN: Final = ".seen.json"
-TOLD_S: Final = 30 * 86_400.0
+NOTE_LIFETIME_S: Final = 30 * 86_400.0
 """How long the note of an erasure stays, for portals that are off: they may have recordings or jobs of their own."""
 
 
@@ -38,7 +38,7 @@ class SharedErasureNotes(ErasureNotes):
 
     def note(self, avatar_id: str) -> None:
         for name, when in self._store.notes(ERASED).items():
-            if time.time() - when > TOLD_S:
+            if time.time() - when > NOTE_LIFETIME_S:
                 self._store.forget(ERASED, name)
         name = f"{avatar_id}.{secrets.token_hex(4)}"
         with self._looking:

@@ -61,7 +61,7 @@ class LocalCopies:
     """Keeps the copies of things here within bounds: what was used longest ago goes first."""
 
     shelves: Sequence[Shelf]
-    most_bytes: int
+    max_bytes: int
     in_use: Callable[[], Collection[str]] = lambda: ()
     "names of what sessions of this process show"
     now_unix_s: Callable[[], float] = time.time
@@ -81,7 +81,7 @@ class LocalCopies:
         copies.sort(key=lambda found: found[0].used_at)
         total_bytes = sum(copy.size_bytes for copy, _ in copies)
         for copy, shelf in copies:
-            if total_bytes <= self.most_bytes:
+            if total_bytes <= self.max_bytes:
                 return
             if copy.name not in held and not self._is_in_use(copy):
                 logger.info("the copy of %s is removed to make room", copy.name)

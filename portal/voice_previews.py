@@ -26,9 +26,9 @@ __all__ = ["SENTENCES", "VoicePreviews", "language_for"]
 
 AT_A_TIME: Final = 2
 """Previews that one backend makes at a time. Voices on this machine take processor time from live sessions."""
-MOST_WANTED: Final = 16
+MAX_PREVIEWS: Final = 16
 """Most different previews of one backend that are being made or wait for it."""
-MOST_EACH: Final = 3
+MAX_PREVIEWS_EACH: Final = 3
 """Most previews that one address may wait for. A page asks for one, and gives up the one before."""
 LONGEST_S: Final = 10.0
 """Longest sound of a preview."""
@@ -88,7 +88,7 @@ class VoicePreviews:
         self._backends = backends
         self._patience_s = patience_s
         self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_A_TIME))
-        self._shares = AddressShares(MOST_EACH)
+        self._shares = AddressShares(MAX_PREVIEWS_EACH)
         self._making: dict[tuple[str, str, str], _Making] = {}
         self._kept: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
 
@@ -130,7 +130,7 @@ class VoicePreviews:
 
     def _begun(self, key: tuple[str, str, str], synthesizer: SpeechSynthesizer) -> _Making:
         if key not in self._making:
-            if sum(tts == key[0] for tts, _voice, _sentence in self._making) >= MOST_WANTED:
+            if sum(tts == key[0] for tts, _voice, _sentence in self._making) >= MAX_PREVIEWS:
                 raise AskedTooOften("Too many voices are being tried at once.", "Try again in a moment.")
             task = asyncio.create_task(self._make(key, synthesizer), name=f"preview of {key[0]} {key[1]}")
             self._making[key] = _Making(task)

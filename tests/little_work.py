@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-MOST_CPU_S = 0.3
+MAX_CPU_S = 0.3
 """Processor time. Code that looks once at 8,000 characters takes a tenth of it at most, however busy the machine is."""
 
 
@@ -17,13 +17,13 @@ class TooMuchWork(Exception):
 
 @contextmanager
 def little_work() -> Iterator[None]:
-    """Raise TooMuchWork in code that takes more than MOST_CPU_S of processor time; waiting does not count."""
+    """Raise TooMuchWork in code that takes more than MAX_CPU_S of processor time; waiting does not count."""
 
     def give_up(number: int, frame: FrameType | None) -> None:
         raise TooMuchWork
 
     before = signal.signal(signal.SIGVTALRM, give_up)
-    signal.setitimer(signal.ITIMER_VIRTUAL, MOST_CPU_S)
+    signal.setitimer(signal.ITIMER_VIRTUAL, MAX_CPU_S)
     try:
         yield
     finally:

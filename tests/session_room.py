@@ -13,7 +13,7 @@ from pipeline.types import SessionEvent, TurnEvent
 MEASURED = Choice(llm="echo", tts="beep", lipsync="flash")
 
 
-MOST_LOOKS = 500
+MAX_LOOKS = 500
 """Limit of looks for a picture that may not come before the clock moves."""
 
 
@@ -62,7 +62,7 @@ class Room:
         # Something besides the playout sleeps on the clock. Either a turn waits for time to pass before it asks a model
         # again, or it has set a timeout for something that is about to come. So look again, a limited number of times.
         self._looks += 1
-        return self._looks < MOST_LOOKS
+        return self._looks < MAX_LOOKS
 
 
 def done(room: Room, turn: int) -> Callable[[], bool]:

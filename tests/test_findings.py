@@ -16,7 +16,7 @@ TABLES = (ROOT / "tests" / "findings.md", ROOT / "tests" / "livetalking_faults.m
 STATES = ("mended", "right as it is", "open")
 ROWS_OF_PARTS = {"A": 26, "B": 8, "C": 15, "D": 25, "E": 1, "F": 9, "G": 14, "H": 10}
 "Number of rows in each part, so that no row gets lost."
-FEWEST_LETTERS = 15
+MIN_LETTERS = 15
 "A mechanism or a reason needs at least this many letters to mean anything."
 JS_TEST = re.compile(r"^test\(\"([^\"]+)\"", re.MULTILINE)
 
@@ -49,7 +49,7 @@ def faults_of(row: Row) -> Iterator[str]:
         yield f"{row.state!r} is no state"
     if row.state == "mended" and not (row.tests and named):
         yield "it is mended, and names no test or nothing that mended it"
-    if len(re.sub(r"`[^`]*`|\W", "", row.how)) < FEWEST_LETTERS:
+    if len(re.sub(r"`[^`]*`|\W", "", row.how)) < MIN_LETTERS:
         yield "it does not say how, or why not"
     for test in row.tests:
         if not re.fullmatch(r"tests/\S+::.+", test) or not exists(test):

@@ -4,7 +4,7 @@ import pytest
 
 from tests.benchmarks.lip_sync_accuracy import (
     LARGEST_LAG_PICTURES,
-    LEAST_CORRELATION,
+    MIN_CORRELATION,
     SENTENCES,
     TARGETS,
     SyncAccuracy,
@@ -33,4 +33,4 @@ def test_lips_move_with_the_sound(accuracies: dict[str, SyncAccuracy], driver: s
     """The opening follows the speech, at most one picture early or late."""
     accuracy = accuracies[driver]
     assert abs(accuracy.best_lag_pictures) <= LARGEST_LAG_PICTURES
-    assert accuracy.correlation >= LEAST_CORRELATION
+    assert accuracy.correlation >= MIN_CORRELATION

@@ -6,12 +6,12 @@ import tomllib
 
 import pytest
 
-from tests.typed import MOST_EXCUSED, complaints, excused
+from tests.typed import MAX_EXCUSED_MODULES, complaints, excused
 
 FAULT = "tests/portal/test_app.py:107: error: Incompatible return value type  [return-value]"
 FAULT_OF_THE_PRODUCT = "portal/app.py:12: error: Incompatible return value type  [return-value]"
 
-MANY = [f"n{number}" for number in range(MOST_EXCUSED + 1)]
+MANY = [f"n{number}" for number in range(MAX_EXCUSED_MODULES + 1)]
 TOO_MANY = [FAULT.replace("test_app", name) for name in MANY], frozenset(f"tests.portal.{name}" for name in MANY)
 
 
@@ -40,4 +40,4 @@ def test_a_fault_that_is_excused_is_not_told() -> None:
 def test_the_list_is_as_long_as_it_may_be(pytestconfig: pytest.Config) -> None:
     """The limit equals the length of the list, so whoever shortens the list lowers it and it cannot grow again."""
     settings = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
-    assert len(excused(settings)) == MOST_EXCUSED
+    assert len(excused(settings)) == MAX_EXCUSED_MODULES

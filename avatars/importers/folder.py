@@ -90,7 +90,7 @@ class ForeignFolder:
 
     def _pieces(self, name: str) -> Iterator[bytes]:
         left = self.sizes[name]
-        with _damage_told(name), self._open(name) as file:
+        with _damage_explained(name), self._open(name) as file:
             # Always pass a size: otherwise zipfile would inflate all of a member before cutting it to its declared
             # size.
             while left and (piece := file.read(min(left, COPIED_BYTES))):
@@ -110,7 +110,7 @@ class ForeignFolder:
 
 
 @contextmanager
-def _damage_told(name: str) -> Iterator[None]:
+def _damage_explained(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:

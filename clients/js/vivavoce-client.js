@@ -74,7 +74,7 @@
 export const SAMPLE_RATE_HZ = 48_000;
 const FRAMES_BOUND = 50; // most frames that wait for frames(): 2 s. When it is full, the oldest is dropped
 const EVENTS_BOUND = 1000; // most events that wait for events(). When it is full, the oldest is dropped
-const MOST_WAITING = 4; // most sentences of speak() that wait in the portal at a time. The portal itself takes eight
+const MAX_WAITING = 4; // most sentences of speak() that wait in the portal at a time. The portal itself takes eight
 const LEAD_S = 10; // most sound that is sent ahead of what is heard. The portal refuses more than 30 s
 const PIECE_S = 0.5;
 const SHORTEST_PIECE_S = 0.02;
@@ -317,7 +317,7 @@ export class Session {
     /** @type {Turn[]} */
     const turns = [];
     for await (const sentence of sentences(pieces)) {
-      const first = turns.length >= MOST_WAITING && turns.shift();
+      const first = turns.length >= MAX_WAITING && turns.shift();
       if (first) await this.finished(first);
       turns.push(await this.say(sentence));
     }

@@ -50,7 +50,7 @@ LOCALES = {
 }  # fmt: skip
 PICO_VOICES = {"en-US": "en-us", "en-GB": "en", "de-DE": "de", "es-ES": "es", "fr-FR": "fr", "it-IT": "it"}
 """pico's voice -> the espeak voice that says the same text."""
-LEAST_ALIGNED = 0.45
+MIN_ALIGNED = 0.45
 """Mean probability of the visemes below which pico has read a text differently from espeak."""
 FLITE_VOICES = {"slt": 170, "rms": 170, "kal16": 60, "kal": 30}
 _ARPABET_IPA = """
@@ -239,7 +239,7 @@ class PicoSpeech:
             return None
         samples = np.frombuffer(NanoTTS().speak(text, voice=voice, speed=rng.uniform(0.85, 1.2)), np.int16)
         aligned = aligned_labels(told.labels, samples.astype(np.float32) / np.float32(32768), self.network)
-        if aligned is None or aligned[1] < LEAST_ALIGNED:
+        if aligned is None or aligned[1] < MIN_ALIGNED:
             return None
         labels = aligned[0][: len(samples) * 1000 // SAMPLE_RATE_HZ]
         return Utterance(samples[: len(labels) * SAMPLE_RATE_HZ // 1000], labels)

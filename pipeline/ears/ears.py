@@ -42,9 +42,9 @@ COMPLETE = 0.5
 """Probability from which a pause counts as the end of a turn."""
 UNHURRIED_S = 0.1
 """Sound that is processed in one step while nobody speaks: each step costs a change of threads."""
-MOST_SAID = 4
+MAX_WAITING_UTTERANCES = 4
 """Most utterances of one session that wait for recognition."""
-MOST_PARTS = 4
+MAX_PARTS = 4
 """Most parts of 20 to 30 s of one utterance. After that, the speech so far is answered."""
 PARTIAL_EVERY_S = 1.0
 _WITHOUT_SPACES = frozenset({"zh", "ja", "th"})
@@ -133,7 +133,7 @@ class Ears:
         self._wanted: ListenMode = "off"  # the mode requested last; it applies after the sound before it
         self._mode: ListenMode = "off"
         self._language: str | None = None
-        self._said: Channel[_Said] = Channel(MOST_SAID)
+        self._said: Channel[_Said] = Channel(MAX_WAITING_UTTERANCES)
         self._parts = 0
         self._early: _Early | None = None
         self._recognising = False
@@ -169,8 +169,8 @@ class Ears:
         """
         if not len(samples) or not self.is_on:
             return
-        most_s = BACKLOG_S if self._senses else LOADING_BACKLOG_S
-        self._inbox.put_sound(samples, self._clock.now_s(), most_s * LISTEN_RATE_HZ)
+        max_s = BACKLOG_S if self._senses else LOADING_BACKLOG_S
+        self._inbox.put_sound(samples, self._clock.now_s(), max_s * LISTEN_RATE_HZ)
         hurried = self._finder.utterance is not None or self._is_hurried()
         if self._inbox.samples >= (WINDOW_SAMPLES if hurried else UNHURRIED_S * LISTEN_RATE_HZ):
             self._inbox.arrived.set()
@@ -310,7 +310,7 @@ class Ears:
             return
         self._counts.utterances += 1
         self._report(SpeechEnded())
-        if len(self._said) >= MOST_SAID:
+        if len(self._said) >= MAX_WAITING_UTTERANCES:
             if run is not None:
                 run.cancel()
             self._report(NoWords(busy=True))
@@ -332,7 +332,7 @@ class Ears:
     def _cut(self, utterance: Utterance) -> None:
         """Queue the first part of a long utterance for recognition."""
         self._parts += 1
-        if self._parts >= MOST_PARTS or len(self._said) >= MOST_SAID:
+        if self._parts >= MAX_PARTS or len(self._said) >= MAX_WAITING_UTTERANCES:
             self._end_utterance()
         else:
             self._said.offer(_Said(utterance.cut(), False, self._language))

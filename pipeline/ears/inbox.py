@@ -56,12 +56,12 @@ class Inbox:
         self._items.append(mode)
         self.arrived.set()
 
-    def put_sound(self, samples: FloatArray, arrived_s: float, most_samples: float) -> None:
-        """Add (n,) float32 that arrived at that clock time. most_samples: bound of the queue, these included."""
+    def put_sound(self, samples: FloatArray, arrived_s: float, max_samples: float) -> None:
+        """Add (n,) float32 that arrived at that clock time. max_samples: bound of the queue, these included."""
         self.came_s = arrived_s
         self._items.append(Sound(samples, arrived_s))
         self.samples += len(samples)
-        while self.samples > most_samples:
+        while self.samples > max_samples:
             self._drop_oldest()
 
     def take(self) -> Sound | Mode:

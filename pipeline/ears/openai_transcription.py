@@ -17,7 +17,7 @@ from pipeline.clock import Clock, SystemClock
 from pipeline.ears.whisper_words import LANGUAGES, Segment, prompt_for, words_of
 from pipeline.errors import BackendUnavailable, RecognitionError
 from pipeline.http_service import RETRYABLE, HttpService, Passing, once_more
-from pipeline.retries import asked_again
+from pipeline.retries import with_retries
 from pipeline.text import detect_language, load_languages
 from pipeline.types import LISTEN_RATE_HZ, FloatArray, Transcript
 
@@ -64,7 +64,7 @@ class OpenAITranscription:
     async def transcribe(self, samples: FloatArray, language: str | None = None) -> Transcript:
         """Return the words of one utterance. If cancelled, closes the connection at once. Raises RecognitionError."""
         sound = wav_of(samples, LISTEN_RATE_HZ)
-        answers = asked_again(lambda: self._answer(sound, language), self._clock, once_more)
+        answers = with_retries(lambda: self._answer(sound, language), self._clock, once_more)
         async with aclosing(answers):
             text = _text_of(await anext(answers))
         # The service gives no confidence, so only text that is never spoken is removed.

@@ -7,11 +7,11 @@ from pipeline.fair_line import FairLine
 from pipeline.interfaces import SpeechRecognizer
 from pipeline.types import FloatArray, Transcript
 
-__all__ = ["MOST_WAITING", "MOST_WAITING_EACH", "Recognition"]
+__all__ = ["MAX_WAITING", "MAX_WAITING_EACH", "Recognition"]
 
-MOST_WAITING = 16
+MAX_WAITING = 16
 """Most utterances of all sessions in the queue. A single address cannot fill it."""
-MOST_WAITING_EACH = 4
+MAX_WAITING_EACH = 4
 """Most utterances of one asker. At a second of work each, people have no patience for more."""
 
 
@@ -32,7 +32,7 @@ class Recognition:
 
         Raises EarsBusy, RecognitionError.
         """
-        if self._line.waiting_of(asker) >= MOST_WAITING_EACH or self._line.waiting >= MOST_WAITING:
+        if self._line.waiting_of(asker) >= MAX_WAITING_EACH or self._line.waiting >= MAX_WAITING:
             raise EarsBusy("What was said before is still being recognised.", "Say it again in a moment.")
         await self._line.enter(asker)
         try:

@@ -30,12 +30,12 @@ _WIDEST_IOD = 0.20
 "what is wider is shade, not a fold"
 _FINE_IOD = 0.012
 "what is finer is a pore, a whisker or noise"
-_LEAST_LEVELS, _LEAST_SEEN = 2.0, 4.0
+_MIN_LEVELS, _MIN_SEEN = 2.0, 4.0
 "what is darker by less is no fold; a face whose deepest fold is less dark than the second has none"
-_MOST_PX_PER_IOD = 90.0
+_MAX_PX_PER_IOD = 90.0
 _SMOOTHED_BY_IOD, _DEEPENED_BY_IOD = 0.16, 0.12
 "narrowing that takes a fold away, as far as it goes, and widening that deepens it most"
-_MOST_SMOOTHED, _MOST_DEEPENED = 0.95, 0.5
+_MAX_SMOOTHED, _MAX_DEEPENED = 0.95, 0.5
 "parts of a fold's darkness"
 _UNSEEN = 0.03
 _RIM, _RIM_FADES = 0.03, 0.06
@@ -78,7 +78,7 @@ class SkinFolds:
         landmarks: (478, 3) px. to_px: (2, 3) chart -> pixels of the frame. box: x0, y0, x1, y1 of what is drawn of it;
         nothing near its rim changes.
         """
-        density = min(px_per_iod, _MOST_PX_PER_IOD)
+        density = min(px_per_iod, _MAX_PX_PER_IOD)
         back = cv2.invertAffineTransform(to_px)
         points = landmarks[:, :2] @ back[:, :2].T + back[:, 2]
         found = (_found(frame, points, line, to_px, density, box) for line in _LINES)
@@ -90,8 +90,8 @@ class SkinFolds:
 
         to_chart: (2, 3) pixels of the box -> chart.
         """
-        smoothed = np.clip(narrower_iod / _SMOOTHED_BY_IOD, 0, 1) * _MOST_SMOOTHED
-        smoothed -= np.clip(-narrower_iod / _DEEPENED_BY_IOD, 0, 1) * _MOST_DEEPENED
+        smoothed = np.clip(narrower_iod / _SMOOTHED_BY_IOD, 0, 1) * _MAX_SMOOTHED
+        smoothed -= np.clip(-narrower_iod / _DEEPENED_BY_IOD, 0, 1) * _MAX_DEEPENED
         if abs(smoothed) < _UNSEEN:
             return pixels
         changed = pixels.copy()
@@ -116,12 +116,12 @@ def _found(
     widest = 2 * int(0.5 * _WIDEST_IOD * density) + 1
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (widest, widest))
     # Each channel by itself: a fold is redder than skin, and light of the skin's colour would leave it orange.
-    darker = np.maximum(cv2.morphologyEx(skin, cv2.MORPH_BLACKHAT, around) - _LEAST_LEVELS, 0)
+    darker = np.maximum(cv2.morphologyEx(skin, cv2.MORPH_BLACKHAT, around) - _MIN_LEVELS, 0)
     there = points @ from_chart[:, :2].T + from_chart[:, 2]
     darker *= _beside_mouth(there, line, (columns, rows), density)[..., None]
     darker = cv2.GaussianBlur(darker, (0, 0), fine)
     darker *= _away_from_rim(to_frame, (columns, rows), box)[..., None]
-    return None if darker.max() < _LEAST_SEEN else _Fold(np.asarray(darker, np.float32), from_chart)
+    return None if darker.max() < _MIN_SEEN else _Fold(np.asarray(darker, np.float32), from_chart)
 
 
 def _beside_mouth(points: Array, line: tuple[int, ...], size: tuple[int, int], density: float) -> Field:

@@ -32,9 +32,9 @@ _CHEEKS = (50, 280, 36, 266, 205, 425)
 _TOP_IOD = (-0.16, 0.10)
 "above the mouth's middle by more than the first nothing moves; the second is where all of the movement is"
 _CELL_IOD = 0.034
-_LEAST_SHARE = 0.06
+_MIN_SHARE = 0.06
 "what would move less stays, so that what has to be moved is small"
-_LEAST_PX = 1 / 32
+_MIN_PX = 1 / 32
 "OpenCV tells no smaller movements apart"
 
 
@@ -78,7 +78,7 @@ class Jaw:
     def move(self, picture: Image, to_picture: Array, frame_index: int, place: float) -> None:
         """Hang the jaw in a part of a frame, in place. to_picture: (2, 3) from the chart to the pixels of that part."""
         drop_px = (place - self._places[frame_index]) * to_picture[:, :2] @ self.down
-        if float(np.abs(drop_px).max()) < _LEAST_PX:
+        if float(np.abs(drop_px).max()) < _MIN_PX:
             return
         # What each place has of the drop was worked out for the face at rest, and comes down with the chin.
         grid_to_picture = then(to_picture, self._grid_to_chart)
@@ -111,7 +111,7 @@ def _shares(grid: ChartGrid, rest: Array, drops: Array) -> Field:
     nodes = grid.nodes()
     share = basis(nodes, rest[moving], pins) @ moves
     share *= inside_face(nodes, rest) * smoothstep(nodes[:, 1], *_TOP_IOD)
-    share = np.clip((share - _LEAST_SHARE) / (1 - _LEAST_SHARE), 0, 1)
+    share = np.clip((share - _MIN_SHARE) / (1 - _MIN_SHARE), 0, 1)
     return np.asarray(share.reshape(grid.rows, grid.columns), np.float32)
 
 

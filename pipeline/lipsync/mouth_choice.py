@@ -32,7 +32,7 @@ _FADE = ((-2, 0.2), (-1, 0.3), (0, 0.3), (1, 0.2))
 "pictures from the one that is drawn, and the part that each one's exemplar has in it"
 _KNOWN_AFTER = 3
 "pictures after one that decide on its exemplar; those of the fade and these are all within a window"
-_LEAST_SHARE = 0.12
+_MIN_SHARE = 0.12
 "an exemplar that would show less is left out"
 
 
@@ -70,7 +70,7 @@ class MouthChoice:
     @staticmethod
     def change_costs(shapes: Array, looks: Array) -> Array:
         """From lip shapes (k, ...) and pictures of mouths (k, ...): `change`."""
-        costs = _CHANGE_COST + _SHAPE_COST * _apart(shapes) + _LOOK_COST * _apart(looks)
+        costs = _CHANGE_COST + _SHAPE_COST * _squared_distances(shapes) + _LOOK_COST * _squared_distances(looks)
         np.fill_diagonal(costs, 0)
         return costs
 
@@ -86,7 +86,7 @@ class MouthChoice:
             exemplar = settled(min(max(now + away, 0), len(course) - 1))
             parts[exemplar] = parts.get(exemplar, 0.0) + part
         (first, most), *others = sorted(parts.items(), key=lambda one: -one[1])
-        if not others or others[0][1] < _LEAST_SHARE:
+        if not others or others[0][1] < _MIN_SHARE:
             return [Share(first, 1.0)]
         second, less = others[0]
         return [Share(first, most / (most + less)), Share(second, less / (most + less))]
@@ -137,7 +137,7 @@ class MouthChoice:
         return exemplar_of
 
 
-def _apart(items: Array) -> Array:
+def _squared_distances(items: Array) -> Array:
     """(k, k) squared distances of k items (k, ...); 1 is the usual."""
     rows = items.reshape(len(items), -1)
     squared = (rows**2).sum(axis=1)

@@ -29,14 +29,14 @@ _SHADOW_HUE = np.array([1.62, 0.76, 0.60])
 
 # Luminance of each part: enamel as part of that of the eye whites, the others as part of that of bright skin.
 _ENAMEL_OF_EYE_WHITE = 0.96
-_LEAST_ENAMEL_OF_SKIN, _MOST_ENAMEL_OF_SKIN = 0.62, 1.00
+_MIN_ENAMEL_OF_SKIN, _MAX_ENAMEL_OF_SKIN = 0.62, 1.00
 "eyes may be in shadow or behind dark glasses: enamel is not darker than this part of bright skin"
 _GUM_OF_SKIN, _TONGUE_OF_SKIN, _CAVITY_OF_SKIN = 0.50, 0.60, 0.165
 _SHADOW_LUMA = 0.22
 "what is left of the light in the deepest shadow on teeth and tongue"
 _LIGHT_TINTS = 0.8
 "part of the cast of the eye whites that teeth and tongue take: the rest is the eyes' own colour"
-_LEAST_CAST = 0.04
+_MIN_CAST = 0.04
 "eyes may be less neutral than skin by this much; what is more is make-up, or no eye"
 _FULL_CHROMA = 36
 "largest less smallest channel of skin in a picture of full colour; a tinted or grey picture has less"
@@ -82,8 +82,8 @@ class MouthPalette:
         white = frame[eyes > 0].astype(np.float64)
         eye_white = float(np.percentile(white @ LUMA, 97)) if len(white) else light
         enamel = max(
-            min(_ENAMEL_OF_EYE_WHITE * eye_white, max(_MOST_ENAMEL_OF_SKIN * light, 0.85 * eye_white)),
-            _LEAST_ENAMEL_OF_SKIN * light,
+            min(_ENAMEL_OF_EYE_WHITE * eye_white, max(_MAX_ENAMEL_OF_SKIN * light, 0.85 * eye_white)),
+            _MIN_ENAMEL_OF_SKIN * light,
         )
         chroma = float(np.clip(np.median(skin.max(axis=1) - skin.min(axis=1)) / _FULL_CHROMA, 0, 1))
         tint = 1 + _LIGHT_TINTS * chroma * (_cast_of_light(white, bright / light) - 1)
@@ -132,7 +132,7 @@ def _cast_of_light(eyes: Array, skin: Array) -> Array:
         return np.ones(3)
     luma = eyes @ LUMA
     whites = eyes[luma >= np.percentile(luma, 90)].mean(axis=0)
-    low, high = np.minimum(skin, 1) - _LEAST_CAST, np.maximum(skin, 1) + _LEAST_CAST
+    low, high = np.minimum(skin, 1) - _MIN_CAST, np.maximum(skin, 1) + _MIN_CAST
     return np.asarray(np.clip(whites / max(float(whites @ LUMA), 1.0), low, high))
 
 

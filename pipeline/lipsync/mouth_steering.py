@@ -40,7 +40,7 @@ _REMEMBERED = 1024
 
 _TALKS_REACH, _TALKS_IOD = 6, 0.04
 "a person talks where a mouth opens or shuts by more than that within so many pictures"
-_FEWEST_TALKING = 10
+_MIN_TALKING = 10
 "pictures; of a clip with fewer, all are taken for speech"
 _PERCENT = (0, 5, 25, 50, 75, 95, 99.5)
 _SAID_OPENINGS = (0.0, 0.08, 0.22, 0.33, 0.44, 0.6, 0.8)
@@ -80,7 +80,7 @@ class Steering:
         Parameters jump where a mouth has to move, so its course is made steady. Lips that have to meet do so all the
         same. Steady mouths move less, so only then is it worked out how far this person opens the mouth for them.
         """
-        said = self._said(parameters)
+        said = self._painted_poses(parameters)
         tucked = smoothstep(parameters[:, _FV].astype(np.float64), *_TUCK)
         shut = (self._own(said)[:, 0] < SHUT_IOD) & (tucked == 0)
         steady = np.empty_like(said)
@@ -113,7 +113,7 @@ class Steering:
         width = np.interp(said[..., 1], self._said_widths, self._own_widths)
         return np.stack([opening, width], axis=-1)
 
-    def _said(self, parameters: Field) -> Array:
+    def _painted_poses(self, parameters: Field) -> Array:
         """(n, 2) MouthPose of the mouths that are painted for rows of parameters (n, 8)."""
         return np.array([self._measured(row.tobytes()) for row in np.ascontiguousarray(parameters, np.float32)])
 
@@ -135,7 +135,7 @@ def talking(opening: Array) -> npt.NDArray[np.bool_]:
     """(n,) of consecutive pictures: where the mouth of the person moves, for a pause says nothing of speech."""
     around = np.lib.stride_tricks.sliding_window_view(np.pad(opening, _TALKS_REACH, mode="edge"), 2 * _TALKS_REACH + 1)
     talks = np.ptp(around, axis=1) > _TALKS_IOD
-    return np.asarray(talks if talks.sum() >= _FEWEST_TALKING else np.ones_like(talks))
+    return np.asarray(talks if talks.sum() >= _MIN_TALKING else np.ones_like(talks))
 
 
 def _near(pictures: int, sigma: float, reach: int) -> Array:

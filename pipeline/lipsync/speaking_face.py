@@ -56,11 +56,11 @@ _FADE = 0.12
 "activity up to which a picture is mixed with the photo"
 _OPEN_MOUTHS = tuple(MOUTH_SHAPES[VISEMES.index(viseme)] for viseme in ("E", "ih", "SS", "aa"))
 "mouths that show what is between the lips, by which its sharpness is judged"
-_MOST_DETAIL = 1.1
+_MAX_DETAIL = 1.1
 "the detail between the lips, as part of that of the face, above which the interior is made softer"
-_SOFTER, _LEAST_SOFTNESS_PX = 1.06, 0.5
+_SOFTER, _MIN_SOFTNESS_PX = 1.06, 0.5
 "the least step to a softer interior, and where it starts"
-_MOST_SOFTNESS_IOD = 0.03
+_MAX_SOFTNESS_IOD = 0.03
 "teeth that are softer than this are a white haze"
 
 
@@ -215,12 +215,12 @@ class SpeakingFace:
                 return interior
             mouths = (self._speaking(self._regions.of(0), interior, 0, mouth, 1.0) for mouth in _OPEN_MOUTHS)
             detail = np.mean([detail_of(patch, between_lips(opening, patch)) for patch, opening in mouths])
-            too_much = float(detail) / max(_MOST_DETAIL * face_detail, 1e-3)
-            if too_much <= 1 or softness_px >= _MOST_SOFTNESS_IOD * scale:
+            too_much = float(detail) / max(_MAX_DETAIL * face_detail, 1e-3)
+            if too_much <= 1 or softness_px >= _MAX_SOFTNESS_IOD * scale:
                 return interior
             # Detail was seen to fall about as fast as softness grows.
-            softer_px = max(softness_px, _LEAST_SOFTNESS_PX) * max(_SOFTER, too_much)
-            softness_px = min(softer_px, _MOST_SOFTNESS_IOD * scale)
+            softer_px = max(softness_px, _MIN_SOFTNESS_PX) * max(_SOFTER, too_much)
+            softness_px = min(softer_px, _MAX_SOFTNESS_IOD * scale)
 
     def _translations(self) -> Array:
         return np.asarray(self._cameras[:, None, :, 3])

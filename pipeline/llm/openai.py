@@ -49,7 +49,7 @@ EVENTS = "text/event-stream"
 PASSING = (408, 409, 425, 429)
 """Status codes after which a later request may succeed. The same holds for all from 500 on."""
 LOGGED_CHARACTERS = 300
-MOST_ROUNDS = 4
+MAX_ROUNDS = 4
 """Most requests per answer. In all but the last one the model may call tools."""
 _LATER = "Ask again in a moment."
 _OPERATOR = "Tell whoever runs this page; its log says more."
@@ -121,7 +121,7 @@ class OpenAILanguageModel:
         """
         said_something = False
         conversation = self._conversation(messages)
-        for left in reversed(range(MOST_ROUNDS)):
+        for left in reversed(range(MAX_ROUNDS)):
             reader = AnswerReader(self._thinks_first)
             async with aclosing(self._pieces(reader, conversation, calls=left > 0)) as pieces:
                 async for piece in pieces:

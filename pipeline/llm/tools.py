@@ -25,15 +25,15 @@ from pydantic import BaseModel, ValidationError, create_model
 from models.outside import imported
 from pipeline.errors import BackendUnavailable
 
-__all__ = ["MOST_CALLS", "Tool", "ToolCalls", "ToolThreads", "named_tools", "tool_of"]
+__all__ = ["MAX_CALLS", "Tool", "ToolCalls", "ToolThreads", "named_tools", "tool_of"]
 
 logger = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
-MOST_RESULT_CHARACTERS = 8000
-MOST_CALLS = 8
+MAX_RESULT_CHARACTERS = 8000
+MAX_CALLS = 8
 """Most tool calls in one answer of the model; further ones are ignored."""
-MOST_ARGUMENT_CHARACTERS = 20_000
+MAX_ARGUMENT_CHARACTERS = 20_000
 MAX_TOOL_THREADS = 16
 """Most tools at work in threads, for all sessions of a language model. Those that hang count."""
 
@@ -121,7 +121,7 @@ class Tool:
             logger.exception("the tool %s failed", self.name)
             return "error: it failed"
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
-        return text[:MOST_RESULT_CHARACTERS]
+        return text[:MAX_RESULT_CHARACTERS]
 
 
 def tool_of(function: Callable[..., object], threads: ToolThreads) -> Tool:
@@ -168,7 +168,7 @@ class ToolCalls:
         """Take `tool_calls` of one event, which may be malformed."""
         for place, delta in enumerate(deltas if isinstance(deltas, list) else ()):
             index = delta.get("index", place) if isinstance(delta, dict) else None
-            if not isinstance(index, int) or not 0 <= index < MOST_CALLS:
+            if not isinstance(index, int) or not 0 <= index < MAX_CALLS:
                 continue
             call = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
             function = delta.get("function")
@@ -176,7 +176,7 @@ class ToolCalls:
             for name, known in call.items():
                 piece = told.get(name)
                 if isinstance(piece, str):
-                    call[name] = (known + piece if name == "arguments" else piece or known)[:MOST_ARGUMENT_CHARACTERS]
+                    call[name] = (known + piece if name == "arguments" else piece or known)[:MAX_ARGUMENT_CHARACTERS]
 
     async def answered(self, tools: dict[str, Tool]) -> Sequence[dict[str, object]]:
         """Make the calls. Returns the messages for the next request: the calls, and their results."""

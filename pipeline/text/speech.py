@@ -18,7 +18,7 @@ from pipeline.text.formulas import say_formulas
 
 __all__ = ["speakable"]
 
-MOST_CHARACTERS = 1000
+MAX_CHARACTERS = 1000
 """Most characters of a text that are said. That is five times the longest sentence that is ever cut."""
 MAX_WORD_CHARS = 60
 """Longer runs of letters (hashes, keys, the end of an address) are not words, and no voice can say them. Neither are
@@ -113,9 +113,9 @@ def speakable(text: str) -> str:
     """Return what a voice should say of a sentence; may be empty. Of an address only the host is said.
 
     Others wait while it runs, so the time of each pattern here is linear in the length of the text (tests check that),
-    and only the first MOST_CHARACTERS of the text are used.
+    and only the first MAX_CHARACTERS of the text are used.
     """
-    text = _UNSEEN.sub(" ", _FENCED.sub(" ", _TERMINAL_COLOUR.sub("", text[:MOST_CHARACTERS])))
+    text = _UNSEEN.sub(" ", _FENCED.sub(" ", _TERMINAL_COLOUR.sub("", text[:MAX_CHARACTERS])))
     text = _CALLOUT.sub(r"\1", _CLOSED_HEADING.sub(r"\1", _REFERENCE.sub("", text)))
     text = _RAISED_TAG.sub(_as_digits, _CITATION.sub(_without_citation, text))
     text = _EMOTICON.sub("", _RAISED_CITATION.sub("", text))

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 OPUS_RATE_HZ = 48_000
 """Rate of the timestamps, and of the decoded sound."""
-MOST_HELD = 3
+MAX_HELD_PACKETS = 3
 """Most packets that wait for an earlier one before it counts as lost. Browsers put 20 ms into each."""
 SEQUENCES = 1 << 16
 FAR = 1000
@@ -59,7 +59,7 @@ class RtpOrder:
         if ahead == 0:
             self._next = piece.sequence
         self._held[piece.sequence] = piece
-        if len(self._held) > MOST_HELD:
+        if len(self._held) > MAX_HELD_PACKETS:
             self._next = min(self._held, key=self._distance)  # those before it count as lost
         return self._in_turn()
 

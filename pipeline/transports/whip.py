@@ -19,10 +19,10 @@ __all__ = ["WhipError", "WhipServer", "endpoint_of", "http_to", "ice_servers_of"
 
 ANSWERED_WITHIN_S: Final = 8.0
 ENDED_WITHIN_S: Final = 2.0
-MOST_BYTES: Final = 64 * 1024
+MAX_BYTES: Final = 64 * 1024
 """Most bytes of an answer."""
-MOST_REDIRECTS: Final = 5
-MOST_ICE_SERVERS: Final = 8
+MAX_REDIRECTS: Final = 5
+MAX_ICE_SERVERS: Final = 8
 REDIRECTS: Final = frozenset({307, 308})
 """Other redirects would turn a POST into a GET."""
 REFUSALS: Final = frozenset({401, 403})
@@ -53,7 +53,7 @@ def ice_servers_of(links: list[str]) -> tuple[IceServer, ...]:
         parameters = {name.lower(): quoted or plain for name, quoted, plain in PARAMETER.findall(rest)}
         if parameters.get("rel") == "ice-server" and ICE_URL.fullmatch(url):
             found.append(IceServer((url,), parameters.get("username"), parameters.get("credential")))
-    return tuple(found[:MOST_ICE_SERVERS])
+    return tuple(found[:MAX_ICE_SERVERS])
 
 
 async def outward_only(servers: Iterable[IceServer], look: LookUp = look_up) -> tuple[IceServer, ...]:
@@ -117,7 +117,7 @@ class WhipServer:
     ) -> tuple[httpx.Response, bytes]:
         """Follow redirects. Returns the last answer and its body. The token is sent each time: the server knows it."""
         headers = self._headers if offer_sdp is None else {**self._headers, "Content-Type": "application/sdp"}
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             body = b""
             try:
                 async with self._http.stream(
@@ -125,7 +125,7 @@ class WhipServer:
                 ) as answer:
                     async for piece in answer.aiter_raw():
                         body += piece
-                        if len(body) > MOST_BYTES:
+                        if len(body) > MAX_BYTES:
                             raise WhipError("the server's answer is too long")
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 words = str(error) or f"the server cannot be reached ({type(error).__name__})"

@@ -245,12 +245,12 @@ class AutoSynthesizer:
                     await self._online.probe()
                 except BackendUnavailable as error:
                     logger.info("%s", error)
-                    self._believe(False)
+                    self._set_reachable(False)
                 else:
-                    self._believe(True)
+                    self._set_reachable(True)
         return self._is_reachable
 
-    def _believe(self, is_reachable: bool) -> None:
+    def _set_reachable(self, is_reachable: bool) -> None:
         self._is_reachable = is_reachable
         self._believed_until_s = self._clock.now_s() + RECHECK_S
 

@@ -38,7 +38,7 @@ MAX_PIECE_PHONEMES = 240
 has more, but one of digits has 1,900: hibari itself cuts only at commas."""
 CUT_PHONEMES = 120
 """Longer pieces are cut to this length, so that difficult text delays others less."""
-MOST_PHONEMES = 960
+MAX_PHONEMES = 960
 """Limit for a sentence: a minute. A sign may be read as a whole word, and 200 of them as two minutes. Text beyond the
 limit is shown as a subtitle only."""
 _CLAUSE_END = re.compile(r"(?<=[,;:—]) ")
@@ -166,7 +166,7 @@ def _within_a_minute(pieces: Iterable[str]) -> Iterator[str]:
     spoken = 0
     for piece in pieces:
         spoken += len(piece)
-        if spoken > MOST_PHONEMES:
+        if spoken > MAX_PHONEMES:
             return
         yield piece
 

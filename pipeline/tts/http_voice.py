@@ -26,7 +26,7 @@ from pipeline.http_service import (
     Passing,
     once_more,
 )
-from pipeline.retries import asked_again
+from pipeline.retries import with_retries
 from pipeline.text import LANGUAGE_NAMES, OTHER_LANGUAGES, detect_language, language_name, load_languages
 from pipeline.tts.speed import ONE_SPEED
 from pipeline.tts.voice_names import require_voice
@@ -259,7 +259,7 @@ class HttpVoice(ABC):
         start_sample = 0
         rate_hz = self.sample_rate
         if any(map(str.isalnum, text)):
-            pieces = asked_again(lambda: self._sound(asking), self._clock, once_more)
+            pieces = with_retries(lambda: self._sound(asking), self._clock, once_more)
             async with aclosing(pieces):
                 async for samples, rate_hz in pieces:
                     yield AudioChunk(samples, rate_hz, start_sample, voice=voice)

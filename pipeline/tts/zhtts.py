@@ -43,8 +43,8 @@ HOP: Final = 300
 CONTEXT_FRAMES: Final = 24
 """Frames on either side of a frame that the vocoder's output depends on."""
 FIRST_FRAMES: Final = 32
-"""Length of the first piece: 0.4 s. Each next one is twice as long, up to MOST_FRAMES, since long ones are cheaper."""
-MOST_FRAMES: Final = 256
+"""Length of the first piece: 0.4 s. Each next one is twice as long, up to MAX_FRAMES, since long ones are cheaper."""
+MAX_FRAMES: Final = 256
 MAX_PIECE_CHARACTERS: Final = 60
 """Longest piece of text: about 15 s of speech. The acoustic network reads a piece in one run; others wait."""
 MAX_SENTENCE_CHARACTERS: Final = 2000
@@ -196,7 +196,7 @@ def _parts(frames: int) -> Iterator[tuple[int, int]]:
     while first < frames:
         last = min(frames, first + length)
         yield first, last
-        first, length = last, min(2 * length, MOST_FRAMES)
+        first, length = last, min(2 * length, MAX_FRAMES)
 
 
 def _within(phonemes: tuple[Phoneme, ...], start_s: float, end_s: float) -> tuple[Phoneme, ...]:

@@ -17,10 +17,19 @@ from avatars.errors import AvatarNotFound
 from avatars.library import AvatarLibrary, AvatarSummary
 from avatars.mattes import keep_cutout
 from avatars.parts_preview import draw_preview
-from avatars.persona import MOST_PROMPT_CHARACTERS, read_persona, write_persona
+from avatars.persona import MAX_PROMPT_CHARACTERS, read_persona, write_persona
 from pipeline.errors import BadRequest
 from portal.api.orders import Orders
-from portal.api.schemas import MOST_NAME, AvatarView, JobView, UploadForm, avatar_view, checked, form_body, job_view
+from portal.api.schemas import (
+    MAX_FIELD_CHARACTERS,
+    AvatarView,
+    JobView,
+    UploadForm,
+    avatar_view,
+    checked,
+    form_body,
+    job_view,
+)
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
 from portal.http.limits import Turnstile
@@ -48,16 +57,16 @@ request makes the cutout."""
 
 
 class PartsRequest(BaseModel):
-    backend: str = Field(max_length=MOST_NAME, description="the lip-sync backend that the avatar is prepared for")
+    backend: str = Field(
+        max_length=MAX_FIELD_CHARACTERS, description="the lip-sync backend that the avatar is prepared for"
+    )
     parameters: dict[str, object] = Field({}, description="of boxes and masks, by name; see GET /api/backends")
 
 
 class PersonaView(BaseModel):
     """Who an avatar is when it talks; null: the portal's own."""
 
-    prompt: str | None = Field(
-        None, max_length=MOST_PROMPT_CHARACTERS, description="instructions to the language model"
-    )
+    prompt: str | None = Field(None, max_length=MAX_PROMPT_CHARACTERS, description="instructions to the language model")
     greeting: str | None = Field(None, max_length=1000, description="spoken when a session begins; empty for none")
     voice: str | None = Field(None, max_length=200, description="spoken with, unless the viewer chooses another")
 

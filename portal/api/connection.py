@@ -149,7 +149,7 @@ class Connection:
         return True
 
     def _take_speech(self, sound: SpokenSound) -> bool:
-        weight_s = self._seated().sounds.take(sound)
+        weight_s = self._require_seat().sounds.take(sound)
         return weight_s is not None and not self._free_speech.take("", weight_s)
 
     async def _route(self, message: messages.ClientMessage) -> None:
@@ -160,23 +160,23 @@ class Connection:
             case messages.Interrupt():
                 self._interrupt()
             case messages.Listen(mode=mode, language=language):
-                self._seated().session.listen(mode, language)
+                self._require_seat().session.listen(mode, language)
             case messages.Gesture(name=name):
-                session = self._seated().session
+                session = self._require_seat().session
                 if name is None:
                     session.end_gesture()
                 else:
                     session.begin_gesture(name)
             case messages.Places(on=on):
-                self._seated().report_places(on)
+                self._require_seat().report_places(on)
             case messages.Bye():
                 await self._leave()
             case messages.Reached(at=at):
-                self._seated().session.note_reached(at)
+                self._require_seat().session.note_reached(at)
             case messages.Seen(turn=turn, delayMs=delay_ms):
-                self._seated().session.note_seen(turn, delay_ms / 1000)
+                self._require_seat().session.note_seen(turn, delay_ms / 1000)
             case messages.Stats(delayMs=delay_ms):
-                session = self._seated().session
+                session = self._require_seat().session
                 if delay_ms is not None:
                     session.note_delay(delay_ms / 1000)
                 logger.debug("session %s sees %s", session.id, message.model_dump(exclude={"type"}))
@@ -187,7 +187,7 @@ class Connection:
                 self._greeting = True
                 self._socket.expires_s = None
             case _ if self._in_line:
-                self._seated()  # always raises: a viewer who waits in line has no session yet
+                self._require_seat()  # always raises: a viewer who waits in line has no session yet
             case messages.Offer() | messages.Candidate() | messages.MediaUse() if not self._greeting:
                 self._media_lane.put(message)
             case _:
@@ -198,7 +198,7 @@ class Connection:
         said: list[messages.Say | messages.Speak] = self._lane.take_back((messages.Say, messages.Speak))
         if self._greeting:
             return
-        seat = self._seated()
+        seat = self._require_seat()
         for message in said:  # they become turns first, so that each is reported as queued and then as interrupted
             with self._faults_answered():
                 _speak(seat, message)
@@ -206,7 +206,7 @@ class Connection:
 
     async def _leave(self) -> None:
         if not self._greeting:
-            self._seated()
+            self._require_seat()
         await self._break_off()
         seat, self._seat = self._seat, None
         if seat is not None and seat.occupant is self:
@@ -219,7 +219,7 @@ class Connection:
                 await self._greet(message)
             else:
                 require_stay(self._person)
-                await self._serve(self._seated(), message)
+                await self._serve(self._require_seat(), message)
 
     async def _serve(self, seat: Seat, message: messages.ClientMessage) -> None:
         match message:
@@ -254,7 +254,7 @@ class Connection:
             case messages.SwapAvatar(id=avatar_id):
                 await self._change(seat, {"avatar": avatar_id})
             case messages.Change():
-                await self._change(seat, messages.given(message))
+                await self._change(seat, messages.explicit_fields(message))
 
     async def _change(self, seat: Seat, given: Change) -> None:
         if given.keys() & {"avatar", "lipsync"}:  # these may load files; other changes are charged as messages only
@@ -349,7 +349,7 @@ class Connection:
             self._expect_hello(EXPIRES_S, SESSION_ENDED)
         return await self._socket.send_json(event)
 
-    def _seated(self) -> Seat:
+    def _require_seat(self) -> Seat:
         if self._seat is None or self._seat.occupant is not self:
             raise BadRequest("There is no session on this socket yet.", "Send hello first.")
         return self._seat

@@ -48,7 +48,7 @@ def export_router(library: AvatarLibrary, queue: JobQueue) -> APIRouter:
             for job in queue.list(limit=None)
             if job.avatar == avatar_id and may_change(person, Ownership(job.owner))
         ]
-        pieces = _zipped(_files(avatar_id, library, queue, jobs), {"jobs.json": _told(jobs)})
+        pieces = _zipped(_files(avatar_id, library, queue, jobs), {"jobs.json": _jobs_json(jobs)})
         headers = {"Content-Disposition": f'attachment; filename="{avatar_id}.zip"'}
         return StreamingResponse(pieces, media_type=ZIP, headers=headers)
 
@@ -68,7 +68,7 @@ def _files(avatar_id: str, library: AvatarLibrary, queue: JobQueue, jobs: Sequen
             yield f"clips/{job.id} {job.file_name}", clip
 
 
-def _told(jobs: Sequence[Job]) -> bytes:
+def _jobs_json(jobs: Sequence[Job]) -> bytes:
     return json.dumps([asdict(job) for job in jobs], ensure_ascii=False, indent=1, default=str).encode()
 
 

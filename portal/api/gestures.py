@@ -13,7 +13,7 @@ from avatars.errors import GestureNotFound
 from avatars.gestures import delete_gesture, gesture_path, gesture_summaries
 from avatars.library import AvatarLibrary
 from portal.api.orders import ordered
-from portal.api.schemas import MOST_NAME, GestureView, JobView, form_body, gesture_view, job_view
+from portal.api.schemas import MAX_FIELD_CHARACTERS, GestureView, JobView, form_body, gesture_view, job_view
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_gesture
@@ -30,14 +30,14 @@ __all__ = ["gestures_router"]
 class GestureForm(BaseModel):
     """The fields of a gesture's upload, apart from its `file`."""
 
-    name: str = Field(max_length=MOST_NAME, description="letters and digits of any script, at most 24")
-    consent: str = Field(max_length=MOST_NAME, description='"true": the person shown agrees')
+    name: str = Field(max_length=MAX_FIELD_CHARACTERS, description="letters and digits of any script, at most 24")
+    consent: str = Field(max_length=MAX_FIELD_CHARACTERS, description='"true": the person shown agrees')
     sound: str = Field(
-        "", max_length=MOST_NAME, description='"true": its own sound is heard while the avatar says nothing'
+        "", max_length=MAX_FIELD_CHARACTERS, description='"true": its own sound is heard while the avatar says nothing'
     )
     idle: str = Field(
         "",
-        max_length=MOST_NAME,
+        max_length=MAX_FIELD_CHARACTERS,
         description='"true": the avatar shows it by itself, without sound, while nobody speaks',
     )
 

@@ -23,7 +23,7 @@ __all__ = ["job_views", "jobs_router", "view_of"]
 
 def view_of(queue: JobQueue, job: Job) -> JobView:
     """Return a job as the page and the API show it, including whether it can be run again."""
-    gone = queue.gone(job)  # called only once, because it looks for files
+    gone = queue.missing_input(job)  # called only once, because it looks for files
     return job_view(job, retryable=not gone and may_do_better(job), gone=gone)
 
 

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, TypeAdapter, ValidationError
 
-from avatars.persona import MOST_PROMPT_CHARACTERS
+from avatars.persona import MAX_PROMPT_CHARACTERS
 from pipeline.errors import BadRequest
 from pipeline.tts.speed import FASTEST, SLOWEST
 from pipeline.types import ListenMode
-from portal.http.faults import at_most, first_fault
+from portal.http.faults import first_fault, max_entries
 
 if TYPE_CHECKING:
     from pipeline.turn_context import Change as SessionChange
 
 __all__ = [
+    "MAX_EVENT_CHARACTERS",
     "MAX_MESSAGE_BYTES",
-    "MOST_EVENT_CHARACTERS",
-    "MOST_REMARK_CHARACTERS",
+    "MAX_REMARK_CHARACTERS",
     "Bye",
     "Candidate",
     "Change",
@@ -52,14 +52,14 @@ __all__ = [
     "Stats",
     "SwapAvatar",
     "cost_of",
-    "given",
+    "explicit_fields",
     "parse",
     "small_json",
 ]
 
 MAX_MESSAGE_BYTES = 256 * 1024
 
-MOST_EVENT_CHARACTERS = 2000
+MAX_EVENT_CHARACTERS = 2000
 """Most characters of the `event` that a client sends along with a text, written as JSON."""
 JSON = TypeVar("JSON")
 
@@ -75,12 +75,12 @@ def small_json(value: JSON) -> JSON:
     """Return the value unchanged, if it is small enough.
 
     The size is limited because the value is kept with each event that waits, and may take thirty times as much memory
-    as it takes on the wire. Raises ValueError if it has more than MOST_EVENT_CHARACTERS, or if it holds numbers or
+    as it takes on the wire. Raises ValueError if it has more than MAX_EVENT_CHARACTERS, or if it holds numbers or
     characters that JSON cannot represent.
     """
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    if len(json.dumps(value)) > MOST_EVENT_CHARACTERS:
-        raise ValueError(f"has more than {MOST_EVENT_CHARACTERS} characters as JSON")
+    if len(json.dumps(value)) > MAX_EVENT_CHARACTERS:
+        raise ValueError(f"has more than {MAX_EVENT_CHARACTERS} characters as JSON")
     return value
 
 
@@ -93,14 +93,14 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-MOST_REMARK_CHARACTERS = 100_000
+MAX_REMARK_CHARACTERS = 100_000
 
 
 class Remark(_Message):
     """One entry of an earlier conversation."""
 
     role: Literal["user", "assistant"]
-    content: Annotated[str, Field(min_length=1, max_length=MOST_REMARK_CHARACTERS)]
+    content: Annotated[str, Field(min_length=1, max_length=MAX_REMARK_CHARACTERS)]
 
 
 class ChoiceWish(_Message):
@@ -111,7 +111,7 @@ class ChoiceWish(_Message):
     lipsync: _Name | None = None
     speed: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | None = None
     "of the voice, in times as fast as by itself"
-    prompt: Annotated[str, Field(max_length=MOST_PROMPT_CHARACTERS)] | None = None
+    prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = None
     "instructions to the language model, in the place of the avatar's own"
 
 
@@ -119,11 +119,11 @@ class SessionWish(ChoiceWish):
     """What a new session should be like. The portal chooses whatever is left out."""
 
     avatar: _Name | None = None
-    identity: Annotated[dict[_IdentityKey, _IdentityValue], Field(max_length=16), at_most(16)] | None = None
+    identity: Annotated[dict[_IdentityKey, _IdentityValue], Field(max_length=16), max_entries(16)] | None = None
     "who the client says that it is; kept with the session, never checked, so it allows nobody anything"
     greeting: Annotated[str, Field(max_length=1000)] | None = None
     "spoken at the start, in the place of the avatar's own; empty for none"
-    history: Annotated[tuple[Remark, ...], Field(max_length=200, fail_fast=True), at_most(200)] = ()
+    history: Annotated[tuple[Remark, ...], Field(max_length=200, fail_fast=True), max_entries(200)] = ()
     "what was said before, oldest first; the session keeps as much of it as of its own questions and answers"
 
 
@@ -400,6 +400,6 @@ _KNOWN_TYPES = (
 )
 
 
-def given(wish: ChoiceWish) -> SessionChange:
+def explicit_fields(wish: ChoiceWish) -> SessionChange:
     """Return the fields that the client has set, without those that it left out."""
     return cast("SessionChange", wish.model_dump(exclude_unset=True, exclude={"type"}))

@@ -12,11 +12,11 @@ __all__ = ["OpenSockets"]
 
 
 class OpenSockets:
-    """Counts open session sockets. most: sockets in total. most_each: sockets of one address or one person."""
+    """Counts open session sockets. max_total: sockets in total. max_each: sockets of one address or one person."""
 
-    def __init__(self, most: int, most_each: int) -> None:
-        self._most = most
-        self._each = AskerShares(most_each)
+    def __init__(self, max_total: int, max_each: int) -> None:
+        self._max_total = max_total
+        self._each = AskerShares(max_each)
         self._open: list[ViewerSocket] = []  # in the order of coming
 
     @contextmanager
@@ -30,7 +30,7 @@ class OpenSockets:
         """
         refusal = TooMany("Too many pages are connected.", "Close another, or try again in a minute.")
         with self._each.held(address, person, refusal):
-            if len(self._open) >= self._most and not self._end_idlest():
+            if len(self._open) >= self._max_total and not self._end_idlest():
                 raise refusal
             self._open.append(viewer)
             try:

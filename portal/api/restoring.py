@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict
 from avatars.bundle import AvatarBundle
 from pipeline.history import Standing
 from pipeline.turn_context import Choice
-from portal.api.messages import MOST_REMARK_CHARACTERS, Remark, SessionWish
+from portal.api.messages import MAX_REMARK_CHARACTERS, Remark, SessionWish
 
 __all__ = ["Kept", "Restorable", "state_of"]
 
-MOST_REMARKS = 200
+MAX_REMARKS = 200
 "Most entries of the history that are stored: as many as a hello may bring."
-TOLD_CHARACTERS = 120
+MAX_PLAYED_CHARACTERS = 120
 "Most characters of an interrupted answer that a viewer is told: the end of what was played."
 
 
@@ -43,9 +43,9 @@ class Kept(BaseModel):
     @property
     def cut_at(self) -> str | None:
         """The last words that were heard of an interrupted answer; "" if none were, None if nothing was being said."""
-        if self.played is None or len(self.played) <= TOLD_CHARACTERS:
+        if self.played is None or len(self.played) <= MAX_PLAYED_CHARACTERS:
             return self.played
-        end = self.played[-TOLD_CHARACTERS:]
+        end = self.played[-MAX_PLAYED_CHARACTERS:]
         return "… " + (end.partition(" ")[2] or end)
 
 
@@ -62,9 +62,9 @@ def state_of(session: Restorable, identity: Mapping[str, str]) -> str:
         greeting="" if standing.has_begun else choice.persona.greeting,
         identity=dict(identity),
         history=tuple(
-            Remark.model_validate({"role": one.role, "content": one.content[:MOST_REMARK_CHARACTERS]})
-            for one in standing.history[-MOST_REMARKS:]
+            Remark.model_validate({"role": one.role, "content": one.content[:MAX_REMARK_CHARACTERS]})
+            for one in standing.history[-MAX_REMARKS:]
         ),
     )
-    played = None if standing.played is None else standing.played[-2 * TOLD_CHARACTERS :]
+    played = None if standing.played is None else standing.played[-2 * MAX_PLAYED_CHARACTERS :]
     return Kept(wish=wish, played=played).model_dump_json()

@@ -41,9 +41,9 @@ __all__ = [
 
 
 M = TypeVar("M", bound=BaseModel)
-MOST_NAME = 1000
+MAX_FIELD_CHARACTERS = 1000
 "Most characters of a name, an id or another short text in a request. No honest request is longer, and none is stored."
-MOST_TEXT = 100_000
+MAX_SPOKEN_CHARACTERS = 100_000
 """Most characters of a text to be spoken, as the schema checks it. The real limit, MAX_TEXT_CHARACTERS, is lower, and
 its error says what to do."""
 
@@ -135,10 +135,10 @@ class BackendView(BaseModel):
 
 
 class ClipRequest(BaseModel):
-    avatar: str = Field(max_length=MOST_NAME)
-    text: str = Field(max_length=MOST_TEXT, description=f"at most {MAX_TEXT_CHARACTERS:,} characters")
-    voice: str | None = Field(None, max_length=MOST_NAME)
-    name: str = Field("", max_length=MOST_NAME, description="default: its text")
+    avatar: str = Field(max_length=MAX_FIELD_CHARACTERS)
+    text: str = Field(max_length=MAX_SPOKEN_CHARACTERS, description=f"at most {MAX_TEXT_CHARACTERS:,} characters")
+    voice: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
+    name: str = Field("", max_length=MAX_FIELD_CHARACTERS, description="default: its text")
     format: Literal["mp4", "webm", "mov"] = Field(
         "mp4",
         description="webm (VP9) and mov (ProRes 4444) show the person alone, with alpha, where it is known which part "
@@ -149,14 +149,16 @@ class ClipRequest(BaseModel):
 class UploadForm(BaseModel):
     """The fields of an upload, apart from its `file`."""
 
-    name: str = Field("", max_length=MOST_NAME, description="default: the file's name")
-    consent: str = Field(max_length=MOST_NAME, description='"true": the person shown agrees')
+    name: str = Field("", max_length=MAX_FIELD_CHARACTERS, description="default: the file's name")
+    consent: str = Field(max_length=MAX_FIELD_CHARACTERS, description='"true": the person shown agrees')
     framing: str = Field(
-        "", max_length=MOST_NAME, description='"x,y,width,height" in parts of the picture; default: all of it'
+        "",
+        max_length=MAX_FIELD_CHARACTERS,
+        description='"x,y,width,height" in parts of the picture; default: all of it',
     )
     cutout: str = Field(
         default="",
-        max_length=MOST_NAME,
+        max_length=MAX_FIELD_CHARACTERS,
         description='"true": the person is cut out of a clip, too; default: of photos only',
     )
 

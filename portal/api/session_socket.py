@@ -19,7 +19,7 @@ from portal.api.seats import Seats
 from portal.api.transports import Transports
 from portal.api.viewer_socket import ViewerSocket
 from portal.errors import PortalStops
-from portal.http.errors import told
+from portal.http.errors import error_response_for
 from portal.http.limits import TooMany, TooOften
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
@@ -89,14 +89,14 @@ class SessionSocket:
     async def _serve(self, socket: WebSocket) -> None:
         viewer = ViewerSocket(socket, self._shared.clock)
         if self._is_draining:  # a refused handshake makes a proxy try another node; a closed socket would not
-            await viewer.deny(told(PortalStops()))
+            await viewer.deny(error_response_for(PortalStops()))
             return
         address = address_of(socket.scope)
         try:
             self._allowances.charge_greeting(address)
         except TooOften as error:
             if not self._allowances.explains_refusal(address):
-                await viewer.deny(told(error))
+                await viewer.deny(error_response_for(error))
             elif await viewer.accept():
                 await viewer.refuse(error_message(error))
             return

@@ -16,9 +16,9 @@ from pydantic import BaseModel, Field
 from pipeline.push import Push
 from pipeline.types import FPS, PLAYOUT_RATE_HZ
 from portal.api.event_streams import EventStream
-from portal.api.messages import ChoiceWish, OwnEvent, SessionWish, given
+from portal.api.messages import ChoiceWish, OwnEvent, SessionWish, explicit_fields
 from portal.api.programs import Program, Programs
-from portal.api.schemas import MOST_NAME, MOST_TEXT
+from portal.api.schemas import MAX_FIELD_CHARACTERS, MAX_SPOKEN_CHARACTERS
 from portal.api.seats import Seat
 from portal.http.errors import ErrorRoute
 from portal.http.people import person_of
@@ -106,7 +106,8 @@ class ChangeRequest(ChoiceWish):
 
 class SayRequest(BaseModel):
     text: str = Field(
-        max_length=MOST_TEXT, description="is spoken as it is, after what is being said; at most 10,000 characters"
+        max_length=MAX_SPOKEN_CHARACTERS,
+        description="is spoken as it is, after what is being said; at most 10,000 characters",
     )
     event: OwnEvent = Field(None, description="any JSON of your own; comes back with `speech` among the events")
 
@@ -118,7 +119,9 @@ class GestureRequest(BaseModel):
 
 
 class AskRequest(BaseModel):
-    text: str = Field(max_length=MOST_TEXT, description="is answered by the language model; at most 10,000 characters")
+    text: str = Field(
+        max_length=MAX_SPOKEN_CHARACTERS, description="is answered by the language model; at most 10,000 characters"
+    )
     interrupts: bool = Field(True, description="false: the answer comes after what is being said")
     event: OwnEvent = Field(None, description="as for say")
 
@@ -130,7 +133,7 @@ class AskedTurn(BaseModel):
 
 class PushRequest(BaseModel):
     to: str = Field(
-        max_length=MOST_NAME * 4,
+        max_length=MAX_FIELD_CHARACTERS * 4,
         description="address of the streaming server with the key, e.g. rtmp://server/app/key or "
         "whip+https://token@server/path",
     )
@@ -195,7 +198,7 @@ def _add_life(router: APIRouter, programs: Programs, ice_servers: Callable[[], l
         of the changes is not possible, nothing changes.
         """
         program = programs.find(session_id, token)
-        await programs.change(program, given(wish), address_of(request.scope))
+        await programs.change(program, explicit_fields(wish), address_of(request.scope))
         return _session_view(program)
 
     @router.delete("/{session_id}", status_code=204)

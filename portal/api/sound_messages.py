@@ -26,8 +26,8 @@ SPEECH_KIND: Final = 3
 SPEECH_ENDS: Final = 1
 """Flag of a turn's last message: all of its sound has been sent."""
 SHORTEST_SOUND_MS, LONGEST_SOUND_MS = 10, 120
-MOST_SPEECH_SAMPLES: Final = 48_000
-FEWEST_SPEECH_SAMPLES: Final = 80
+MAX_SPEECH_SAMPLES: Final = 48_000
+MIN_SPEECH_SAMPLES: Final = 80
 """Fewest samples of a speech message. The last one of a turn may have fewer, or none."""
 HINT: Final = "See docs/protocol.md for the binary messages."
 
@@ -63,9 +63,9 @@ def parse_sound(data: bytes) -> Sound | SpokenSound:
     count, odd = divmod(len(data) - SOUND_HEADER.size, 2)
     if kind == SPEECH_KIND:
         ends = bool(flags & SPEECH_ENDS)
-        if odd or not (0 if ends else FEWEST_SPEECH_SAMPLES) <= count <= MOST_SPEECH_SAMPLES:
+        if odd or not (0 if ends else MIN_SPEECH_SAMPLES) <= count <= MAX_SPEECH_SAMPLES:
             raise BadRequest(
-                f"Speech comes in {FEWEST_SPEECH_SAMPLES} to {MOST_SPEECH_SAMPLES} whole samples of 16 bits.", HINT
+                f"Speech comes in {MIN_SPEECH_SAMPLES} to {MAX_SPEECH_SAMPLES} whole samples of 16 bits.", HINT
             )
         return SpokenSound(number, _samples(data).astype(np.int16), ends)
     if odd or not SHORTEST_SOUND_MS <= 1000 * count / LISTEN_RATE_HZ <= LONGEST_SOUND_MS:

@@ -32,7 +32,7 @@ __all__ = ["Report", "Tools"]
 P = ParamSpec("P")
 Listed = TypeVar("Listed")
 LISTS_AT_A_TIME: Final = 2
-"""How many lists are made at a time: as many as expensive reads of the API (portal/http/dear.py). They are made in
+"""How many lists are made at a time: as many as costly reads (portal/http/costly_reads.py). They are made in
 threads, which take CPU time from the event loop."""
 LOOK_S = 0.5
 "Time between two looks at a job."
@@ -55,7 +55,7 @@ class Tools:
     async def list_avatars(self, scope: Scope) -> list[AvatarView]:
         """Return the avatars that the sender may see, oldest first."""
         orders = self.orders
-        return await self._listed(scope, avatar_views, person_of(scope), orders.library, orders.queue, self.reports)
+        return await self._make_list(scope, avatar_views, person_of(scope), orders.library, orders.queue, self.reports)
 
     async def prepare_avatar(self, scope: Scope, upload: str, wish: UploadForm, report: Report) -> AvatarView:
         """Make an avatar from a parked upload, and return it. report: told the progress of its job.
@@ -81,9 +81,11 @@ class Tools:
 
     async def list_jobs(self, scope: Scope, limit: int) -> list[JobView]:
         """Return the jobs that the sender may see, newest first, at most `limit`."""
-        return await self._listed(scope, job_views, person_of(scope), self.orders.library, self.orders.queue, limit)
+        return await self._make_list(scope, job_views, person_of(scope), self.orders.library, self.orders.queue, limit)
 
-    async def _listed(self, scope: Scope, views: Callable[P, Listed], *arguments: P.args, **named: P.kwargs) -> Listed:
+    async def _make_list(
+        self, scope: Scope, views: Callable[P, Listed], *arguments: P.args, **named: P.kwargs
+    ) -> Listed:
         """Make a list in a thread, one at a time per address, so that many requests delay only their own address."""
         async with self.turns.of(address_of(scope)), self.places:
             return await asyncio.to_thread(views, *arguments, **named)

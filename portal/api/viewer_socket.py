@@ -38,7 +38,7 @@ TRY_AGAIN_LATER = 1013
 REFUSED_WITHIN_S = 2.0
 LEFT = (1000, 1001)
 """Close codes of a viewer who left: browsers send 1001 for a tab that is closed, reloaded or has crashed."""
-GONE = (WebSocketDisconnect, OSError, RuntimeError)
+CLOSED_ERRORS = (WebSocketDisconnect, OSError, RuntimeError)
 """Errors that a send raises when either end has closed. RuntimeError comes from Starlette or uvicorn, when ours has."""
 SHORTEST_S = 0.01
 LOOK_S = 1.0
@@ -71,19 +71,19 @@ class ViewerSocket:
         """Accept the handshake. Return whether the viewer is still there."""
         try:
             await self._socket.accept()
-        except GONE:
+        except CLOSED_ERRORS:
             self._open = False
         return self._open
 
     async def deny(self, answer: Response) -> None:
         """Refuse the handshake with an HTTP response."""
         self._open = False
-        with suppress(*GONE):
+        with suppress(*CLOSED_ERRORS):
             await self._socket.send_denial_response(answer)
 
     async def refuse(self, error: ServerMessage) -> None:
         """Send the reason, then close. Give up after REFUSED_WITHIN_S."""
-        with suppress(TimeoutError, *GONE):
+        with suppress(TimeoutError, *CLOSED_ERRORS):
             async with asyncio.timeout(REFUSED_WITHIN_S):
                 await self._socket.send_json(error)
                 await self._socket.close(TRY_AGAIN_LATER, str(error["message"]))
@@ -154,7 +154,7 @@ class ViewerSocket:
             self._sending_since_s = self._clock.now_s()
             try:
                 await send()
-            except GONE:
+            except CLOSED_ERRORS:
                 self._open = False
                 return False
             finally:
@@ -162,7 +162,7 @@ class ViewerSocket:
             return True
 
     async def _close(self, code: int, reason: str) -> None:
-        with suppress(*GONE):
+        with suppress(*CLOSED_ERRORS):
             await self._socket.close(code, reason)
 
     def _abort(self) -> None:

@@ -10,14 +10,14 @@ from pydantic import BaseModel, Field
 
 from avatars.library import AvatarLibrary
 from avatars.voice_sample import (
-    MOST_TRANSCRIPT_CHARACTERS,
+    MAX_TRANSCRIPT_CHARACTERS,
     VoiceSample,
     change_transcript,
     delete_voice_sample,
     read_voice_sample,
 )
 from portal.api.orders import ordered
-from portal.api.schemas import MOST_NAME, JobView, form_body, job_view
+from portal.api.schemas import MAX_FIELD_CHARACTERS, JobView, form_body, job_view
 from portal.http.errors import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_voice_sample
@@ -35,13 +35,13 @@ class VoiceSampleForm(BaseModel):
     """The fields of a voice sample's upload, apart from its `file`."""
 
     consent: str = Field(
-        max_length=MOST_NAME,
+        max_length=MAX_FIELD_CHARACTERS,
         description='"true": the person who speaks agrees that the avatar speaks with this voice',
     )
     transcript: str = Field(
         "",
         description="what is said in it; left out: it is recognised, where something here can",
-        max_length=MOST_TRANSCRIPT_CHARACTERS,
+        max_length=MAX_TRANSCRIPT_CHARACTERS,
     )
 
 
@@ -53,7 +53,7 @@ class VoiceSampleView(BaseModel):
 
 
 class TranscriptChange(BaseModel):
-    transcript: str = Field(description="what is said in it", max_length=MOST_TRANSCRIPT_CHARACTERS)
+    transcript: str = Field(description="what is said in it", max_length=MAX_TRANSCRIPT_CHARACTERS)
 
 
 def voice_samples_router(

@@ -17,13 +17,13 @@ from portal.api.transports import PeerTransport, Transports
 from portal.errors import PeerNotFound
 from portal.http.limits import AddressShares, TooMany
 
-__all__ = ["MAX_OF_ADDRESS", "MOST_GUESTS", "MOST_WATCHERS", "Watched", "WatcherPlaces", "Watchers"]
+__all__ = ["MAX_OF_ADDRESS", "MAX_WATCHERS", "MAX_WATCHERS_FOR_GUESTS", "Watched", "WatcherPlaces", "Watchers"]
 
 logger = logging.getLogger(__name__)
 
-MOST_WATCHERS: Final = 16
+MAX_WATCHERS: Final = 16
 """Most watchers of one session."""
-MOST_GUESTS: Final = 12
+MAX_WATCHERS_FOR_GUESTS: Final = 12
 """With this many watchers, a guest, who has only the link, is accepted only in the place of another. The other places
 stay free for whoever opened the session, however many people use the link."""
 
@@ -41,7 +41,7 @@ class WatcherPlaces:
     """
 
     def __init__(self, cores: int | None = None) -> None:
-        self._max = max(MOST_WATCHERS, MAX_PER_CORE * (cores or os.cpu_count() or 1))
+        self._max = max(MAX_WATCHERS, MAX_PER_CORE * (cores or os.cpu_count() or 1))
         self._taken = 0
         self._addresses = AddressShares(MAX_OF_ADDRESS)
 
@@ -116,7 +116,7 @@ class Watchers:
         Raises TooMany, BadSignalling, SessionClosed.
         """
         self._places.check(address)
-        most = MOST_GUESTS if is_guest else MOST_WATCHERS
+        most = MAX_WATCHERS_FOR_GUESTS if is_guest else MAX_WATCHERS
         if len(self._watchers) + self._joining >= most and not self._made_room(address):
             raise TooMany(f"{most} watch this session already.", "Try again when one of them has left.")
         self._coding = self._coding or self._transports.shared_coding()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 __all__ = ["BadPath", "Trouble", "bad_path"]
 
-MOST_ON_THE_WAY = 2000
+MAX_PACKETS_IN_FLIGHT = 2000
 "Most packets that may be delayed at a time, in both directions together. More are lost."
 
 
@@ -52,7 +52,7 @@ class BadPath:
 
     def pass_on(self, send: Callable[[], None], *, there: bool) -> None:
         """Send a packet now, later or never. there: True if it goes towards the target."""
-        if self._draw.random() < self.trouble.lost or self._on_the_way >= MOST_ON_THE_WAY:
+        if self._draw.random() < self.trouble.lost or self._on_the_way >= MAX_PACKETS_IN_FLIGHT:
             self.lost += 1
             return
         self.passed += 1

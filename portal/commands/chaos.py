@@ -25,7 +25,7 @@ from portal.commands.chaos_disk import NotHere, small_disk
 from portal.commands.chaos_people import trials_of_people
 from portal.commands.chaos_report import Outcome, picture_of_chaos, table_of_outcomes
 from portal.commands.chaos_services import Services
-from portal.commands.chaos_trials import MOST_GAP_MS, SERVICE_TIMEOUT_S, Seen, Trial, trials_of_machines
+from portal.commands.chaos_trials import MAX_GAP_MS, SERVICE_TIMEOUT_S, Seen, Trial, trials_of_machines
 from portal.commands.setting_options import arguments_of
 
 __all__ = ["Chaos", "chaos"]
@@ -39,7 +39,7 @@ OF_ITS_OWN = frozenset(
 KEEP_FREE_BYTES = 30_000_000
 "The portal's setting of this name. It is lower than usual, because the disk is small (SMALL_DISK_MB)."
 SETTLES_S = 5.0
-MOST_OF_AN_ERROR = 300
+MAX_ERROR_CHARACTERS = 300
 "Characters of an error that are kept, from its end: if it quotes a log, the cause is there."
 
 
@@ -107,7 +107,7 @@ async def _hold(
     found = {"seed": run.seed, "options": options, "outcomes": list(map(asdict, outcomes))}
     found["looks"] = list(map(asdict, looks))
     (run.out / "chaos.json").write_text(json.dumps(found), encoding="utf-8")
-    (run.out / "chaos.svg").write_text(picture_of_chaos(looks, outcomes, MOST_GAP_MS), encoding="utf-8")
+    (run.out / "chaos.svg").write_text(picture_of_chaos(looks, outcomes, MAX_GAP_MS), encoding="utf-8")
     say(f"\n{table}\n\nAll of it is in {run.out / 'chaos.json'}, drawn in {run.out / 'chaos.svg'}.")
     return 1 if any(outcome.held is False for outcome in outcomes) else 0
 
@@ -138,7 +138,7 @@ async def _outcome(arena: Arena, trial: Trial) -> Outcome:
     except NotHere as reason:
         return Outcome(trial.name, trial.promise, str(reason), None, began_s, time.monotonic())
     except Exception as error:  # noqa: BLE001 - whatever went wrong is what was found; the other trials go on
-        seen = Seen(f"{type(error).__name__}: {error}"[-MOST_OF_AN_ERROR:], held=False)
+        seen = Seen(f"{type(error).__name__}: {error}"[-MAX_ERROR_CHARACTERS:], held=False)
     ended_s = time.monotonic()
     if not trial.breaks_others:
         seen = await _with_others(arena, seen, began_s)
@@ -151,7 +151,7 @@ async def _with_others(arena: Arena, seen: Seen, began_s: float) -> Seen:
     gap_ms = max((look.longest_gap_ms for look in looks), default=0.0)
     errors = [error for look in looks for one in look.heard for error in one.errors]
     words = f"others: gap {gap_ms:.0f} ms{f', {errors[0]}' if errors else ''}"
-    return Seen(f"{seen.words}; {words}" if seen.words else words, seen.held and gap_ms <= MOST_GAP_MS and not errors)
+    return Seen(f"{seen.words}; {words}" if seen.words else words, seen.held and gap_ms <= MAX_GAP_MS and not errors)
 
 
 def _in_words(outcome: Outcome, began_s: float) -> str:

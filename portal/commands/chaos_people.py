@@ -27,7 +27,7 @@ __all__ = ["trials_of_people"]
 
 VANISHED, OFFERS, SILENT = 100, 200, 500
 FREE_VANISHED_S, FREE_OFFERS_S, FREE_SILENT_S, FREE_SLOW_S = 35.0, 20.0, 15.0, 45.0
-LEAST_FPS, MOST_CONCEALED = 23.0, 0.02
+MIN_FPS, MAX_CONCEALED_SHARE = 23.0, 0.02
 BAD_FOR_S, GOOD_AGAIN_FOR_S = 15.0, 5.0
 HOSTILE_FOR_S, HOSTILE = 10.0, 4
 EACH_ADDRESS = 5
@@ -50,7 +50,7 @@ INPUTS: Final = (
 def trials_of_people() -> list[Trial]:
     some, much = Trouble(lost=0.05, jitter_ms=50), Trouble(lost=0.3, jitter_ms=50)
     mixed = Trouble(jitter_ms=50, overtaking=0.25)
-    plenty = f">= {LEAST_FPS:.0f} fps, <= {MOST_CONCEALED:.0%} of the sound concealed"
+    plenty = f">= {MIN_FPS:.0f} fps, <= {MAX_CONCEALED_SHARE:.0%} of the sound concealed"
     again = "the session lives, and is well again afterwards"
     free = "all places are free within {:.0f} s".format
     return [
@@ -83,8 +83,8 @@ def _on_path(trouble: Trouble, *, is_usable: bool) -> Callable[[Arena], Awaitabl
             await peer.received(GOOD_AGAIN_FOR_S)
             good = await peer.received(GOOD_AGAIN_FOR_S)
         words = f"{bad.fps:.1f} fps, {100 * bad.concealed:.1f} % concealed; afterwards {good.fps:.1f} fps, "
-        usable = not is_usable or (bad.fps >= LEAST_FPS and bad.concealed <= MOST_CONCEALED)
-        return Seen(f"{words}{100 * good.concealed:.1f} %", usable and good.fps >= LEAST_FPS)
+        usable = not is_usable or (bad.fps >= MIN_FPS and bad.concealed <= MAX_CONCEALED_SHARE)
+        return Seen(f"{words}{100 * good.concealed:.1f} %", usable and good.fps >= MIN_FPS)
 
     return run
 
@@ -156,7 +156,7 @@ async def _be_silent(arena: Arena) -> Seen:
 
 
 async def _be_slow(arena: Arena) -> Seen:
-    async with chaos_viewer(arena.portal.socket_url, most_waiting=1) as viewer:
+    async with chaos_viewer(arena.portal.socket_url, max_waiting=1) as viewer:
         began_s = time.monotonic()
         await viewer.tell("media", use="websocket", reason="chaos")
         await viewer.tell("say", text=LONG_TEXT, mode="echo")

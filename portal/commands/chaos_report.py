@@ -46,11 +46,11 @@ def _held(times: Sequence[Outcome]) -> str:
     return words if all(held) else f"**{words}**"
 
 
-def picture_of_chaos(looks: Sequence[Look], outcomes: Sequence[Outcome], most_gap_ms: float) -> str:
+def picture_of_chaos(looks: Sequence[Look], outcomes: Sequence[Outcome], max_gap_ms: float) -> str:
     """Return an SVG with lines over the minutes of the run, and a number where each trial began."""
     first_s = looks[0].at_s
     lines = [
-        ("longest gap of bystanders, ms", [min(look.longest_gap_ms, 1000.0) for look in looks], most_gap_ms),
+        ("longest gap of bystanders, ms", [min(look.longest_gap_ms, 1000.0) for look in looks], max_gap_ms),
         (
             "frames of all bystanders in a second",
             [float(sum(one.frames for one in look.heard)) for look in looks],

@@ -21,9 +21,9 @@ from portal.commands.chaos_disk import NotHere, filled, half_written, read_only
 from portal.commands.chaos_viewer import ChaosViewer, Message, chaos_viewer
 from portal.commands.portal_process import running_portal
 
-__all__ = ["MOST_GAP_MS", "SERVICE_TIMEOUT_S", "Seen", "Trial", "trials_of_machines"]
+__all__ = ["MAX_GAP_MS", "SERVICE_TIMEOUT_S", "Seen", "Trial", "trials_of_machines"]
 
-MOST_GAP_MS = 200.0
+MAX_GAP_MS = 200.0
 "Longest gap that bystanders may have between two frames."
 STARTS_WITHIN_S = 60.0
 SERVICE_TIMEOUT_S = 4.0
@@ -61,7 +61,7 @@ class Trial:
 
 def trials_of_machines() -> list[Trial]:
     return [
-        Trial("nothing happens", "what the machine itself does", _nothing),
+        Trial("nothing happens", "what the machine itself does", _undisturbed),
         Trial("kill -9 of the portal", "viewers talk again, the job is done once it has started", _kill_portal, True),
         Trial("kill -9 of the worker", "its job is done all the same, once; nothing is half-written", _kill_worker),
         Trial("disk full", "jobs are refused or fail with a reason; nothing is half-written; then they work", _fill),
@@ -72,7 +72,7 @@ def trials_of_machines() -> list[Trial]:
     ]
 
 
-async def _nothing(_arena: Arena) -> Seen:
+async def _undisturbed(_arena: Arena) -> Seen:
     await asyncio.sleep(10)
     return Seen("", held=True)
 
@@ -165,7 +165,7 @@ async def _asked_meanwhile(arena: Arena, answer: httpx.Response) -> tuple[bool, 
     A refusal with a reason, a finished job, and a job that failed with a reason are acceptable.
     """
     if answer.status_code != ACCEPTED:
-        return _plainly(answer)
+        return _names_reason(answer)
     job = await arena.job_ended(str(answer.json()["id"]))
     return job["state"] == "done" or bool(job["error"] and job["error"]["message"]), f"taken, {_of_job(job, [])}"
 
@@ -173,11 +173,11 @@ async def _asked_meanwhile(arena: Arena, answer: httpx.Response) -> tuple[bool, 
 async def _job_afterwards(arena: Arena) -> Message:
     answer = await arena.order_clip()
     if answer.status_code != ACCEPTED:
-        return {"id": "", "state": f"refused: {_plainly(answer)[1]}", "error": None}
+        return {"id": "", "state": f"refused: {_names_reason(answer)[1]}", "error": None}
     return await arena.job_ended(str(answer.json()["id"]))
 
 
-def _plainly(answer: httpx.Response) -> tuple[bool, str]:
+def _names_reason(answer: httpx.Response) -> tuple[bool, str]:
     """Return whether a refusal names its reason, and its status and code in words."""
     try:
         said = answer.json()
@@ -224,7 +224,7 @@ async def _step_clock(arena: Arena) -> Seen:
     errors = [error for look in looks for one in look.heard for error in one.errors]
     words = f"longest gap {usual_ms:.0f} ms before the jumps, {gap_ms:.0f} ms over {len(STEPS_S)} of them"
     # Forging the time slows everything down. So gaps as long as those before the jumps are not caused by the jumps.
-    held = gap_ms <= max(MOST_GAP_MS, usual_ms) and not errors
+    held = gap_ms <= max(MAX_GAP_MS, usual_ms) and not errors
     return Seen(f"{words}{f', {errors[0]}' if errors else ''}", held)
 
 

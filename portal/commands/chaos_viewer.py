@@ -45,16 +45,16 @@ class ChaosViewer:
 
 @asynccontextmanager
 async def chaos_viewer(
-    url: str, number: int = 0, *, most_waiting: int | None = 1024, **hello: object
+    url: str, number: int = 0, *, max_waiting: int | None = 1024, **hello: object
 ) -> AsyncIterator[ChaosViewer]:
     """Open a session that ends with the block.
 
-    number: see stranger_address(). most_waiting: messages that may wait here unread; beyond that the socket is not read
+    number: see stranger_address(). max_waiting: messages that may wait here unread; beyond that the socket is not read
     any more. Raises OSError, TimeoutError or RuntimeError if the session is not opened.
     """
     headers = {"X-Forwarded-For": stranger_address(number)}
     async with connect(
-        url, max_size=None, max_queue=most_waiting, compression=None, additional_headers=headers, close_timeout=1
+        url, max_size=None, max_queue=max_waiting, compression=None, additional_headers=headers, close_timeout=1
     ) as socket:
         async with asyncio.timeout(OPENS_WITHIN_S):
             await socket.send(json.dumps({"type": "hello", **hello}))

@@ -122,9 +122,11 @@ def run_checks(
         more = (*QUICK_ONLY, *pytest_arguments[1:])
         return _verdict(_run_all(_computing(more), say, run), say)
     if pytest_arguments:
-        return run(_pytest(pytest_arguments), _had(browsers, say))
+        return run(_pytest(pytest_arguments), _find_browsers(browsers, say))
     with ThreadPoolExecutor(1) as pool, failed_tests() as remembered:
-        coming = pool.submit(_had, browsers, say)  # in the background: apt-get takes a minute and mostly waits
+        coming = pool.submit(
+            _find_browsers, browsers, say
+        )  # in the background: apt-get takes a minute and mostly waits
 
         def in_browsers(name: str, tests: Sequence[str], checks: Sequence[Sequence[str]] = ()) -> Lane:
             return Lane({**_named(checks), name: _pytest((*tests, *remembered.options(name)))}, coming.result)
@@ -157,7 +159,7 @@ def _pass_alone(
     return True
 
 
-def _had(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, str]:
+def _find_browsers(browsers: Sequence[Browser], say: Callable[[str], None]) -> dict[str, str]:
     """Find or install browsers, and return the environment variables that name them. Report those that are missing."""
     extra = {}
     for browser in browsers:

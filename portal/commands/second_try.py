@@ -3,7 +3,7 @@
 About 8,000 tests take twenty minutes on two cores, and a few of them measure time. On a busy machine, one of these can
 fail although it passes in every other run. If a test passes when it runs again, the whole run passes, but the last line
 of the output names the test: the cause is a fault of the test or of the product and has to be found. More than
-MOST_TESTS failures, a crash, or a test that could not be collected always fail the run.
+MAX_TESTS failures, a crash, or a test that could not be collected always fail the run.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["MOST_TESTS", "TESTS_FAILED", "FailedTests", "failed_tests"]
+__all__ = ["MAX_TESTS", "TESTS_FAILED", "FailedTests", "failed_tests"]
 
-MOST_TESTS = 3
+MAX_TESTS = 3
 "Most failed tests of a whole run that may run again. A change that breaks something usually breaks more."
 TESTS_FAILED = 1
 "Pytest's exit status if all tests ran and some failed. Other statuses (but 0) mean that some tests did not run."
@@ -41,7 +41,7 @@ class FailedTests:
             if not failed or not all("::" in test for test in failed):  # an id without "::" is a file not collected
                 return []
             tests += failed
-        return tests if len(tests) <= MOST_TESTS else []
+        return tests if len(tests) <= MAX_TESTS else []
 
     def _of(self, name: str) -> list[str]:
         try:

@@ -14,7 +14,7 @@ __all__ = ["Figure", "Line", "Reading", "figures_of", "picture_of", "picture_of_
 
 PARTS = 5
 "Number of equal parts of a run. The last part is compared with the first."
-MOST_DRIFT_MS, MOST_GROWTH_MB, MOST_GAP_MS = 20.0, 20.0, 60.0
+MAX_DRIFT_MS, MAX_GROWTH_MB, MAX_GAP_MS = 20.0, 20.0, 60.0
 FLAT_PER_VIEWER = 2.0
 "How far a count may differ between the parts, for each viewer, since viewers come, speak and go all the time."
 Line: TypeAlias = tuple[str, list[float], float | None]
@@ -79,20 +79,20 @@ def figures_of(readings: Sequence[Reading]) -> list[Figure]:
         words = f"{after - before:+.3g}{unit} ({before:.0f} to {after:.0f})"
         return Figure(name, words, f"+-{most:.0f}{unit}", abs(after - before) <= most)
 
-    def at_most(name: str, ms: float, most_ms: float) -> Figure:
-        return Figure(name, f"{ms:.1f} ms", f"<= {most_ms:.0f} ms", ms <= most_ms)
+    def at_most(name: str, ms: float, max_ms: float) -> Figure:
+        return Figure(name, f"{ms:.1f} ms", f"<= {max_ms:.0f} ms", ms <= max_ms)
 
     return [
         Figure("minutes, viewers", f"{readings[-1].at_s / 60:.1f}, {viewers}"),
         Figure("sessions begun", f"{_sum(everything, 'sessions')}"),
         Figure("turns heard to their end", f"{_sum(everything, 'done')}"),
         Figure("turns interrupted", f"{_sum(everything, 'interrupted')}"),
-        grown("memory of the portal, last fifth against first", " MB", MOST_GROWTH_MB, lambda one: one.resident_mb),
+        grown("memory of the portal, last fifth against first", " MB", MAX_GROWTH_MB, lambda one: one.resident_mb),
         grown("open descriptors, likewise", "", FLAT_PER_VIEWER * viewers, lambda one: one.descriptors),
         grown("threads, likewise", "", FLAT_PER_VIEWER * viewers, lambda one: one.threads),
         grown("tasks, likewise", "", FLAT_PER_VIEWER * viewers, lambda one: one.tasks),
-        at_most("drift of a session's clock", drift_ms, MOST_DRIFT_MS),
-        at_most("longest gap between two frames", gap_ms, MOST_GAP_MS),
+        at_most("drift of a session's clock", drift_ms, MAX_DRIFT_MS),
+        at_most("longest gap between two frames", gap_ms, MAX_GAP_MS),
         Figure("late pictures", f"{late}", "0", late == 0),
         at_most("time by which clocks gave up catching up", slipped_ms, 0.0),
         Figure("errors", f"{len(errors)}{f', first: {errors[0]}' if errors else ''}", "0", not errors),
@@ -133,7 +133,7 @@ def picture_of(readings: Sequence[Reading]) -> str:
         ("open descriptors", [reading.descriptors for reading in readings], None),
         ("threads", [reading.threads for reading in readings], None),
         ("tasks", [reading.tasks for reading in readings], None),
-        ("longest gap, ms", [reading.longest_gap_ms for reading in readings], MOST_GAP_MS),
+        ("longest gap, ms", [reading.longest_gap_ms for reading in readings], MAX_GAP_MS),
         ("late pictures so far", [reading.late - readings[0].late for reading in readings], None),
     ]
     return picture_of_lines(rows, minutes)

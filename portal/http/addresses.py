@@ -32,7 +32,7 @@ HOST = re.compile(
     r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*)\.?)(?::(?P<port>[0-9]{0,5}))?",
     re.IGNORECASE | re.ASCII,
 )
-MOST_NAME_CHARS = 253
+MAX_NAME_CHARS = 253
 ABSOLUTE = re.compile(r"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 FIRST_FREE_PORT, LAST_PORT = 1024, 65_535
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -63,7 +63,7 @@ def parse_host(text: str) -> tuple[str, int | None]:
     "[::1]". Raises ValueError: it is no host, for instance because of an empty label or port 0.
     """
     found = HOST.fullmatch(text.strip())
-    if found is None or len(found["name"] or "") > MOST_NAME_CHARS:
+    if found is None or len(found["name"] or "") > MAX_NAME_CHARS:
         raise ValueError(f"'{text}' is no host name")
     port = int(found["port"]) if found["port"] else None
     if port is not None and not 1 <= port <= 65535:
@@ -189,7 +189,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 def _as_browsers_write(name: str) -> str:
     """Return a name in any script as browsers send it: "münchen.de" -> "xn--mnchen-3ya.de"."""
-    if name.isascii() or len(name) > MOST_NAME_CHARS:
+    if name.isascii() or len(name) > MAX_NAME_CHARS:
         return name
     try:
         return name.encode("idna").decode("ascii")

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.errors import VivavoceError
 from pipeline.clock import Clock
 from portal.errors import UploadTooLarge
-from portal.http.errors import told
+from portal.http.errors import error_response_for
 from portal.http.limits import AddressShares, Shares, TooMany
 from portal.http.proxies import address_of
 
@@ -32,7 +32,7 @@ QUIET_S = 30.0
 "Period in which PROGRESS_BYTES of a body have to come."
 PROGRESS_BYTES = 4096
 "If less than this comes in QUIET_S, the body has stopped. A slow phone sends more. An upload as a whole has no limit."
-PRESSED_BYTES, MOST_PRESSED_BYTES = 64 * 1024, 16 * 2**20
+PRESSED_BYTES, MAX_PRESSED_BYTES = 64 * 1024, 16 * 2**20
 """The same while others wait for an upload's place: the first value at first, doubled after each QUIET_S, up to the
 second."""
 PRESSED_S = 120.0
@@ -52,14 +52,14 @@ class BodyStopped(VivavoceError, code="request_timeout", http_status=408):
 
 
 def allow_body(
-    scope: Scope, most_bytes: int, refusal: VivavoceError, floor_bytes: Callable[[], int] | None = None
+    scope: Scope, max_bytes: int, refusal: VivavoceError, floor_bytes: Callable[[], int] | None = None
 ) -> None:
     """Let the body of this request be larger than FIELDS_BYTES. Call before it is read, and only behind Bodies.
 
     refusal: raised for a larger body. floor_bytes: returns how much has to come in QUIET_S; default: PROGRESS_BYTES.
     """
     body: _Body = scope[BODY]
-    body.most_bytes, body.too_large = most_bytes, refusal
+    body.max_bytes, body.too_large = max_bytes, refusal
     if floor_bytes is not None:
         body.floor_bytes = floor_bytes
 
@@ -88,21 +88,21 @@ class Bodies:
         body = _Body(receive, Headers(scope=scope).get("content-length", ""), self._quiet_s)
         begun = False
 
-        async def unless_refused(message: Message) -> None:
+        async def send_unless_refused(message: Message) -> None:
             nonlocal begun
             if begun or body.refusal is None:
                 begun = True
                 await send(message)
 
         try:
-            await self._app({**scope, BODY: body}, body.receive, unless_refused)
+            await self._app({**scope, BODY: body}, body.receive, send_unless_refused)
         except ClientDisconnect:
             if body.refusal is None:
                 raise
         if body.refusal is not None and not begun:
             logger.info("%s %s: %s", scope["method"], scope["path"], body.refusal.message)
             error = body.refusal
-            answer = told(error) if body.answer is None else body.answer(error)
+            answer = error_response_for(error) if body.answer is None else body.answer(error)
             answer.headers["Connection"] = "close"
             await answer(scope, receive, send)
 
@@ -114,12 +114,12 @@ class UploadPlaces:
     """
 
     def __init__(
-        self, clock: Clock, each: int = UPLOADS_EACH, most: int = UPLOADS, most_first: int = FIRST_UPLOADS
+        self, clock: Clock, each: int = UPLOADS_EACH, max_further: int = UPLOADS, max_first: int = FIRST_UPLOADS
     ) -> None:
         self._clock = clock
         self._pressed_from_s = self._pressed_to_s = -math.inf
         self._each = AddressShares(each)
-        self._first, self._further = Shares(most_first), Shares(most)
+        self._first, self._further = Shares(max_first), Shares(max_further)
 
     @contextmanager
     def taken(self, scope: Scope) -> Iterator[None]:
@@ -140,7 +140,7 @@ class UploadPlaces:
         if now_s >= self._pressed_to_s:
             return PROGRESS_BYTES
         doublings = int((now_s - self._pressed_from_s) / QUIET_S)
-        return min(MOST_PRESSED_BYTES, PRESSED_BYTES << min(doublings, 30))
+        return min(MAX_PRESSED_BYTES, PRESSED_BYTES << min(doublings, 30))
 
     def _press(self) -> None:
         now_s = self._clock.now_s()
@@ -153,7 +153,7 @@ class _Body:
     """The body of one request, as far as it has come. refusal: why it is not read further, if so."""
 
     def __init__(self, receive: Receive, declared_bytes: str, quiet_s: float) -> None:
-        self.most_bytes = FIELDS_BYTES
+        self.max_bytes = FIELDS_BYTES
         self.too_large: VivavoceError = UploadTooLarge(
             f"The request is larger than {FIELDS_BYTES // 1024} KiB.", "Send a file as multipart/form-data."
         )
@@ -171,7 +171,7 @@ class _Body:
     async def receive(self) -> Message:
         if self._is_complete:  # after the body, only the client's disconnect can come
             return await self._receive()
-        if self._declared_bytes > self.most_bytes:
+        if self._declared_bytes > self.max_bytes:
             return self._refuse(self.too_large)
         loop = asyncio.get_running_loop()
         if self._until_s is None:
@@ -189,7 +189,7 @@ class _Body:
         size = len(message.get("body", b""))
         self._bytes += size
         self._progress_bytes += size
-        if self._bytes > self.most_bytes:
+        if self._bytes > self.max_bytes:
             return self._refuse(self.too_large)
         self._is_complete = not message.get("more_body", False)
         if self._progress_bytes >= self.floor_bytes():

@@ -17,8 +17,8 @@ from pipeline.clock import Clock, SystemClock
 from portal.errors import PortalStops
 from portal.http.audit import Audited, AuditLog
 from portal.http.bodies import Bodies
-from portal.http.dear import DearReads, OwnThreads, is_dear
-from portal.http.errors import error_response, internal_error, told
+from portal.http.costly_reads import CostlyReads, OwnThreads, is_costly
+from portal.http.errors import error_response, error_response_for, internal_error
 from portal.http.headers import OwnersOnly, SafeHeaders, ShortRedirects
 from portal.http.limits import AddressAllowance
 from portal.http.login import Gate
@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 CHANGES_BURST = 120
 CHANGES_PER_S = 2.0
 """Limit on changes by one address: at once, and per second after that."""
-DEAR_BURST = 420
-DEAR_PER_S = 30.0
+COSTLY_BURST = 420
+COSTLY_PER_S = 30.0
 """Limit on costly reads of one address. A class of thirty may reload its pages twice at the same moment, and look at
 its jobs all the time."""
 READS_BURST = 4000
@@ -57,7 +57,7 @@ def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     if settings.audit:
         app = Audited(app, AuditLog(settings.data_dir))
     app = Packing(Bodies(app))
-    app = HumanPace(DearReads(OwnThreads(SocketsAnswered(HeadAsGet(RangesAnswered(app)))), clock), clock)
+    app = HumanPace(CostlyReads(OwnThreads(SocketsAnswered(HeadAsGet(RangesAnswered(app)))), clock), clock)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = OwnShare(OneByOne(app), settings.max_connections)
     app = BehindProxies(OwnersOnly(ShortRedirects(app)), settings.trusted_proxies, settings.root_path)
@@ -85,7 +85,7 @@ class LastResort:
             await self._app(scope, receive, noting)
         except asyncio.CancelledError:  # the server is ending
             if scope["type"] == "http" and not begun:
-                await told(PortalStops(), {"Connection": "close"})(scope, receive, send)
+                await error_response_for(PortalStops(), {"Connection": "close"})(scope, receive, send)
             raise
         except Exception:  # the outermost handler of the server
             if scope["type"] != "http":
@@ -226,7 +226,7 @@ class HumanPace:
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
         self._changes = AddressAllowance(clock, burst=CHANGES_BURST, per_s=CHANGES_PER_S)
-        self._dear = AddressAllowance(clock, burst=DEAR_BURST, per_s=DEAR_PER_S)
+        self._costly = AddressAllowance(clock, burst=COSTLY_BURST, per_s=COSTLY_PER_S)
         self._reads = AddressAllowance(clock, burst=READS_BURST, per_s=READS_PER_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -247,4 +247,4 @@ class HumanPace:
         """Return 0.0 if the request is granted, else the seconds until it would be."""
         if scope["method"] not in HARMLESS:
             return self._changes.take(address_of(scope))
-        return (self._dear if is_dear(scope) else self._reads).take(address_of(scope))
+        return (self._costly if is_costly(scope) else self._reads).take(address_of(scope))

@@ -15,13 +15,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from models.errors import VivavoceError
-from portal.http.faults import told_fault
+from portal.http.faults import describe_fault
 
-__all__ = ["ErrorRoute", "answer_errors", "error_response", "internal_error", "told"]
+__all__ = ["ErrorRoute", "answer_errors", "error_response", "error_response_for", "internal_error"]
 
 logger = logging.getLogger(__name__)
 
-MOST_FAULTS = 5
+MAX_FAULTS = 5
 "Most faults of one request that its answer lists."
 FRAMEWORK_ERRORS = {
     404: ("not_found", "There is nothing at this address.", "See /docs."),
@@ -45,7 +45,7 @@ def error_response(
     return JSONResponse(body, status_code=status, headers=headers)
 
 
-def told(error: VivavoceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def error_response_for(error: VivavoceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return the answer for an error of ours."""
     if error.http_status == HTTPStatus.UNAUTHORIZED:
         headers = {"WWW-Authenticate": "Bearer", **(headers or {})}  # required with 401 (RFC 9110, 15.5.2)
@@ -64,9 +64,11 @@ class ErrorRoute(APIRoute):
             try:
                 return await handle(request)
             except VivavoceError as error:
-                return told(error)
+                return error_response_for(error)
             except RequestValidationError as error:
-                faults = "; ".join(told_fault(fault["loc"][1:], fault["msg"]) for fault in error.errors()[:MOST_FAULTS])
+                faults = "; ".join(
+                    describe_fault(fault["loc"][1:], fault["msg"]) for fault in error.errors()[:MAX_FAULTS]
+                )
                 return error_response("bad_request", f"The request is malformed: {faults}", "See /docs.", status=400)
             except ClientDisconnect:
                 # Nobody receives this answer.

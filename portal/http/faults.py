@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from pydantic import BeforeValidator, ValidationError
 
-__all__ = ["at_most", "first_fault", "told_fault"]
+__all__ = ["describe_fault", "first_fault", "max_entries"]
 
-MOST_CHARACTERS = 300
+MAX_CHARACTERS = 300
 "Longest text of a fault. Its place may be a key that a client made up."
 
 
-def at_most(entries: int) -> BeforeValidator:
+def max_entries(entries: int) -> BeforeValidator:
     """Return a validator that counts the entries of a list or an object before any of them is validated.
 
     Pydantic itself validates all entries, makes an error of each wrong one, and counts them only then. So a quarter of
@@ -34,10 +34,10 @@ def first_fault(error: ValidationError) -> tuple[str, str]:
     It never repeats the input, which may be private.
     """
     first = error.errors(include_input=False, include_url=False)[0]
-    return first["type"], told_fault(first["loc"], first["msg"])
+    return first["type"], describe_fault(first["loc"], first["msg"])
 
 
-def told_fault(place: Sequence[object], what: str) -> str:
+def describe_fault(place: Sequence[object], what: str) -> str:
     """Return a line with the place of a fault and what is wrong."""
     where = ".".join(map(str, place))
-    return f"{where}: {what}"[:MOST_CHARACTERS] if where else what[:MOST_CHARACTERS]
+    return f"{where}: {what}"[:MAX_CHARACTERS] if where else what[:MAX_CHARACTERS]

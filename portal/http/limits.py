@@ -35,7 +35,7 @@ __all__ = [
 
 Result = TypeVar("Result")
 
-MOST_KEYS = 4096
+MAX_KEYS = 4096
 "Most keys in a table of an Allowance."
 WIDER = 4
 "How many times as much a /48 network of IPv6 addresses may have as one address."
@@ -64,15 +64,15 @@ class _Bucket:
 class Allowance:
     """A token bucket for each key: `burst` at once, and `per_s` a second in the long run.
 
-    Beyond `most_keys` keys, full buckets are forgotten, which makes no difference to their keys. If none is full,
+    Beyond `max_keys` keys, full buckets are forgotten, which makes no difference to their keys. If none is full,
     newcomers share one bucket, so that using many keys brings no fresh buckets.
     """
 
-    def __init__(self, clock: Clock, *, burst: float, per_s: float, most_keys: int = MOST_KEYS) -> None:
+    def __init__(self, clock: Clock, *, burst: float, per_s: float, max_keys: int = MAX_KEYS) -> None:
         self._clock = clock
         self._burst = burst
         self._per_s = per_s
-        self._most_keys = most_keys
+        self._max_keys = max_keys
         self._buckets: dict[str, _Bucket] = {}
 
     def __len__(self) -> int:
@@ -97,9 +97,9 @@ class Allowance:
 
     def _bucket(self, key: str) -> _Bucket:
         now_s = self._clock.now_s()
-        if key not in self._buckets and len(self._buckets) >= self._most_keys:
+        if key not in self._buckets and len(self._buckets) >= self._max_keys:
             self._forget_full(now_s)
-            if len(self._buckets) >= self._most_keys:
+            if len(self._buckets) >= self._max_keys:
                 key = STRANGERS
         bucket = self._buckets.setdefault(key, _Bucket(self._burst, now_s))
         bucket.left = min(self._burst, bucket.left + self._per_s * (now_s - bucket.filled_s))
@@ -163,10 +163,10 @@ class SessionAllowance:
 
 
 class Shares:
-    """Counts how many of a thing each key has now: at most `most_each`. Only keys that have any are kept."""
+    """Counts how many of a thing each key has now: at most `max_each`. Only keys that have any are kept."""
 
-    def __init__(self, most_each: int) -> None:
-        self._most_each = most_each
+    def __init__(self, max_each: int) -> None:
+        self._max_each = max_each
         self._taken: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -178,7 +178,7 @@ class Shares:
 
     def has_all(self, key: str) -> bool:
         """Whether the key has as many as it may have."""
-        return self._taken[key] >= self._most_each
+        return self._taken[key] >= self._max_each
 
     def take(self, key: str) -> bool:
         """Take one and return True, or return False if none is left. give() gives it back."""
@@ -211,9 +211,9 @@ class Shares:
 class AddressShares(Shares):
     """Shares of addresses. A /48 network of IPv6 addresses has WIDER times as many as one address."""
 
-    def __init__(self, most_each: int) -> None:
-        super().__init__(most_each)
-        self._networks = Shares(WIDER * most_each)
+    def __init__(self, max_each: int) -> None:
+        super().__init__(max_each)
+        self._networks = Shares(WIDER * max_each)
 
     def has_all(self, key: str) -> bool:
         network = network_of(key)
@@ -231,11 +231,11 @@ class AddressShares(Shares):
 
 
 class AskerShares:
-    """At most `most_each` of a thing for each address, and for each person, who may have many addresses."""
+    """At most `max_each` of a thing for each address, and for each person, who may have many addresses."""
 
-    def __init__(self, most_each: int) -> None:
-        self._addresses = AddressShares(most_each)
-        self._people = Shares(most_each)
+    def __init__(self, max_each: int) -> None:
+        self._addresses = AddressShares(max_each)
+        self._people = Shares(max_each)
 
     @contextmanager
     def held(self, address: str, person: str, refusal: VivavoceError) -> Iterator[None]:
@@ -295,17 +295,17 @@ class Turns:
 class Turnstile:
     """Runs work that takes a core for a moment, one piece at a time, so that live sessions keep their cores.
 
-    Waiting takes no thread. Beyond `most_waiting`, callers are refused.
+    Waiting takes no thread. Beyond `max_waiting`, callers are refused.
     """
 
-    def __init__(self, most_waiting: int) -> None:
-        self._most_waiting = most_waiting
+    def __init__(self, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
         self._waiting = 0
         self._one = asyncio.Lock()
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Run work() in a thread and return its result. Raises TooOften, and what work() raises."""
-        if self._waiting >= self._most_waiting:
+        if self._waiting >= self._max_waiting:
             raise TooOften("Too many ask for this at once.", "Try again in a moment.", 1.0)
         self._waiting += 1
         try:

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import VivavoceError
 from pipeline.clock import Clock
-from portal.http.errors import internal_error, told
+from portal.http.errors import error_response_for, internal_error
 from portal.http.limits import AddressAllowance, TooOften, Turns
 from portal.http.login_key import secret_of
 from portal.http.login_page import login_page, other_login_page
@@ -68,7 +68,7 @@ TRIES_PER_S = 0.1
 "How many passwords one address may try, at once and per second. A family that logs in one evening does not notice."
 TRIED_AT_A_TIME = 2
 "Passwords that are hashed at the same time."
-MOST_WAITING, MOST_WAITING_EACH = 16, 2
+MAX_WAITING, MAX_WAITING_EACH = 16, 2
 "Most logins that wait to be checked, in all and for one address. So a login waits at most 5 s, whoever else tries."
 KEPT_LOGINS = 256
 "Most correct passwords that are remembered; the oldest goes first."
@@ -244,7 +244,7 @@ class Gate:
 
         Hashing takes a core for a quarter of a second. So few run at a time, and only one for each address.
         """
-        if len(self._turns) >= MOST_WAITING or self._turns.wanted(address) >= MOST_WAITING_EACH:
+        if len(self._turns) >= MAX_WAITING or self._turns.wanted(address) >= MAX_WAITING_EACH:
             raise TooOften("Too many people log in at this moment.", "Wait a few seconds, then try again.", 5.0)
         async with self._turns.of(address), self._trying:
             if is_gone is not None and await is_gone():
@@ -365,7 +365,7 @@ class Gate:
         if isinstance(error, LoginNeeded | WrongPassword) and _wants_page(scope):
             return self._page(scope, error, _without_token(scope))
         headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else {}
-        return told(error, headers)
+        return error_response_for(error, headers)
 
     def _page(self, scope: Scope, error: VivavoceError, after: str) -> Response:
         return login_page(scope, error, after, asks_name=bool(self._users.names()))

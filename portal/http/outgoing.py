@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NotPosted", "Poster", "leads_inwards"]
 
-MOST_CONNECTIONS_EACH: Final = 2
+MAX_CONNECTIONS_EACH: Final = 2
 "Most connections to one address at a time."
 
 
@@ -70,7 +70,7 @@ class Poster:
             resolver = cast("AbstractResolver", _Resolver(aiohttp.ThreadedResolver(), self._networks))
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    resolver=resolver, use_dns_cache=False, limit_per_host=MOST_CONNECTIONS_EACH
+                    resolver=resolver, use_dns_cache=False, limit_per_host=MAX_CONNECTIONS_EACH
                 ),
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
                 cookie_jar=aiohttp.DummyCookieJar(),

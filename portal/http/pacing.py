@@ -9,7 +9,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from portal.http.errors import told
+from portal.http.errors import error_response_for
 from portal.http.limits import AddressShares, TooMany, Turns
 from portal.http.proxies import address_of
 
@@ -44,13 +44,13 @@ class OneByOne:
 class OwnShare:
     """ASGI middleware behind BehindProxies: keeps one address from using up all connections by reading slowly.
 
-    most: limit on the server's connections. WebSockets are counted too.
+    max_connections: limit on the server's connections. WebSockets are counted too.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, max_connections: int) -> None:
         self._app = app
-        self._plenty = most * PLENTY
-        self._shares = AddressShares(max(1, int(most * SHARE)))
+        self._plenty = max_connections * PLENTY
+        self._shares = AddressShares(max(1, int(max_connections * SHARE)))
         self._at_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,4 +72,4 @@ class OwnShare:
 
 def _refusal() -> ASGIApp:
     error = TooMany("Your address has many connections at work already.", "Wait until some of them have ended.")
-    return told(error, {"Connection": "close"})
+    return error_response_for(error, {"Connection": "close"})

@@ -44,11 +44,11 @@ def _visit(scripts: Mapping[str, str], name: str, order: list[str], path: tuple[
     if name in order:
         return
     for _names, address in IMPORT.findall(scripts[name]):
-        _visit(scripts, _named(name, address), order, (*path, name))
+        _visit(scripts, _resolve(name, address), order, (*path, name))
     order.append(name)
 
 
-def _named(importer: str, address: str) -> str:
+def _resolve(importer: str, address: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(importer), address))
 
 
@@ -59,7 +59,7 @@ def _wrapped(name: str, text: str, places: Mapping[str, str]) -> str:
 
     def taken(found: re.Match[str]) -> str:
         names = RENAMED.sub(r"\1: \2", " ".join(found[1].split()))
-        return f"const {{ {names} }} = {places[_named(name, found[2])]};\n"
+        return f"const {{ {names} }} = {places[_resolve(name, found[2])]};\n"
 
     given = ", ".join(found[1] for found in EXPORT.finditer(text))
     body = EXPORT.sub("", IMPORT.sub(taken, text))

@@ -84,9 +84,9 @@ class PageFiles:
         file = self._files.get(rest if is_kept else asked)
         if file is None:
             raise HTTPException(404)
-        return await self._given(file, KEPT if is_kept else ASKED_ANEW, Headers(scope=scope))
+        return await self._file_response(file, KEPT if is_kept else ASKED_ANEW, Headers(scope=scope))
 
-    async def _given(self, file: _File, cached: str, asked: Headers) -> Response:
+    async def _file_response(self, file: _File, cached: str, asked: Headers) -> Response:
         whole = _InPieces(file.body, media_type=file.media_type, headers={"ETag": file.tag, "Cache-Control": cached})
         if file.tag in asked.get("if-none-match", ""):
             return NotModifiedResponse(whole.headers)

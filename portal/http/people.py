@@ -19,7 +19,7 @@ from pathlib import Path
 
 from starlette.types import Scope
 
-from avatars.written import in_sight
+from avatars.unicode_names import blank_invisible
 from models.errors import VivavoceError
 
 __all__ = [
@@ -133,7 +133,7 @@ def given_name(given: str) -> str:
     name = given.strip()
     if not name:
         raise ValueError("it names nobody")
-    if len(name) > LONGEST_GIVEN_NAME or in_sight(name) != name:
+    if len(name) > LONGEST_GIVEN_NAME or blank_invisible(name) != name:
         raise ValueError(f"a name has up to {LONGEST_GIVEN_NAME} characters, and none that nobody sees")
     return name
 
@@ -178,7 +178,13 @@ class UsersFile:
 
     def set(self, name: str, password: str, role: Role) -> None:
         """Add a person, or give one another password and role. Raises UsersError."""
-        if not name or len(name) > LONGEST_NAME or not name.isprintable() or ":" in name or in_sight(name) != name:
+        if (
+            not name
+            or len(name) > LONGEST_NAME
+            or not name.isprintable()
+            or ":" in name
+            or blank_invisible(name) != name
+        ):
             raise UsersError(
                 f"{name!r} cannot be a name.", f"Take 1 to {LONGEST_NAME} printable characters without a colon."
             )

@@ -39,7 +39,7 @@ PASSED_ON = "vivavoce.passed_on"
 "Key in an ASGI scope: whether a trusted proxy sent the request; see was_passed_on()."
 FORWARDED_HERE = "vivavoce.forwarded_here"
 "Key in an ASGI scope: whether the request had headers that proxies write, whoever wrote them; see is_local()."
-MOST_PROXIES = 20
+MAX_PROXIES = 20
 "Most addresses read of a chain, from its near end. Real chains have two or three; a header has room for thousands."
 FORWARDED_PART = re.compile(r'(?<![a-z])([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))', re.IGNORECASE)
 FORWARDED = frozenset(
@@ -139,7 +139,7 @@ class BehindProxies:
         asked[FORWARDED_HERE] = any(name in WRITTEN_BY_PROXIES for name, _ in scope["headers"])
         client = scope.get("client")
         if client and self._trusts(client[0]):
-            told = _Told.by(headers)
+            told = _Forwarded.from_headers(headers)
             asked[PASSED_ON] = True
             asked["client"] = (self._visitor(client[0], told.addresses), 0) if told.addresses else client
             if told.scheme:
@@ -163,18 +163,18 @@ class BehindProxies:
         """Return the visitor's address from a chain of addresses, to which each proxy appended whom it saw.
 
         That is the last address in the chain that is not a trusted proxy; the visitor may have written everything
-        before it. If the last MOST_PROXIES addresses of a longer chain are all trusted, the chain is made up, and the
+        before it. If the last MAX_PROXIES addresses of a longer chain are all trusted, the chain is made up, and the
         peer's own address is returned.
         """
         nearest = peer
-        for text in reversed(addresses[-MOST_PROXIES:]):
+        for text in reversed(addresses[-MAX_PROXIES:]):
             address = parse_address(text)
             if address is None:
                 return nearest
             if not self._trusts(text):
                 return str(address)
             nearest = str(address)
-        return nearest if len(addresses) <= MOST_PROXIES else peer
+        return nearest if len(addresses) <= MAX_PROXIES else peer
 
 
 def _with_a_path(scope: Scope) -> Scope:
@@ -189,7 +189,7 @@ def _with_a_path(scope: Scope) -> Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Forwarded:
     """What a proxy's headers say; a field is empty if they say nothing usable."""
 
     addresses: tuple[str, ...] = ()
@@ -198,7 +198,7 @@ class _Told:
     prefix: str = ""
 
     @classmethod
-    def by(cls, headers: Headers) -> _Told:
+    def from_headers(cls, headers: Headers) -> _Forwarded:
         """Read X-Forwarded-* or, only if there is none, Forwarded.
 
         A proxy that writes the one kind passes the other on unchanged, so that one may come from the visitor.

@@ -47,7 +47,7 @@ SHUTDOWN_S = 1
 "How long requests may still be answered when the server ends."
 ACCEPTED_AT_ONCE, KNOCKING = 16, 2048
 "Connections accepted in one turn of the event loop, 1 ms each; connections that the system holds until then."
-MOST_HEAD_BYTES, MOST_HEAD_LINES = 16 * 1024, 100
+MAX_HEAD_BYTES, MAX_HEAD_LINES = 16 * 1024, 100
 "Limits on the head of a request. Browsers send about 20 lines and proxies add 10; reading each takes loop time."
 _HEAD_END = re.compile(rb"\n\r?\n")
 _LENGTHS = re.compile(rb"^content-length[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
@@ -98,10 +98,10 @@ class _Listener(socket.socket):
         super().listen(KNOCKING)
 
 
-def server_config(app: ASGIApp, *, most_connections: int, framed_by: Collection[str] = ()) -> uvicorn.Config:
+def server_config(app: ASGIApp, *, max_connections: int, framed_by: Collection[str] = ()) -> uvicorn.Config:
     """Return uvicorn's configuration for the portal.
 
-    most_connections: limit on open connections. framed_by: see SafeHeaders; used for the answers that the server gives
+    max_connections: limit on open connections. framed_by: see SafeHeaders; used for the answers that the server gives
     itself, because the application never sees those requests.
     """
     malformed = error_response(
@@ -112,7 +112,7 @@ def server_config(app: ASGIApp, *, most_connections: int, framed_by: Collection[
         headers={"Connection": "close"},
     )
     SafeHeaders(app, framed_by).complete(malformed.headers)
-    register = Connections(most_connections)
+    register = Connections(max_connections)
     return uvicorn.Config(
         app,
         http=partial(PatientHttp, register=register, malformed=malformed),  # type: ignore[arg-type]
@@ -164,8 +164,8 @@ class Connections:
     was read.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, max_open: int) -> None:
+        self.max_open = max_open
         self._waiting: dict[PatientHttp, None] = {}
         self._unread: deque[PatientHttp] = deque()
         self._held_up: dict[PatientHttp, float] = {}
@@ -263,7 +263,7 @@ def _measure_head(coming: bytes) -> None:
     """
     end = _HEAD_END.search(coming)
     length = end.start() if end else len(coming)
-    if length > MOST_HEAD_BYTES or coming.count(b"\n", 0, length) > MOST_HEAD_LINES:
+    if length > MAX_HEAD_BYTES or coming.count(b"\n", 0, length) > MAX_HEAD_LINES:
         raise h11.RemoteProtocolError("a head that is too long")
     lengths = _LENGTHS.findall(coming, 0, length)
     if len(lengths) > 1 or any(b"," in told for told in lengths):
@@ -287,7 +287,7 @@ class PatientHttp(H11Protocol):
         malformed: Response,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = _SoundRequests(h11.SERVER, MOST_HEAD_BYTES)
+        self.conn = _SoundRequests(h11.SERVER, MAX_HEAD_BYTES)
         self._register = register
         self._malformed = malformed
         self._until: asyncio.TimerHandle | None = None
@@ -299,7 +299,7 @@ class PatientHttp(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._register.most and not self._register.make_room():
+        if len(self.connections) > self._register.max_open and not self._register.make_room():
             self.give_up()
         else:
             self._look()

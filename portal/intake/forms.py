@@ -26,8 +26,8 @@ FORM_OVERHEAD_BYTES = 64 * 1024
 "Largest size of everything in a form but its file: fields, boundaries and headers of parts."
 PLAIN_FORM_BYTES = 64 * 1024
 "Largest form without a file, and largest field. A text in Chinese, percent-encoded, has at most 45 kB."
-MOST_FIELDS = 16
-MOST_BOUNDARIES = 64
+MAX_FIELDS = 16
+MAX_BOUNDARIES = 64
 """Most boundaries in a form. Its parts need fewer, and honest data contains none. After each boundary inside data,
 python_multipart goes on byte by byte, which is slow."""
 UTF_8 = (b"utf-8", b"utf8")
@@ -75,8 +75,8 @@ async def limited_form(
         "Use a smaller picture or a shorter clip; the operator can raise max_upload_bytes.",
     )
     is_multipart = kind.startswith(b"multipart/")
-    most_bytes = max_bytes + FORM_OVERHEAD_BYTES if is_multipart else PLAIN_FORM_BYTES
-    allow_body(request.scope, most_bytes, too_large, places.floor_bytes)
+    body_limit_bytes = max_bytes + FORM_OVERHEAD_BYTES if is_multipart else PLAIN_FORM_BYTES
+    allow_body(request.scope, body_limit_bytes, too_large, places.floor_bytes)
     try:
         with places.taken(request.scope), disk_full_explained(NOT_STORED):
             is_form_data = kind == b"multipart/form-data"
@@ -99,7 +99,7 @@ class _Parser(MultiPartParser):
             request.headers,
             self._bounded(request.stream(), b"\r\n--" + boundary),
             max_files=1,
-            max_fields=MOST_FIELDS,
+            max_fields=MAX_FIELDS,
             max_part_size=PLAIN_FORM_BYTES,
         )
         self._spool = spool
@@ -118,7 +118,7 @@ class _Parser(MultiPartParser):
             looked_at = end + chunk
             boundaries += looked_at.count(delimiter)
             end = looked_at[1 - len(delimiter) :]
-            if boundaries > MOST_BOUNDARIES:
+            if boundaries > MAX_BOUNDARIES:
                 raise MultiPartException("Its boundary is found in its data.")
             yield chunk
             came_bytes += len(chunk)

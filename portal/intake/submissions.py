@@ -14,7 +14,7 @@ from avatars.confined import LONG_LOOK, TOOK_TOO_LONG, Limits
 from avatars.errors import AvatarNotFound, BadParameters
 from avatars.face_crops import CropParameters, UnknownParameter
 from avatars.face_formats import crop_parameters
-from avatars.gestures import MOST_GESTURES, gesture_name, gesture_names
+from avatars.gestures import MAX_GESTURES, gesture_name, gesture_names
 from avatars.importers.crops import boxes_of, parameters_for
 from avatars.library import VALID_ID, AvatarLibrary, presets
 from avatars.voice_sample import LONGEST_SAMPLE_S, check_length
@@ -246,7 +246,7 @@ def submit_gesture(
                 cause="gesture_name",
             )
         there = gesture_names(bundle.path)
-        if gesture not in there and len(there) >= MOST_GESTURES:
+        if gesture not in there and len(there) >= MAX_GESTURES:
             raise BadRequest(
                 f"The avatar has {len(there)} gestures, and takes no more.",
                 "Delete one of them first.",

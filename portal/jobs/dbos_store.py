@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DbosStore"]
 
-MOST_LISTS = 16
+MAX_LISTS = 16
 "Most results of list() that are kept until something is written."
 URGENT, ORDINARY = 1, 10
 "Priorities in DBOS; the lower comes first."
@@ -67,12 +67,12 @@ class DbosStore:
         return self.get(found)
 
     def get(self, job_id: str) -> Job:
-        jobs = self.those([job_id])
+        jobs = self.get_many([job_id])
         if not jobs:
             raise JobNotFound(f"There is no job {job_id[:64]!r}.", "It may have been deleted; see the list of jobs.")
         return jobs[0]
 
-    def those(self, ids: Collection[str]) -> Sequence[Job]:
+    def get_many(self, ids: Collection[str]) -> Sequence[Job]:
         return [*self._read_list(ids=ids)] if ids else []
 
     def list(self, *, limit: int | None = None, kind: str | None = None, active: bool = False) -> list[Job]:
@@ -86,7 +86,7 @@ class DbosStore:
         jobs = self._read_list(limit=limit, kind=kind, active=active)
         if state is not None:
             with self._lock:
-                if len(self._lists) >= MOST_LISTS:
+                if len(self._lists) >= MAX_LISTS:
                     self._lists.clear()
                 self._lists[asked] = state, jobs
         return [*jobs]

@@ -52,7 +52,7 @@ class Fleet:
         Raises DatabaseTaken: the database keeps the jobs of another data folder.
         """
         folder = self._folders.make_mark()
-        with self._tables.asked(alone=True) as ask:
+        with self._tables.transaction(alone=True) as ask:
             ask(
                 "INSERT INTO vivavoce.portal (folder, code) VALUES (:folder, :code) ON CONFLICT DO NOTHING",
                 folder=folder,
@@ -67,7 +67,7 @@ class Fleet:
 
     def join(self, worker: str) -> None:
         """Register a worker, before its first job. Raises WorkerLeftOut: it must not take any."""
-        with self._tables.asked(alone=True) as ask:
+        with self._tables.transaction(alone=True) as ask:
             self._check(ask)
             ask(
                 "INSERT INTO vivavoce.workers (id, code) VALUES (:id, :code) "
@@ -78,7 +78,7 @@ class Fleet:
 
     def beat(self, worker: str) -> None:
         """Give a sign of life. Raises WorkerLeftOut: others have taken its jobs, or the portal has other code now."""
-        with self._tables.asked() as ask:
+        with self._tables.transaction() as ask:
             self._check(ask)
             if not ask("UPDATE vivavoce.workers SET seen_at = now() WHERE id = :id", id=worker).rowcount:
                 raise WorkerLeftOut(
@@ -87,7 +87,7 @@ class Fleet:
 
     def leave(self, worker: str) -> None:
         """Remove a worker that ends, so that others take over its jobs at once."""
-        with self._tables.asked() as ask:
+        with self._tables.transaction() as ask:
             ask("DELETE FROM vivavoce.workers WHERE id = :id", id=worker)
 
     @contextmanager
@@ -96,10 +96,10 @@ class Fleet:
 
         During the block, no worker can join, and no other process can be in such a block.
         """
-        with self._tables.asked() as ask:
+        with self._tables.transaction() as ask:
             # Committed before their jobs are given away: a worker that was only slow finds out at its next beat.
             ask("DELETE FROM vivavoce.workers WHERE seen_at < now() - make_interval(secs => :s)", s=SILENT_S)
-        with self._tables.asked(alone=True) as ask:
+        with self._tables.transaction(alone=True) as ask:
             yield {row.id for row in ask("SELECT id FROM vivavoce.workers")}
 
     def close(self) -> None:

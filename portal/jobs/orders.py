@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from avatars.bundle import AvatarBundle
-from avatars.voice_sample import MOST_TRANSCRIPT_CHARACTERS
+from avatars.voice_sample import MAX_TRANSCRIPT_CHARACTERS
 from pipeline.errors import BadRequest
 from pipeline.text.scripts import width
 from portal.jobs.records import CLIP, GESTURE, MP4, PARTS, PREPARE, VOICE_SAMPLE, JobInputs, JobOrder, Joins
@@ -108,9 +108,9 @@ def order_of_voice_sample(
             cause="voice_consent",
         )
     words = " ".join(transcript.split())
-    if len(words) > MOST_TRANSCRIPT_CHARACTERS:
+    if len(words) > MAX_TRANSCRIPT_CHARACTERS:
         raise BadRequest(
-            f"The transcript has {len(words)} characters; a voice sample takes {MOST_TRANSCRIPT_CHARACTERS}.",
+            f"The transcript has {len(words)} characters; a voice sample takes {MAX_TRANSCRIPT_CHARACTERS}.",
             "Type what is said in the recording, and nothing else.",
             cause="transcript",
         )

@@ -45,7 +45,7 @@ class PostgresTables:
         self._engine: sqlalchemy.Engine | None = None
 
     @contextmanager
-    def asked(self, *, alone: bool = False) -> Iterator[Ask]:
+    def transaction(self, *, alone: bool = False) -> Iterator[Ask]:
         """Run the block in a transaction. alone: hold the advisory lock, so that no other process does the same.
 
         Raises DatabaseUnreachable.

@@ -42,7 +42,7 @@ _REMEDIES = {
     "upload": "Upload the file once more.",
     "": "Only jobs that have failed or were cancelled can.",
 }
-"Hint shown when a job cannot be retried, keyed by the missing part; see JobQueue.gone()."
+"Hint shown when a job cannot be retried, keyed by the missing part; see JobQueue.missing_input()."
 
 _WITHOUT_A_CLASS = frozenset({"nothing_spoken", "upload_gone"})
 "Codes of failures that are due to the input and have no error class, because only jobs use them."
@@ -123,9 +123,9 @@ class JobQueue:
 
     def retryable(self, job: Job) -> bool:
         """Whether retry() may help: a retry may succeed, and nothing that the job needs is gone."""
-        return may_do_better(job) and not self.gone(job)
+        return may_do_better(job) and not self.missing_input(job)
 
-    def gone(self, job: Job) -> str:
+    def missing_input(self, job: Job) -> str:
         """Return what a job that ended without a result lacks for a retry: "avatar", "upload", or "" for nothing."""
         if job.active or job.state == "done":
             return ""
@@ -215,7 +215,8 @@ class JobQueue:
         with self._admitting:  # if two people ask at once, the second finds the job waiting already
             job = self.get(job_id)
             if not self.retryable(job):
-                remedy = job.error.hint if job.error is not None and not self.gone(job) else _REMEDIES[self.gone(job)]
+                missing = self.missing_input(job)
+                remedy = job.error.hint if job.error is not None and not missing else _REMEDIES[missing]
                 raise BadRequest("This job cannot be run again.", remedy, cause="not_again")
             self._check_room()
             self.folders.take_back(job_id)
@@ -252,7 +253,7 @@ class JobQueue:
         their worker has noticed; so are the jobs of a killed worker.
         """
         ids = self.folders.in_hand() if ids is None else ids
-        jobs = {job.id: job for job in self.store.those(ids)}
+        jobs = {job.id: job for job in self.store.get_many(ids)}
         return ((job_id, jobs.get(job_id)) for job_id in ids)
 
     @disk_full_explained("the job was not given up")

@@ -34,7 +34,7 @@ class SharedAskers:
         self._left = left
 
     def known(self) -> Mapping[str, str]:
-        with self._tables.asked() as ask:
+        with self._tables.transaction() as ask:
             return {row.job: row.asker for row in ask("SELECT job, asker FROM vivavoce.askers")}
 
     def note(self, job_id: str, asker: str, active: Callable[[], Collection[str]]) -> None:
@@ -48,7 +48,7 @@ class SharedAskers:
 
     def _note(self, job_id: str, asker: str, active: Callable[[], Collection[str]]) -> None:
         left = self._left.known()
-        with self._tables.asked() as ask:
+        with self._tables.transaction() as ask:
             ask("LOCK TABLE vivavoce.askers IN SHARE ROW EXCLUSIVE MODE")  # reading goes on
             for one, address in left.items():
                 insert = "INSERT INTO vivavoce.askers (job, asker) VALUES (:job, :asker) ON CONFLICT DO NOTHING"

@@ -62,12 +62,12 @@ class JobShares:
     """Limits the jobs of each address, person and IPv6 network. Thread-safe.
 
     askers: returns the asker's address for each job that waits or runs, and the owner's person_key() if it has one.
-    most_each: most jobs of one address, and of one person. An IPv6 network (/48) may have WIDER times as many.
+    max_each: most jobs of one address, and of one person. An IPv6 network (/48) may have WIDER times as many.
     """
 
-    def __init__(self, askers: Callable[[], Collection[str]], most_each: int) -> None:
+    def __init__(self, askers: Callable[[], Collection[str]], max_each: int) -> None:
         self._askers = askers
-        self._most_each = most_each
+        self._max_each = max_each
         self._lock = threading.Lock()
         self._asking: Counter[str] = Counter()
         "requests whose job is not queued yet, by address and person"
@@ -92,7 +92,7 @@ class JobShares:
         asked = [key.removeprefix(_VIEWER) for key in self._askers() if is_viewer_key(key)]
         network = network_of(address)
         near = sum(network_of(other) == network for other in asked if network)
-        most = self._most_each
+        most = self._max_each
         if asked.count(address) >= most or near >= WIDER * most or len(asked) >= VIEWERS:
             raise too_many_for_viewers()
 
@@ -103,7 +103,7 @@ class JobShares:
             network = network_of(address)
             near = sum(has[other] for other in has if network and " " not in other and network_of(other) == network)
             most = max(has[key] for key in taken)
-            if most >= self._most_each or near >= WIDER * self._most_each:
+            if most >= self._max_each or near >= WIDER * self._max_each:
                 raise TooMany(
                     f"{max(most, near)} jobs of yours, or from your address, are waiting or running already.",
                     "Wait until one of them has ended, or cancel one under Jobs.",

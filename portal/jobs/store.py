@@ -49,7 +49,7 @@ class JobStore(Protocol):
     def get(self, job_id: str) -> Job:
         """Return a job. Raises JobNotFound."""
 
-    def those(self, ids: Collection[str]) -> Sequence[Job]:
+    def get_many(self, ids: Collection[str]) -> Sequence[Job]:
         """Return the existing jobs among these ids, in the order of list()."""
 
     def list(self, *, limit: int | None = None, kind: str | None = None, active: bool = False) -> list[Job]:

@@ -38,11 +38,11 @@ class LiveTalkingRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            refuse_body_as(request.scope, _told)
+            refuse_body_as(request.scope, _error_response)
             try:
                 return await handle(request)
             except VivavoceError as error:
-                return _told(error)
+                return _error_response(error)
             except ClientDisconnect:
                 return failed("The request ended too early.")  # nobody will read it
             except Exception:  # whatever went wrong with this request, the caller has to learn of it
@@ -60,7 +60,7 @@ def failed(message: str, code: int = -1) -> JSONResponse:
     return JSONResponse({"code": code, "msg": message})
 
 
-def _told(error: VivavoceError) -> JSONResponse:
+def _error_response(error: VivavoceError) -> JSONResponse:
     return failed(error.message if not error.hint else f"{error.message} {error.hint}")
 
 

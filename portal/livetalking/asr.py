@@ -20,7 +20,7 @@ from pipeline.errors import BadRequest
 from pipeline.types import LISTEN_RATE_HZ
 from portal.api.allowances import SocketAllowances
 from portal.api.viewer_socket import TRY_AGAIN_LATER, ViewerSocket
-from portal.http.errors import told
+from portal.http.errors import error_response_for
 from portal.http.limits import AskerShares, TooMany, TooOften
 from portal.http.people import Person, person_of, require_stay
 from portal.http.proxies import address_of
@@ -136,7 +136,7 @@ def asr_router(hearing: Hearing, language: str | None, clock: Clock) -> APIRoute
         try:
             allowances.charge_greeting(address)
         except TooOften as error:
-            await speaker.deny(told(error))
+            await speaker.deny(error_response_for(error))
             return
         if not await speaker.accept():
             return

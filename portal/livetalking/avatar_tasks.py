@@ -22,7 +22,7 @@ from starlette.responses import Response
 from pipeline.errors import BadRequest
 from portal.api.orders import Orders
 from portal.api.owners import seen_jobs
-from portal.api.schemas import MOST_NAME, UploadForm
+from portal.api.schemas import MAX_FIELD_CHARACTERS, UploadForm
 from portal.errors import JobNotFound
 from portal.http.people import person_of
 from portal.jobs.queue import JobQueue
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["avatar_tasks_router", "tell_of_task"]
 
 ARE_OFF = "Avatar tasks are off: LiveTalking does not ask whether the person shown agrees."
-MOST_LISTED = 500
+MAX_LISTED_TASKS = 500
 NOT_FOUND = 404
 "The `code` in the body of the answer. The HTTP status is 200 all the same."
 JOB_ID: Final = re.compile(r"task-(musetalk|wav2lip)-([A-Za-z0-9_-]{1,64})")
@@ -55,7 +55,7 @@ class TaskWish(Body):
 
     model: Literal["musetalk", "wav2lip"]
     avatar_id: Annotated[str, Field(min_length=1, max_length=64)]
-    video_path: Annotated[str, Field(max_length=MOST_NAME)] | None = None
+    video_path: Annotated[str, Field(max_length=MAX_FIELD_CHARACTERS)] | None = None
     "A file on the server, which is refused."
     notifyurl: Annotated[str, Field(max_length=2000)] | None = None
     "The address that is notified of each change of the task."
@@ -84,7 +84,7 @@ def avatar_tasks_router(orders: Orders, settings: Settings, webhooks: Webhooks) 
         """List tasks, newest first, in data.tasks. If people log in here, only those that you may see."""
         jobs = [job for job in queue.list(limit=None, kind=PREPARE) if JOB_ID.fullmatch(job.id)]
         seen = seen_jobs(person_of(request.scope), orders.library, jobs)
-        return ok({"tasks": [_view(job) for job in seen[:MOST_LISTED]]})
+        return ok({"tasks": [_view(job) for job in seen[:MAX_LISTED_TASKS]]})
 
     @router.get("/api/avatar/task/{task_id}")
     def show_task(task_id: str, request: Request) -> Response:

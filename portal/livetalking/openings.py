@@ -33,10 +33,12 @@ class Openings:
         self._turns = Turns()
         self._short, self._long = asyncio.Semaphore(SHORT_AT_A_TIME), asyncio.Semaphore(LONG_AT_A_TIME)
 
-    async def open(self, path: Path, told_s: float, address: str, is_gone: Callable[[], Awaitable[bool]]) -> Recording:
+    async def open(
+        self, path: Path, declared_s: float, address: str, is_gone: Callable[[], Awaitable[bool]]
+    ) -> Recording:
         """Open a recording when its turn comes.
 
-        told_s: its length in seconds according to its packets. If it turns out to be longer, it is opened as a long
+        declared_s: its length in seconds according to its packets. If it turns out to be longer, it is opened as a long
         one. is_gone: returns whether the sender has hung up; it is called when the recording's turn comes.
 
         Raises TooMany, ClientDisconnect, and the errors of open_recording().
@@ -48,20 +50,20 @@ class Openings:
                 cause="uploads",
             )
         async with self._turns.of(address):
-            if told_s <= SHORT_S:
+            if declared_s <= SHORT_S:
                 try:
                     async with self._short:
-                        await _unless(is_gone)
+                        await _raise_if_gone(is_gone)
                         # Packets tell the length only roughly, so up to twice SHORT_S is read before it is "too long".
                         return await open_recording(path, 2 * SHORT_S)
                 except RenderError as error:
                     if error.cause != "too_long":
                         raise
             async with self._long:
-                await _unless(is_gone)
+                await _raise_if_gone(is_gone)
                 return await open_recording(path, MAX_SPEECH_S)
 
 
-async def _unless(is_gone: Callable[[], Awaitable[bool]]) -> None:
+async def _raise_if_gone(is_gone: Callable[[], Awaitable[bool]]) -> None:
     if await is_gone():
         raise ClientDisconnect

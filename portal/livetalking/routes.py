@@ -20,7 +20,7 @@ from models.errors import VivavoceError
 from pipeline.errors import BadRequest
 from portal.api.event_streams import EventStream
 from portal.api.messages import SessionWish, small_json
-from portal.api.schemas import MOST_TEXT
+from portal.api.schemas import MAX_SPOKEN_CHARACTERS
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 from portal.intake.uploads import Uploads, check_speech
@@ -38,25 +38,25 @@ __all__ = ["livetalking_router"]
 ADMIN_IS_OFF = "The admin routes are off: they would show every caller the ids of all sessions."
 FIRST_ACTION = 2
 """Number of the first action clip in LiveTalking."""
-MOST_SDP = 65_536
+MAX_SDP_CHARACTERS = 65_536
 "Most characters of an SDP offer. A browser's offer has 5,000 to 20,000."
 
 SessionId = Annotated[str, BeforeValidator(str), Field(max_length=100)]
 
 
 class Offer(Body):
-    sdp: Annotated[str, Field(min_length=1, max_length=MOST_SDP)]
+    sdp: Annotated[str, Field(min_length=1, max_length=MAX_SDP_CHARACTERS)]
     type: Literal["offer"]
     avatar: Annotated[str, Field(max_length=200)] | None = None
     refaudio: Annotated[str, Field(max_length=200)] | None = None
     "Name of the voice. In LiveTalking it may also be a file on the server, which is refused here."
-    custom_config: Annotated[str, Field(max_length=MOST_TEXT)] | None = None
+    custom_config: Annotated[str, Field(max_length=MAX_SPOKEN_CHARACTERS)] | None = None
     "Action clips as files on the server, which are refused here."
 
 
 class Human(Body):
     sessionid: SessionId
-    text: Annotated[str, Field(max_length=MOST_TEXT)]
+    text: Annotated[str, Field(max_length=MAX_SPOKEN_CHARACTERS)]
     type: Literal["echo", "chat"]
     interrupt: bool = False
     tts: Annotated[dict[str, object], AfterValidator(small_json)] | None = None
@@ -201,9 +201,9 @@ def _add_recorded_speech(router: APIRouter, clients: Clients, uploads: Uploads, 
                 raise BadRequest("There is no recording.", "Send it in the field `file`.")
             path = await uploads.store(file)
         address = address_of(request.scope)
-        told_s = await uploads.submit(partial(check_speech, path), path, address)
+        declared_s = await uploads.submit(partial(check_speech, path), path, address)
         try:
-            client.speak(await openings.open(path, told_s, address, request.is_disconnected))
+            client.speak(await openings.open(path, declared_s, address, request.is_disconnected))
         except BaseException:  # cancellation too, when the client hangs up: nothing else removes the upload
             path.unlink(missing_ok=True)
             raise

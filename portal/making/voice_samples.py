@@ -13,7 +13,7 @@ import numpy as np
 from avatars.bundle import AvatarBundle
 from avatars.plain_sound import wav_of
 from avatars.voice_sample import (
-    MOST_TRANSCRIPT_CHARACTERS,
+    MAX_TRANSCRIPT_CHARACTERS,
     SAMPLE_RATE_HZ,
     VoiceSample,
     check_length,
@@ -68,9 +68,7 @@ def write_sample(
     samples: FloatArray = np.load(work / SOUND)
     words = transcript or asyncio.run(_recognised(settings, samples))
     wav = wav_of(samples, SAMPLE_RATE_HZ)
-    return keep_voice_sample(
-        avatar.path, wav, len(samples) / SAMPLE_RATE_HZ, words[:MOST_TRANSCRIPT_CHARACTERS], source
-    )
+    return keep_voice_sample(avatar.path, wav, len(samples) / SAMPLE_RATE_HZ, words[:MAX_TRANSCRIPT_CHARACTERS], source)
 
 
 async def _recognised(settings: Settings, samples: FloatArray) -> str:

@@ -60,7 +60,7 @@ export function errorOf(status, answer) {
  * @param {ErrorView} error
  * @param {Texts} texts of the page's language
  */
-export function told({ code, message = "", hint = "", cause = "" }, texts) {
+export function errorText({ code, message = "", hint = "", cause = "" }, texts) {
   const key = texts[`error.${code}.${cause}`] ? `${code}.${cause}` : code;
   const [own, unknown] = [texts[`error.${key}`], texts["error.unknown"]];
   const sentences = `${message} ${hint}`.trim();
@@ -71,12 +71,12 @@ export function told({ code, message = "", hint = "", cause = "" }, texts) {
 }
 
 /**
- * Return the same as told(), as elements.
+ * Return the same as errorText(), as elements.
  * @param {ErrorView} error
  * @param {Texts} texts of the page's language
  */
-export function explained(error, texts) {
-  const { cause, remedy, detail } = told(error, texts);
+export function errorElements(error, texts) {
+  const { cause, remedy, detail } = errorText(error, texts);
   const summary = make("summary", {}, texts.details);
   const elements = [make("strong", {}, cause)];
   if (remedy) elements.push(make("span", {}, ...withCode(remedy)));

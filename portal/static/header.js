@@ -2,7 +2,7 @@
 
 import { find, translate } from "./dom.js";
 import { forgetVisit, language, remember, remembered, setLanguage } from "./page.js";
-import { beside } from "./server.js";
+import { portalUrl } from "./server.js";
 import { header as TEXTS } from "./texts.js";
 
 const DARK = "vivavoce.dark";
@@ -48,7 +48,7 @@ class VivavoceHeader extends HTMLElement {
    * not do.
    */
   async showWho() {
-    const answer = await fetch(beside("api/me")).catch(() => null);
+    const answer = await fetch(portalUrl("api/me")).catch(() => null);
     /** @type {import("./types/api.d.ts").PersonView?} */
     const me = answer?.ok ? await answer.json().catch(() => null) : null;
     if (!me?.login) return;
@@ -58,9 +58,9 @@ class VivavoceHeader extends HTMLElement {
     button.hidden = false;
     if (me.name) button.title = TEXTS[this.#code].log_out_as.replace("{name}", me.name);
     button.onclick = async () => {
-      await fetch(beside("logout"), { method: "POST", redirect: "manual" }).catch(() => null);
+      await fetch(portalUrl("logout"), { method: "POST", redirect: "manual" }).catch(() => null);
       addEventListener("pagehide", forgetVisit); // not earlier: until then the running session saves the conversation
-      location.assign(beside(""));
+      location.assign(portalUrl(""));
     };
   }
 

@@ -6,7 +6,7 @@
 
 const SLACK_MS = 100; // the message that the turn is over may overtake the turn's last sound
 const USUAL_MS = 400; // the delay assumed where the browser does not report it
-const AT_MOST_MS = 5000; // sound is never muted for longer, whatever happens
+const MAX_MUTED_MS = 5000; // sound is never muted for longer, whatever happens
 
 export class Hush {
   /** @param {number} now in ms; all times here are by the same clock */
@@ -38,11 +38,11 @@ export class Hush {
    * @param {number?} underWayMs how long the sound heard now spent on the network and in buffers; null: unknown
    */
   remainingMs(now, underWayMs) {
-    const atMost = this.since + AT_MOST_MS - now;
-    if (this.overAt === null) return atMost > 0 ? Infinity : 0;
+    const leftMs = this.since + MAX_MUTED_MS - now;
+    if (this.overAt === null) return leftMs > 0 ? Infinity : 0;
     // No sound of the next turn may be lost, so only sound from before it is muted.
     const slack = this.nextAt === null ? SLACK_MS : Math.min(SLACK_MS, (this.nextAt - this.overAt) / 2);
     const unknown = this.nextAt === null ? USUAL_MS : 0;
-    return Math.max(0, Math.min(this.overAt + slack + (underWayMs ?? unknown) - now, atMost));
+    return Math.max(0, Math.min(this.overAt + slack + (underWayMs ?? unknown) - now, leftMs));
   }
 }

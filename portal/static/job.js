@@ -2,7 +2,7 @@
 
 import { PortalError } from "./errors.js";
 import { feed } from "./jobs-feed.js";
-import { beside } from "./server.js";
+import { portalUrl } from "./server.js";
 
 /** @typedef {import("./types/api.d.ts").JobView} JobView */
 
@@ -11,9 +11,9 @@ import { beside } from "./server.js";
  * was aborted.
  * @param {string} id of the job
  * @param {AbortSignal} signal
- * @param {(share: number) => void} told called with the share that is done, 0 to 1
+ * @param {(share: number) => void} onProgress called with the share that is done, 0 to 1
  */
-export async function jobDone(id, signal, told) {
+export async function jobDone(id, signal, onProgress) {
   const watcher = {};
   feed.watch(watcher, () => true);
   try {
@@ -25,7 +25,7 @@ export async function jobDone(id, signal, told) {
       if (job.state === "done") return;
       if (job.state === "failed") throw job.error ? new PortalError(job.error) : cancelled();
       if (job.state === "cancelled") throw cancelled();
-      told(job.progress || 0);
+      onProgress(job.progress || 0);
     }
   } finally {
     feed.unwatch(watcher);
@@ -60,7 +60,7 @@ function nextLook(signal) {
 async function ask(id, signal) {
   let answer;
   try {
-    answer = await fetch(beside(`api/jobs/${id}`), { signal });
+    answer = await fetch(portalUrl(`api/jobs/${id}`), { signal });
   } catch {
     return {}; // the server is unreachable; the job goes on when it is back
   }

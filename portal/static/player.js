@@ -29,7 +29,7 @@ import { Viewer } from "./viewer.js";
  */
 
 // The server's own limit is lower and answers with an error. A message far above this one would break the socket.
-const MOST_CHARACTERS = 300000;
+const MAX_CHARACTERS = 300000;
 const ANSWERS_WITHIN_MS = 2000; // a session socket that stays silent for longer is taken for dead
 const FAILED_FOR_MS = 10000; // pause before a session with `keep` is opened again after its media failed
 const OF_AN_ANSWER = ["language_model_failed", "speech_failed"]; // errors that do not refuse an avatar
@@ -164,7 +164,7 @@ export class Player extends Teller {
    * @param {Mode} mode
    */
   say(text, mode = "chat") {
-    if (text.length > MOST_CHARACTERS) {
+    if (text.length > MAX_CHARACTERS) {
       const message = "The text is too long.";
       throw new PortalError({ code: "bad_request", cause: "too_long", message, hint: "Send it in parts." });
     }

@@ -8,7 +8,7 @@ const PATIENCE_MS = 60_000;
  * Return an address relative to the page's own, so that it also works below a proxy's path.
  * @param {string} path
  */
-export function beside(path) {
+export function portalUrl(path) {
   return new URL(path.replace(/^\//, ""), document.baseURI).href;
 }
 
@@ -17,7 +17,7 @@ export function beside(path) {
  * @param {Pick<AvatarView, "poster">} avatar
  */
 export function posterOf({ poster }) {
-  return beside(poster || "static/logo.svg");
+  return portalUrl(poster || "static/logo.svg");
 }
 
 /**
@@ -27,7 +27,7 @@ export function posterOf({ poster }) {
  */
 export async function listOf(path) {
   try {
-    const answer = await fetch(beside(path), { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer = await fetch(portalUrl(path), { signal: AbortSignal.timeout(PATIENCE_MS) });
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;

@@ -8,7 +8,7 @@
  */
 
 import { PortalError, errorOf } from "./errors.js";
-import { beside } from "./server.js";
+import { portalUrl } from "./server.js";
 import { Teller } from "./teller.js";
 
 /**
@@ -35,7 +35,7 @@ const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_AFTER_MS = 60000;
 const LONGEST_KEEPING_RETRY_MS = 30000;
 const LOGIN_ENDED = ["login_needed", "wrong_password"];
-const MOST_SOUND_BYTES = 48000; // 1.5 s of sound; the server accepts at most 2 s at once
+const MAX_SOUND_BYTES = 48000; // 1.5 s of sound; the server accepts at most 2 s at once
 
 /**
  * @extends {Teller<{
@@ -113,7 +113,7 @@ export class SessionSocket extends Teller {
    */
   sendSound(data) {
     const { socket } = this;
-    if (!socket || socket.readyState !== WebSocket.OPEN || socket.bufferedAmount > MOST_SOUND_BYTES) return false;
+    if (!socket || socket.readyState !== WebSocket.OPEN || socket.bufferedAmount > MAX_SOUND_BYTES) return false;
     socket.send(data);
     return true;
   }
@@ -339,7 +339,7 @@ export class SessionSocket extends Teller {
  */
 async function whyRefused() {
   const signal = AbortSignal.timeout(REASON_WITHIN_MS);
-  const answer = await fetch(beside("api/me"), { signal }).catch(() => null);
+  const answer = await fetch(portalUrl("api/me"), { signal }).catch(() => null);
   if (answer?.status !== 401) return null;
   return new PortalError(errorOf(401, await answer.json().catch(() => null)));
 }

@@ -9,7 +9,7 @@
 
 const LOOKS = 3; // number of reports, one per second, whose median decides on a change
 const NOTICED_MS = 20; // smaller skews are left alone
-const AT_MOST_MS = 400; // longest delay; sound later than that is worse than sound that is early
+const MAX_DELAY_MS = 400; // longest delay; sound later than that is worse than sound that is early
 
 export class SoundTrim {
   #seen = /** @type {number[]} */ ([]);
@@ -29,7 +29,7 @@ export class SoundTrim {
     const median = [...this.#seen].sort((a, b) => a - b)[LOOKS >> 1];
     this.#seen = [];
     const before = this.targetMs;
-    if (median < -NOTICED_MS) this.targetMs = Math.min(AT_MOST_MS, Math.round(Math.max(before, delayMs) - median));
+    if (median < -NOTICED_MS) this.targetMs = Math.min(MAX_DELAY_MS, Math.round(Math.max(before, delayMs) - median));
     else if (median > NOTICED_MS) this.targetMs = Math.max(0, Math.round(before - median));
     return this.targetMs !== before;
   }

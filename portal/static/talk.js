@@ -5,10 +5,10 @@
 
 import { Chat } from "./chat.js";
 import { find, translate } from "./dom.js";
-import { told } from "./errors.js";
+import { errorText } from "./errors.js";
 import { language } from "./page.js";
 import { Player } from "./player.js";
-import { beside, listOf } from "./server.js";
+import { portalUrl, listOf } from "./server.js";
 import { Announcer } from "./talk/announcer.js";
 import { AvatarChoice } from "./talk/avatar-choice.js";
 import { AvatarList } from "./talk/avatar-list.js";
@@ -53,7 +53,7 @@ const ANNOUNCED = ["connecting", "mending", "waiting", "preparing"]; // states t
 const WORTH_ANOTHER_TRY = ["language_model_failed", "speech_failed", "too_often"];
 
 function socketUrl() {
-  const url = new URL(beside("session"));
+  const url = new URL(portalUrl("session"));
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.search = url.hash = "";
   return url.href;
@@ -417,7 +417,7 @@ class TalkTab {
    */
   note(error, kind) {
     const { code } = error;
-    const { cause, remedy, detail } = told(error, this.state.texts);
+    const { cause, remedy, detail } = errorText(error, this.state.texts);
     const named = this.state.named(cause);
     this.chat.note({ code, cause: named, remedy, detail }, kind, WORTH_ANOTHER_TRY.includes(code));
     this.conversationBar.show();

@@ -44,7 +44,7 @@ from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
-from portal.http.faults import at_most, first_fault
+from portal.http.faults import first_fault, max_entries
 from portal.http.limits import AskerShares, Shares, TooMany
 from portal.http.people import person_of
 from portal.http.proxies import address_of
@@ -67,9 +67,9 @@ CLIP = "api/clips/{}.{}"
 
 View: TypeAlias = dict[str, Any]
 "An answer as JSON."
-MOST_ARGUMENTS = 20
+MAX_ARGUMENTS = 20
 "Most arguments of a call. No endpoint has so many."
-Arguments: TypeAlias = Annotated[list[object], Field(max_length=MOST_ARGUMENTS), at_most(MOST_ARGUMENTS)]
+Arguments: TypeAlias = Annotated[list[object], Field(max_length=MAX_ARGUMENTS), max_entries(MAX_ARGUMENTS)]
 "The arguments of a call in their order, as the caller sent them."
 
 
@@ -255,15 +255,15 @@ class GradioCalls:
                     if not await line.messages.ready():
                         return  # the portal is ending, or the line was given up
             except TimeoutError:
-                yield _told(HeartbeatMessage())
+                yield _server_sent_event(HeartbeatMessage())
                 continue
             message = line.messages.receive_nowait()
             if message is None:  # another reader of the same line has taken the message
                 continue
-            yield _told(message)
+            yield _server_sent_event(message)
             if isinstance(message, ProcessCompletedMessage) and message.event_id in line.unread:
                 line.unread[message.event_id].set()
-        yield _told(CloseStreamMessage())
+        yield _server_sent_event(CloseStreamMessage())
 
     async def _result(
         self, scope: Scope, line: _Line, call_id: str, name: str, data: Arguments
@@ -341,7 +341,7 @@ def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
 
 def _description(tools: Tools) -> tuple[View, View]:
     """Return the configuration that Gradio's clients need, and the documentation of the endpoints."""
-    described = GradioCall(tools, {}, _told_to_nobody)
+    described = GradioCall(tools, {}, _ignore_progress)
     with gr.Blocks(title="Vivavoce", analytics_enabled=False, mode="server") as blocks:
         for name in GradioCall.NAMES:
             api(getattr(described, name), api_name=name)
@@ -354,7 +354,7 @@ def _description(tools: Tools) -> tuple[View, View]:
     return dict(blocks.config), info
 
 
-async def _told_to_nobody(_progress: float, _step: str) -> None: ...
+async def _ignore_progress(_progress: float, _step: str) -> None: ...
 
 
 def _failed(call_id: str, error: VivavoceError) -> ProcessCompletedMessage:
@@ -362,5 +362,5 @@ def _failed(call_id: str, error: VivavoceError) -> ProcessCompletedMessage:
     return ProcessCompletedMessage(event_id=call_id, output=output, success=False, title=error.code)
 
 
-def _told(message: EventMessage) -> str:
+def _server_sent_event(message: EventMessage) -> str:
     return f"data: {message.model_dump_json()}\n\n"

@@ -25,7 +25,7 @@ from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
 from portal.errors import UploadTooLarge
 from portal.http.bodies import allow_body
-from portal.http.errors import error_response, told
+from portal.http.errors import error_response, error_response_for
 from portal.http.limits import AskerShares, Shares, TooMany
 from portal.http.people import person_of
 from portal.http.proxies import address_of
@@ -38,7 +38,7 @@ Call: TypeAlias = Context[ServerSession, object, Request]
 "The context of a tool's call."
 
 PATH = "/gradio_api/mcp"
-MOST_CALL_BYTES = 64 * 1024
+MAX_CALL_BYTES = 64 * 1024
 """Largest request. It is small because the SDK parses requests on the event loop. The longest text of a clip needs
 60 kB if all its characters are escaped."""
 TOO_LARGE = UploadTooLarge("The call is larger than 64 KiB.", "Send a shorter text.")
@@ -85,7 +85,7 @@ class _Bounded:
             refusal = error_response("method_not_allowed", "Tools are called by POST.", status=405, headers=allowed)
             await refusal(scope, receive, send)
             return
-        allow_body(scope, MOST_CALL_BYTES, TOO_LARGE)
+        allow_body(scope, MAX_CALL_BYTES, TOO_LARGE)
         try:
             body = await Request(scope, receive).body()
         except ClientDisconnect:  # or Bodies has refused the body, and answers
@@ -96,12 +96,12 @@ class _Bounded:
                 places.enter_context(self._each.held(address_of(scope), person_of(scope).name, full))
                 places.enter_context(self._all.held("", full))
             except TooMany as error:
-                await told(error)(scope, receive, send)
+                await error_response_for(error)(scope, receive, send)
                 return
-            await self._app(scope, _again(body, receive), send)
+            await self._app(scope, _replay_body(body, receive), send)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _replay_body(body: bytes, receive: Receive) -> Receive:
     """Return a `receive` that gives a body which was read already, and then what else comes."""
     rest: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

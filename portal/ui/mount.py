@@ -146,7 +146,7 @@ class PageServer:
             parts.append(message.get("body", b""))
 
         host = [header for header in scope["headers"] if header[0] == b"host"]
-        await self._gradio({**scope, "method": "GET", "query_string": b"", "headers": host}, _nothing, collect)
+        await self._gradio({**scope, "method": "GET", "query_string": b"", "headers": host}, _empty_body, collect)
         return b"".join(parts).decode()
 
     def _finished(self, drawn: str, address: str) -> tuple[str, str]:
@@ -166,5 +166,5 @@ def _preview(address: str, picture: str) -> str:
     return "\n".join(lines)
 
 
-async def _nothing() -> Message:
+async def _empty_body() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}

@@ -90,10 +90,10 @@ def build_page(context: PageContext) -> Page:
         "footer_links": [],
         "ssr_mode": False,
     }
-    return Page(blocks, mount, _early(context.files))
+    return Page(blocks, mount, _preloads(context.files))
 
 
-def _early(files: str) -> str:
+def _preloads(files: str) -> str:
     """Return HTML that tells the browser at once of all files that the page will need.
 
     These are our script, which waits for its elements; our styles, which are only preloaded; Gradio's files; and the

@@ -77,14 +77,14 @@ class WorkerProcess:
         """Run the worker whenever there are jobs. After a failure, wait twice as long each time."""
         backoff_s = FIRST_BACKOFF_S
         while True:
-            if await self._served():
+            if await self._serve_jobs():
                 backoff_s, self.trouble = FIRST_BACKOFF_S, ""
                 continue
             logger.warning("Jobs wait; they go on in %.0f s.", backoff_s)
             await self._clock.sleep_until(self._clock.now_s() + backoff_s)
             backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
 
-    async def _served(self) -> bool:
+    async def _serve_jobs(self) -> bool:
         """Wait for jobs and have them done. Return False if that failed and should be tried again later."""
         try:
             self._wanted.clear()

@@ -18,5 +18,5 @@ def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Preparation gives stills loops of 30 frames."""
     whole = idle_life(0)
-    few = whole.only(slice(30), np.arange(30, dtype=np.int32))
+    few = whole.subset(slice(30), np.arange(30, dtype=np.int32))
     monkeypatch.setattr("avatars.prepare.idle_life", lambda _seed: few)

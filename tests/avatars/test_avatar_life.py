@@ -26,7 +26,7 @@ def test_the_loop_is_seamless(name: str) -> None:
     life = idle_life(0)
     shown = life.order[np.arange(-20, 20)]
     frames, places = np.unique(shown, return_inverse=True)
-    few = life.only(frames, places.astype(np.int32))
+    few = life.subset(frames, places.astype(np.int32))
     drawn = [rgb.astype(int) for rgb, *_ in enliven(picture, landmarks, few)]
     steps = [np.abs(drawn[here] - drawn[before]).mean() for before, here in pairwise(places)]
     assert steps[19] <= max(steps[:19] + steps[20:])

@@ -57,7 +57,7 @@ def test_the_face_is_kept_when_a_larger_one_comes() -> None:
     track = follow([[mine], [other, mine], [mine]])
     assert track.statuses[1] is FaceStatus.SEVERAL_FACES
     assert track.landmarks[1] == pytest.approx(mine.landmarks)
-    assert track.good == 3
+    assert track.usable_count == 3
 
 
 def test_a_scene_change_ends_the_stretch() -> None:
@@ -70,7 +70,7 @@ def test_a_scene_change_ends_the_stretch() -> None:
 def test_no_face_at_all() -> None:
     """Without any face nothing is used and no landmark is made up."""
     track = follow([[], []])
-    assert track.good == 0
+    assert track.usable_count == 0
     assert np.isnan(track.landmarks).all()
 
 

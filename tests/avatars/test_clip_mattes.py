@@ -184,5 +184,5 @@ def test_what_is_known_of_one_picture_is_carried_to_another() -> None:
         return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
 
     flow = PictureFlow(SIDE, SIDE)
-    there = flow.carried(np.dstack([alpha_of(0)] * 2), PictureFlow.small(picture(0)), PictureFlow.small(picture(5)))
+    there = flow.carry(np.dstack([alpha_of(0)] * 2), PictureFlow.small(picture(0)), PictureFlow.small(picture(5)))
     assert np.abs(there[:, 20:140, 0] - alpha_of(5)[:, 20:140]).mean() < 0.02

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from avatars.idle_life import BLINK, LEAST_LOOP_S, MOTIONS, IdleLife, idle_life
+from avatars.idle_life import BLINK, MIN_LOOP_S, MOTIONS, IdleLife, idle_life
 from avatars.media_limits import FPS
 
 SEEDS = (0, 1, 2, 3)
@@ -25,7 +25,7 @@ def blinks_of(life: IdleLife) -> npt.NDArray[np.intp]:
 
 def test_it_lasts_a_minute_and_does_not_repeat(life: IdleLife) -> None:
     """At no shift of the loop are more than a sixth of its pictures the same, and no 6 s come twice."""
-    assert len(life.order) >= LEAST_LOOP_S * FPS
+    assert len(life.order) >= MIN_LOOP_S * FPS
     alike = [(life.order == np.roll(life.order, shift)).mean() for shift in range(1, len(life.order))]
     assert max(alike) < 1 / 6
     stretches = np.lib.stride_tricks.sliding_window_view(np.tile(life.order, 2), 6 * FPS)[: len(life.order)]

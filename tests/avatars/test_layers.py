@@ -37,7 +37,7 @@ def test_layers_that_do_not_move_are_the_picture() -> None:
     matte = disc()
     picture = two_colours(matte, [200, 40, 30], [20, 90, 220])
     layers = Layers(picture, matte)
-    again = layers.together(layers.person(picture))
+    again = layers.composite(layers.person(picture))
     assert np.abs(again.astype(int) - picture).max() <= 2
     assert np.array_equal(again[matte == 0], picture[matte == 0])
 
@@ -49,7 +49,7 @@ def test_a_soft_edge_takes_no_background_along() -> None:
     layers = Layers(picture, matte)
     moved = np.roll(layers.person(picture), 9, axis=1)
     expected = two_colours(np.roll(matte, 9, axis=1), [200, 40, 30], [20, 90, 220])
-    assert np.abs(layers.together(moved).astype(int) - expected).max() <= 4
+    assert np.abs(layers.composite(moved).astype(int) - expected).max() <= 4
 
 
 def test_a_textured_background_stays_to_the_bit() -> None:
@@ -60,7 +60,7 @@ def test_a_textured_background_stays_to_the_bit() -> None:
     for shift in (-8, 0, 5):
         person = np.roll(layers.person(picture), shift, axis=0)
         free = (matte == 0) & (person[..., 3] == 0)
-        assert np.array_equal(layers.together(person)[free], picture[free])
+        assert np.array_equal(layers.composite(person)[free], picture[free])
 
 
 @pytest.mark.parametrize("name", ["woman", "astronaut"])

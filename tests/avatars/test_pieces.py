@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from avatars.errors import BadMedia
-from avatars.pieces import MOST_OTHERS, MOST_PIECES, check_pieces, family_of
+from avatars.pieces import MAX_OTHER_PIECES, MAX_PIECES, check_pieces, family_of
 from avatars.sound import check_sound
 
-MANY = MOST_OTHERS + 100
+MANY = MAX_OTHER_PIECES + 100
 
 
 def picture(folder: Path, kind: str, **options: Any) -> bytes:
@@ -100,7 +100,7 @@ def hostile(folder: Path, kind: str) -> bytes:
         case "mkv fillers":
             return MATROSKA + b"\x1f\x43\xb6\x75" + UNKNOWN + MANY * b"\xec\x80"
         case "mkv cues":
-            return MATROSKA + element(b"\x1c\x53\xbb\x6b", (MOST_PIECES + 1) * b"\xbb\x80")
+            return MATROSKA + element(b"\x1c\x53\xbb\x6b", (MAX_PIECES + 1) * b"\xbb\x80")
         case "ape tail":
             return b"wvpk" + bytes(100) + b"APETAGEX" + struct.pack("<III", 2000, 32, MANY) + bytes(12)
         case "ape tail before id3":
@@ -151,7 +151,7 @@ def test_pieces_that_hold_pictures_may_be_many(tmp_path: Path) -> None:
     fragment = box(b"moof", box(b"mfhd")) + box(b"mdat", b"x")
     (tmp_path / "clip").write_bytes(box(b"ftyp", b"isom") + 5000 * fragment)
     check_pieces(tmp_path / "clip")
-    (tmp_path / "hostile").write_bytes(box(b"ftyp", b"isom") + MOST_PIECES * box(b"mdat"))
+    (tmp_path / "hostile").write_bytes(box(b"ftyp", b"isom") + MAX_PIECES * box(b"mdat"))
     with pytest.raises(BadMedia):
         check_pieces(tmp_path / "hostile")
 

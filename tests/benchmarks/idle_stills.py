@@ -70,7 +70,7 @@ def outside_person(picture: Image, landmarks: Points) -> Mask | None:
 def measure_idle(picture: Image, landmarks: Points, with_matte: bool = True) -> IdleFigures:
     """Without the matte: what it was before."""
     life = idle_life(0)
-    chosen = life.only(slice(None, None, EVERY), life.order[:0])
+    chosen = life.subset(slice(None, None, EVERY), life.order[:0])
     outside = outside_person(picture, landmarks)
     if outside is None:
         return IdleFigures(repeat_s(life), float("nan"))
@@ -87,7 +87,7 @@ def idle_rows(picture: Image, landmarks: Points) -> Image:
     life = idle_life(0)
     rests, frames = np.unique(life.poses, axis=0, return_index=True)
     held = [frame for pose, frame in zip(rests, frames, strict=True) if (life.poses == pose).all(axis=1).sum() > 2]
-    chosen = life.only(np.array(held), life.order[:0])
+    chosen = life.subset(np.array(held), life.order[:0])
     rows = []
     for layers in (None, _layers(picture, landmarks)):
         tiles = [_tiles(drawn, landmarks) for drawn, *_ in enliven(picture, landmarks, chosen, layers)]

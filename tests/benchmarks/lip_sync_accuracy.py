@@ -57,7 +57,7 @@ DRIVERS = ("phonemes", "audio")
 TARGETS = {"phonemes": 0.90, "audio": 0.80}
 "recall of closures"
 LARGEST_LAG_PICTURES = 1
-LEAST_CORRELATION = 0.55
+MIN_CORRELATION = 0.55
 
 SENTENCES = (
     "My mother bought a big brown map of the empty beach.",
@@ -111,7 +111,7 @@ class SyncAccuracy:
         return (
             self.closure_recall >= TARGETS[self.driver]
             and abs(self.best_lag_pictures) <= LARGEST_LAG_PICTURES
-            and self.correlation >= LEAST_CORRELATION
+            and self.correlation >= MIN_CORRELATION
         )
 
     def __str__(self) -> str:

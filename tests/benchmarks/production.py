@@ -28,13 +28,13 @@ __all__ = ["Swaps", "gesture_ms", "kept_of_clients", "late_pictures", "recorded_
 
 WORDS_IN_A_SENTENCE, WORD_S = 10, 0.2
 "of `beep`"
-MOST_WORDS = 1500
+MAX_WORDS = 1500
 "in a text"
 SPEECH = ("It rained for days, and then it did not rain at all. " * 12).strip()
-BRIGHT, LOUD, LEAST_LOUD = 25, 0.1, 0.01
+BRIGHT, LOUD, MIN_LOUD = 25, 0.1, 0.01
 CLIENTS, SESSIONS_EACH = 20, 5
 OPEN_S = 30.0
-MOST_SWAPS = 8
+MAX_SWAPS = 8
 """A session may change its avatar ten times at once (portal/api/allowances.py); two changes load both."""
 
 
@@ -115,9 +115,9 @@ async def recorded_skews_ms(portal: PortalProcess, seconds: float) -> list[float
         await one.send(type="record", on=True)
         await one.until(lambda: one.has_told(type="recording", state="on"))
         words = round(seconds / WORD_S)
-        for first in range(0, words, MOST_WORDS):
+        for first in range(0, words, MAX_WORDS):
             sentence = " ".join(["one"] * WORDS_IN_A_SENTENCE) + ". "
-            await one.send(type="say", mode="echo", text=sentence * (min(MOST_WORDS, words - first) // 10))
+            await one.send(type="say", mode="echo", text=sentence * (min(MAX_WORDS, words - first) // 10))
         await asyncio.sleep(seconds)
         await one.send(type="record", on=False)
         await one.until(lambda: one.has_told(type="recording", state="done"), 60)
@@ -242,7 +242,7 @@ async def _silence_ms(one: Guest, meanwhile: Any) -> float:
     await meanwhile
     await one.until(lambda: one.has_told(type="turn", state="done"), 120)
     heard = one.arrivals[first:]
-    loud = [index for index, arrival in enumerate(heard) if arrival.loudness > LEAST_LOUD]
+    loud = [index for index, arrival in enumerate(heard) if arrival.loudness > MIN_LOUD]
     silent_ms = 40.0 * (max(b - a for a, b in itertools.pairwise(loud)) - 1)
     spoken = heard[loud[0] : loud[-1] + 1]
     late_ms = 1000 * max(b.at_s - a.at_s for a, b in itertools.pairwise(spoken)) - 40

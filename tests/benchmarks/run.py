@@ -125,7 +125,7 @@ def live(bench: Bench) -> Iterator[Reading]:
             waits_ms = asyncio.run(production.gesture_ms(portal, 2 * bench.rounds, speaking=speaks))
             note = f"{len(waits_ms)} times, median {statistics.median(waits_ms):.0f}"
             yield Reading(FIGURES[name], max(waits_ms), note)
-        rounds = min(2 * bench.rounds, production.MOST_SWAPS)
+        rounds = min(2 * bench.rounds, production.MAX_SWAPS)
         swaps = asyncio.run(production.swaps_ms(portal, ("alpha", "beta"), rounds))
         note = f"{len(swaps.waits_ms)} times, median {statistics.median(swaps.waits_ms):.0f}"
         yield Reading(FIGURES["swap_ms"], max(swaps.waits_ms), note)

@@ -124,8 +124,9 @@ async def test_each_cause_of_one_code_is_told_in_chinese(page: Page) -> None:
     """By its own words where there are some; a cause that is newer than the page is told by the code."""
     told = await page.evaluate(
         """async (texts) => {
-            const { told } = await import(new URL("static/errors.js", document.baseURI));
-            return ["document", "tomorrow"].map((cause) => told({ code: "bad_media", cause, message: "No." }, texts));
+            const { errorText } = await import(new URL("static/errors.js", document.baseURI));
+            return ["document", "tomorrow"].map((cause) =>
+                errorText({ code: "bad_media", cause, message: "No." }, texts));
         }""",
         ERROR_TEXTS["zh"],
     )

@@ -29,7 +29,7 @@ LIKELY: st.SearchStrategy[Any] = st.sampled_from(
         *("rtmp://a.example/live/key", "candidate:1 1 udp 2 192.0.2.7 9 typ host", [{"role": "user", "content": "Hi"}]),
     ]
 )
-MOST_MESSAGES = 8
+MAX_MESSAGES = 8
 "Not more than a viewer may say at once."
 
 
@@ -77,6 +77,6 @@ async def talk(messages: list[str | bytes], *, greets: bool) -> None:
 
 
 @much(120)
-@given(messages=st.lists(said(), min_size=1, max_size=MOST_MESSAGES), greets=st.booleans())
+@given(messages=st.lists(said(), min_size=1, max_size=MAX_MESSAGES), greets=st.booleans())
 def test_the_server_answers_to_the_end(messages: list[str | bytes], greets: bool) -> None:
     asyncio.run(talk(messages, greets=greets))

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from pipeline.ears.recognition import MOST_WAITING, MOST_WAITING_EACH, Recognition
+from pipeline.ears.recognition import MAX_WAITING, MAX_WAITING_EACH, Recognition
 from pipeline.errors import EarsBusy, RecognitionError
 from pipeline.types import Transcript
 from tests.microphone import RecordingRecognizer, speech
@@ -65,9 +65,9 @@ async def test_who_was_served_long_ago_comes_first(line: Line) -> None:
 
 async def test_one_asker_cannot_fill_the_line(line: Line) -> None:
     """Beyond its own share an asker is refused at once, and others have room."""
-    await line.ask(*["flood"] * (MOST_WAITING + 5))
+    await line.ask(*["flood"] * (MAX_WAITING + 5))
     refused = [task for task in line.tasks.values() if task.done()]
-    assert len(refused) == MOST_WAITING + 5 - 1 - MOST_WAITING_EACH
+    assert len(refused) == MAX_WAITING + 5 - 1 - MAX_WAITING_EACH
     assert all(isinstance(task.exception(), EarsBusy) for task in refused)
     await line.ask("victim")
     await line.answer_all()
@@ -77,10 +77,10 @@ async def test_one_asker_cannot_fill_the_line(line: Line) -> None:
 
 async def test_the_line_has_an_end(line: Line) -> None:
     """Many askers together fill it; the next is told that it is full."""
-    await line.ask("first", *[f"{number}x" for number in range(MOST_WAITING)], "late")
+    await line.ask("first", *[f"{number}x" for number in range(MAX_WAITING)], "late")
     assert isinstance(line.tasks["late0"].exception(), EarsBusy)
     await line.answer_all()
-    assert sum(task.exception() is None for task in line.tasks.values()) == MOST_WAITING + 1
+    assert sum(task.exception() is None for task in line.tasks.values()) == MAX_WAITING + 1
 
 
 async def test_two_at_once_are_of_different_askers() -> None:

@@ -10,8 +10,8 @@ import pytest
 from fake_openai import FakeOpenAI, chunk_of
 
 from pipeline.errors import BackendUnavailable
-from pipeline.llm.openai import MOST_ROUNDS, OpenAILanguageModel
-from pipeline.llm.tools import MAX_TOOL_THREADS, MOST_RESULT_CHARACTERS, ToolCalls, ToolThreads, tool_of
+from pipeline.llm.openai import MAX_ROUNDS, OpenAILanguageModel
+from pipeline.llm.tools import MAX_RESULT_CHARACTERS, MAX_TOOL_THREADS, ToolCalls, ToolThreads, tool_of
 from pipeline.types import Message
 
 QUESTION = [Message("user", "What is the weather?")]
@@ -77,10 +77,10 @@ async def test_what_a_function_returns_goes_to_the_model_and_not_to_the_voice(se
 
 async def test_a_model_that_never_stops_asking_has_to_answer(service: Asking) -> None:
     """The last time it is told to call nothing."""
-    service.rounds = MOST_ROUNDS - 1
+    service.rounds = MAX_ROUNDS - 1
     assert await said(service) == "It is sunny."
-    assert len(service.requests) == MOST_ROUNDS
-    assert [request.get("tool_choice") for request in service.requests] == [None] * (MOST_ROUNDS - 1) + ["none"]
+    assert len(service.requests) == MAX_ROUNDS
+    assert [request.get("tool_choice") for request in service.requests] == [None] * (MAX_ROUNDS - 1) + ["none"]
 
 
 async def test_without_functions_none_are_offered(service: Asking) -> None:
@@ -114,12 +114,12 @@ async def test_a_slow_function_and_a_long_result_have_bounds(monkeypatch: pytest
         return ""
 
     async def long() -> str:
-        return "x" * (MOST_RESULT_CHARACTERS + 1)
+        return "x" * (MAX_RESULT_CHARACTERS + 1)
 
     monkeypatch.setattr("pipeline.llm.tools.CALL_TIMEOUT_S", 0.01)
     assert await tool_of(slow, ToolThreads()).call("") == "error: it took too long"
     monkeypatch.undo()
-    assert len(await tool_of(long, ToolThreads()).call("{}")) == MOST_RESULT_CHARACTERS
+    assert len(await tool_of(long, ToolThreads()).call("{}")) == MAX_RESULT_CHARACTERS
 
 
 async def test_tools_that_hang_keep_their_own_threads_only(monkeypatch: pytest.MonkeyPatch) -> None:

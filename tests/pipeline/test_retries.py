@@ -11,7 +11,7 @@ from models.errors import VivavoceError
 from pipeline.clock import ManualClock
 from pipeline.errors import LanguageModelError, RecognitionError
 from pipeline.http_service import MAX_PAUSE_S, HttpService, Passing, once_more
-from pipeline.retries import LONGEST_S, PAUSES_S, Patience, asked_again, patience_with_models
+from pipeline.retries import LONGEST_S, PAUSES_S, Patience, patience_with_models, with_retries
 
 
 class _Busy(RecognitionError, Passing):
@@ -41,7 +41,7 @@ async def given(service: Service, patience: Patience, clock: ManualClock) -> lis
     """What comes, while time passes in steps of 0.1 s."""
 
     async def collect() -> list[str]:
-        return [piece async for piece in asked_again(service.answer, clock, patience)]
+        return [piece async for piece in with_retries(service.answer, clock, patience)]
 
     collecting = asyncio.create_task(collect())
     while not collecting.done():

@@ -213,7 +213,7 @@ async def test_of_100_interruptions_in_random_places_the_history_keeps_what_was_
     tasks_before = len(asyncio.all_tasks())
     off: list[float] = []
     # A person asks no 100 questions a minute.
-    talking.session.conversation._questions = QuestionPace(talking.clock, most_a_minute=1000)
+    talking.session.conversation._questions = QuestionPace(talking.clock, max_a_minute=1000)
     for round_number in range(100):
         talking.session.note_delay(delay_s := chance.uniform(0.0, 0.35))
         turn = await begun(talking, 40, seconds=chance.uniform(0.3, 4.0))

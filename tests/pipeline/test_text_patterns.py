@@ -15,7 +15,7 @@ import pytest
 import pipeline.text
 import pipeline.tts
 from pipeline.text import speakable
-from pipeline.text.speech import MOST_CHARACTERS
+from pipeline.text.speech import MAX_CHARACTERS
 from tests.little_work import little_work
 
 CHARACTERS = 8000
@@ -93,4 +93,4 @@ def test_no_sentence_freezes_its_voice(text: str) -> None:
 
 def test_a_voice_is_given_no_endless_sentence() -> None:
     """What is longer than any sentence is cut before a pattern looks at it."""
-    assert len(speakable("word " * MOST_CHARACTERS)) <= MOST_CHARACTERS
+    assert len(speakable("word " * MAX_CHARACTERS)) <= MAX_CHARACTERS

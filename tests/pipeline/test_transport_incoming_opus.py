@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.clock import ManualClock
 from pipeline.transports.encoders import OpusEncoder
-from pipeline.transports.incoming_opus import FAR, MOST_HELD, OpusMicrophone, RtpOrder, RtpPiece
+from pipeline.transports.incoming_opus import FAR, MAX_HELD_PACKETS, OpusMicrophone, RtpOrder, RtpPiece
 from pipeline.types import LISTEN_RATE_HZ, PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE, FloatArray
 
 TONE_HZ = 440
@@ -41,7 +41,7 @@ def test_packets_are_given_in_their_order(came: tuple[int, ...], given: list[int
 def test_no_more_packets_wait_than_the_bound() -> None:
     """Every second packet is lost, for long: what is given lags by the bound at most."""
     given = order_of(*range(0, 400, 2))
-    assert given[-1] >= 398 - 2 * MOST_HELD
+    assert given[-1] >= 398 - 2 * MAX_HELD_PACKETS
 
 
 def encoded_tone(pictures: int) -> list[RtpPiece]:

@@ -10,7 +10,7 @@ import pytest
 
 from models.hibari_durations import STEP_S
 from pipeline.errors import BackendUnavailable, LanguageNotSupported, SpeechError
-from pipeline.tts.hibari import CUT_PHONEMES, MAX_PARTS, MAX_PIECE_PHONEMES, MOST_PHONEMES, HibariSynthesizer
+from pipeline.tts.hibari import CUT_PHONEMES, MAX_PARTS, MAX_PHONEMES, MAX_PIECE_PHONEMES, HibariSynthesizer
 from pipeline.tts.hibari_timing import timed_phonemes
 from pipeline.types import AudioChunk, FloatArray, Phoneme
 
@@ -127,7 +127,7 @@ async def test_digits_do_not_make_one_endless_piece(hibari: HibariSynthesizer) -
 def test_a_sentence_of_signs_that_are_read_as_words_ends_after_a_minute(hibari: HibariSynthesizer, signs: str) -> None:
     """Two hundred characters may be read as two minutes; whoever has them read holds all others up."""
     spoken = sum(map(len, hibari._phonemize(signs, None)))
-    assert MOST_PHONEMES - MAX_PIECE_PHONEMES < spoken <= MOST_PHONEMES
+    assert MAX_PHONEMES - MAX_PIECE_PHONEMES < spoken <= MAX_PHONEMES
 
 
 def test_a_long_sentence_of_words_is_not_cut(hibari: HibariSynthesizer) -> None:

@@ -56,7 +56,7 @@ def test_every_sound_of_the_network_has_a_mouth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "least_s", "most_s"),
+    ("text", "least_s", "max_s"),
     [
         ("你好，很高兴见到你。", 1.5, 4),
         ("今天是2026年11月28日，气温-3.5℃。", 4, 9),
@@ -65,11 +65,11 @@ def test_every_sound_of_the_network_has_a_mouth() -> None:
         ("好" * 150, 10, 40),
     ],
 )
-async def test_it_speaks(voice: ZhttsSynthesizer, text: str, least_s: float, most_s: float) -> None:
+async def test_it_speaks(voice: ZhttsSynthesizer, text: str, least_s: float, max_s: float) -> None:
     """Numbers, traditional characters, interjections and long sentences come as sound, with phonemes to its end."""
     chunks = await speak(voice, text)
     sound = np.concatenate([chunk.samples for chunk in chunks])
-    assert least_s < len(sound) / voice.sample_rate < most_s
+    assert least_s < len(sound) / voice.sample_rate < max_s
     assert np.sqrt(np.mean(sound**2)) > 0.02
     timed_s = sum(p.end_s - p.start_s for chunk in chunks for p in chunk.phonemes or ())
     assert timed_s == pytest.approx(len(sound) / voice.sample_rate, abs=0.01)

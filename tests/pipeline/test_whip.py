@@ -10,7 +10,7 @@ import pytest
 from pipeline.transports.ice import IceServer
 from pipeline.transports.outward import OutwardTransport
 from pipeline.transports.whereabouts import Whereabouts, whereabouts_of
-from pipeline.transports.whip import MOST_BYTES, WhipError, WhipServer, endpoint_of, ice_servers_of, outward_only
+from pipeline.transports.whip import MAX_BYTES, WhipError, WhipServer, endpoint_of, ice_servers_of, outward_only
 
 AT = "https://a.example/live"
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -206,7 +206,7 @@ def fails(_request: httpx.Request) -> httpx.Response:
         (lambda _request: httpx.Response(401), "refuses the token"),
         (lambda _request: httpx.Response(404), "404 Not Found"),
         (lambda _request: httpx.Response(200, text="a page"), "200 OK"),
-        (lambda _request: httpx.Response(201, content=bytes(MOST_BYTES + 1)), "too long"),
+        (lambda _request: httpx.Response(201, content=bytes(MAX_BYTES + 1)), "too long"),
         (lambda request: httpx.Response(307, headers={"Location": str(request.url)}), "again and again"),
         (lambda _request: httpx.Response(302, headers={"Location": AT}), "302 Found"),
         (fails, "nobody there"),

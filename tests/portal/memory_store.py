@@ -62,7 +62,7 @@ class MemoryStore:
                 raise JobNotFound(f"There is no job {job_id!r}.", "See the list of jobs.")
             return self._jobs[job_id]
 
-    def those(self, ids: Collection[str]) -> Sequence[Job]:
+    def get_many(self, ids: Collection[str]) -> Sequence[Job]:
         return [job for job in self.list() if job.id in ids]
 
     def list(self, *, limit: int | None = None, kind: str | None = None, active: bool = False) -> list[Job]:

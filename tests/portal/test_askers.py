@@ -97,7 +97,7 @@ def test_who_asked_is_known_after_a_restart(tmp_path: Path, library: AvatarLibra
 
 def test_an_address_has_its_share_at_all_portals_together(portals: list[JobQueue]) -> None:
     """Whichever it asks; others are served."""
-    shares = [JobShares(queue.active_askers, most_each=2) for queue in portals]
+    shares = [JobShares(queue.active_askers, max_each=2) for queue in portals]
     for queue, one in zip(portals, shares, strict=True):
         asked(queue, one, MINE)
     for queue, one in zip(portals, shares, strict=True):
@@ -110,7 +110,7 @@ def test_viewers_have_their_share_at_all_portals_together(portals: list[JobQueue
     for number, queue in enumerate(portals):
         queue.submit(order_of_parts(f"avatar-{number}", "Me", "wav2lip96", {}), viewer_key(MINE))
     for queue in portals:
-        shares = JobShares(queue.active_askers, most_each=2)
+        shares = JobShares(queue.active_askers, max_each=2)
         with pytest.raises(QueueFull):
             shares.admit_viewer(MINE)
         shares.admit_viewer(OTHERS)

@@ -20,7 +20,7 @@ import pytest
 from models.errors import VivavoceError
 from pipeline.types import PLAYOUT_RATE_HZ, SAMPLES_PER_PICTURE
 from portal.commands import chaos, cli
-from portal.commands.bad_path import MOST_ON_THE_WAY, BadPath, Trouble, bad_path
+from portal.commands.bad_path import MAX_PACKETS_IN_FLIGHT, BadPath, Trouble, bad_path
 from portal.commands.chaos_arena import Look
 from portal.commands.chaos_disk import half_written
 from portal.commands.chaos_peer import concealed_share
@@ -88,7 +88,7 @@ def test_jitter_delays_and_keeps_the_order_unless_packets_overtake() -> None:
 
 def test_a_path_holds_no_more_than_so_many_packets() -> None:
     way = Way(Trouble(jitter_ms=1000))
-    for _ in range(MOST_ON_THE_WAY + 100):
+    for _ in range(MAX_PACKETS_IN_FLIGHT + 100):
         way.path.pass_on(lambda: None, there=True)
     assert way.path.lost >= 100 > way.path.lost - 100
     way.pass_time(2)

@@ -34,7 +34,7 @@ from portal.commands.environment import (
     install_chromium,
     install_firefox,
 )
-from portal.commands.second_try import MOST_TESTS, FailedTests
+from portal.commands.second_try import MAX_TESTS, FailedTests
 
 
 def test_processes_of_the_tests_keep_their_bytecode(
@@ -198,7 +198,7 @@ def test_a_test_that_passes_when_it_runs_alone_is_named() -> None:
     ("runs", "tries"),
     [
         pytest.param(Unsteady(OTHER_TESTS[0], [LATE], again=1), 1, id="fails again"),
-        pytest.param(Unsteady(OTHER_TESTS[0], [f"{LATE}{n}" for n in range(MOST_TESTS + 1)]), 0, id="too many"),
+        pytest.param(Unsteady(OTHER_TESTS[0], [f"{LATE}{n}" for n in range(MAX_TESTS + 1)]), 0, id="too many"),
         pytest.param(Unsteady(OTHER_TESTS[0], ["tests/test_it.py"]), 0, id="a file that could not be collected"),
         pytest.param(Unsteady(OTHER_TESTS[0], []), 0, id="killed"),
         pytest.param(Unsteady(OTHER_TESTS[0], [LATE], status=3), 0, id="pytest broke off"),

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import BadRequest
 from pipeline.types import SubtitleEvent, TextEvent, TurnEvent, TurnState
 from portal.api.event_points import EventPoints
-from portal.api.messages import MOST_EVENT_CHARACTERS, Hello, MessageTooLarge, Say, parse
+from portal.api.messages import MAX_EVENT_CHARACTERS, Hello, MessageTooLarge, Say, parse
 from tests.portal.session_house import House, open_house
 
 
@@ -60,7 +60,7 @@ async def test_a_viewer_gets_it_over_the_socket(house: House) -> None:
     assert [message["type"] for message in heard] == ["turn", "speech", "turn", "speech"]
     assert heard[1] == {"type": "speech", "turn": 1, "event": event, "begins": True, "outcome": ""}
     assert (heard[3]["event"], heard[3]["outcome"]) == (event, "done")
-    viewer.tell("say", text="Two.", mode="echo", event="x" * MOST_EVENT_CHARACTERS)
+    viewer.tell("say", text="Two.", mode="echo", event="x" * MAX_EVENT_CHARACTERS)
     assert (await viewer.hear("error"))["code"] == "bad_request"
 
 
@@ -103,5 +103,5 @@ def test_the_largest_messages_have_few_values() -> None:
     remark = {"role": "user", "content": '[{,"' * 60}
     identity = {f"name{number}": "[" * 100 for number in range(16)}
     assert isinstance(parse(json.dumps({"type": "hello", "history": [remark] * 200, "identity": identity})), Hello)
-    event = [0] * ((MOST_EVENT_CHARACTERS - 2) // 3)
+    event = [0] * ((MAX_EVENT_CHARACTERS - 2) // 3)
     assert isinstance(parse(json.dumps({"type": "say", "text": "[," * 4000, "event": event})), Say)

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from avatars.gestures import MOST_GESTURES, open_with_gestures
+from avatars.gestures import MAX_GESTURES, open_with_gestures
 from avatars.library import AvatarLibrary
 from pipeline.gestures import Gestures
 from portal.api.avatars import avatars_router
@@ -166,7 +166,7 @@ def test_a_gesture_of_an_earlier_version_is_listed_without_a_clip(client: TestCl
 
 def test_an_avatar_has_a_dozen_gestures(client: TestClient, clip: Path, library: AvatarLibrary) -> None:
     """One more is refused; one of them can be replaced."""
-    for number in range(MOST_GESTURES):
+    for number in range(MAX_GESTURES):
         give_gesture(library.open("ada"), f"nod {number}", 1)
     assert ask(client, clip).json()["error"]["cause"] == "many_gestures"
     assert ask(client, clip, name="nod 3").status_code == 202

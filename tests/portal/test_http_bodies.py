@@ -117,7 +117,7 @@ def test_only_so_many_uploads_come_in_at_one_time() -> None:
     """One address has its share, whatever others do; all together no more than the portal takes. Who has none yet finds
     a place longer than who has some.
     """
-    places = UploadPlaces(ManualClock(), each=2, most=1, most_first=2)
+    places = UploadPlaces(ManualClock(), each=2, max_further=1, max_first=2)
     here, there, elsewhere = ({"client": (f"203.0.113.{number}", 1)} for number in (1, 2, 3))
     with places.taken(here), places.taken(here):
         with pytest.raises(TooMany, match="your address"), places.taken(here):
@@ -149,7 +149,7 @@ def test_a_network_leaves_places_for_others() -> None:
 async def test_uploads_have_to_come_faster_while_others_wait() -> None:
     """The floor doubles while somebody is refused again and again, up to a bound, and falls when nobody waits."""
     clock = ManualClock()
-    places = UploadPlaces(clock, most_first=1)
+    places = UploadPlaces(clock, max_first=1)
     floors = [places.floor_bytes()]
     with places.taken({"client": ("203.0.113.1", 1)}):
         for _ in range(12):

@@ -22,8 +22,8 @@ from pipeline.engine import Engine
 from portal.app import Portal, create_app
 from portal.http.door import (
     CHANGES_BURST,
-    DEAR_BURST,
-    DEAR_PER_S,
+    COSTLY_BURST,
+    COSTLY_PER_S,
     READS_BURST,
     READS_PER_S,
     HeadAsGet,
@@ -382,14 +382,14 @@ async def test_what_is_dear_to_read_is_read_at_a_human_pace() -> None:
         "/openapi.json",
         "/choices.json",
     )
-    for place in range(DEAR_BURST):
+    for place in range(COSTLY_BURST):
         assert here.request("HEAD" if place % 2 else "GET", lists[place % len(lists)]).status_code == 200
     for path in lists:
         refused = here.get(path)
         assert refused.status_code == 429 and error_of(refused)["code"] == "too_often"
     free = ("/static/talk.js", "/api/jobs/x", "/api/avatars/mira/poster.jpg")
     assert {here.get(path).status_code for path in free} == {200} == {there.get(path).status_code for path in lists}
-    await clock.advance(1 / DEAR_PER_S)
+    await clock.advance(1 / COSTLY_PER_S)
     assert (here.get("/api/jobs").status_code, here.get("/api/jobs").status_code) == (200, 429)
 
 

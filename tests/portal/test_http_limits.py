@@ -82,7 +82,7 @@ async def test_more_than_a_burst_is_granted_once_and_paid_for() -> None:
 async def test_the_table_does_not_grow_with_the_number_of_addresses() -> None:
     """Who has been quiet is forgotten; where everybody is busy, newcomers share one bucket and nobody gets two."""
     clock = ManualClock()
-    allowance = Allowance(clock, burst=1, per_s=1, most_keys=10)
+    allowance = Allowance(clock, burst=1, per_s=1, max_keys=10)
     assert sum(allowance.take(f"k{index}") == 0.0 for index in range(1000)) == 11
     assert len(allowance) == 11
     assert allowance.take("k0") > 0.0
@@ -139,7 +139,7 @@ def test_a_person_has_a_share_whatever_their_addresses() -> None:
 
 async def test_a_turnstile_lets_one_through_at_a_time_and_few_wait() -> None:
     """Forty come at once: never two are at work, those beyond the bound are refused, and an error frees the way."""
-    turnstile, inside, met = Turnstile(most_waiting=5), threading.Lock(), threading.Event()
+    turnstile, inside, met = Turnstile(max_waiting=5), threading.Lock(), threading.Event()
 
     def work() -> str:
         if not inside.acquire(blocking=False):

@@ -22,7 +22,7 @@ from portal.http.server import (
     ACCEPTED_AT_ONCE,
     CRUMBS,
     HEAD_S,
-    MOST_HEAD_LINES,
+    MAX_HEAD_LINES,
     UNREAD_S,
     AddressTaken,
     Connections,
@@ -75,7 +75,7 @@ class Line:
     """One connection and the timers that it has set."""
 
     def __init__(self, register: Connections, state: ServerState, app: ASGIApp | None = None) -> None:
-        config = server_config(app or _hello, most_connections=3)
+        config = server_config(app or _hello, max_connections=3)
         config.load()
         malformed = PlainTextResponse("no request", 400)
         self.protocol = PatientHttp(config, state, {}, register=register, malformed=malformed)
@@ -223,8 +223,8 @@ async def test_many_may_knock_at_once() -> None:
 
 
 @asynccontextmanager
-async def served(most_connections: int) -> AsyncIterator[int]:
-    config = server_config(_hello, most_connections=most_connections)
+async def served(max_connections: int) -> AsyncIterator[int]:
+    config = server_config(_hello, max_connections=max_connections)
     config.lifespan = "off"
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -240,7 +240,7 @@ async def served(most_connections: int) -> AsyncIterator[int]:
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost:"])
 async def test_many_half_open_connections_keep_nobody_out(said: bytes) -> None:
     """Five times as many as are admitted, none of which asks for anything: who does is served all the same."""
-    async with served(most_connections=20) as port, AsyncExitStack() as stack:
+    async with served(max_connections=20) as port, AsyncExitStack() as stack:
         for _ in range(100):
             _reader, writer = await asyncio.open_connection("127.0.0.1", port)
             stack.callback(writer.close)
@@ -262,7 +262,7 @@ UPLOAD = b"POST /api/clips HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\
         b"GET / HTTP/1.1\r\nHost: here\r\nHost: there\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\nno header\r\n\r\n",
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" * 8,
-        b"GET / HTTP/1.1\r\nHost: here\r\n" + b"a:b\r\n" * (MOST_HEAD_LINES + 1),
+        b"GET / HTTP/1.1\r\nHost: here\r\n" + b"a:b\r\n" * (MAX_HEAD_LINES + 1),
         b"GET / HTTP/1.1\r\nHost: here\r\nCookie: " + b"a" * 20_000 + b"\r\n\r\n",
         UPLOAD + b"zz\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\nContent-Length: 0, 0\r\n\r\nGET / HTTP/1.1\r\nHost: here\r\n\r\n",
@@ -276,7 +276,7 @@ UPLOAD = b"POST /api/clips HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\
 )
 async def test_what_is_no_request_is_told_as_other_errors_are(said: bytes) -> None:
     """Our form and our headers, also where the application never sees it; and then the connection ends."""
-    async with served(most_connections=3) as port:
+    async with served(max_connections=3) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(said)
         async with asyncio.timeout(30):

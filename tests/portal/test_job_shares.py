@@ -32,7 +32,7 @@ def job(name: str) -> Any:
 def test_an_address_has_no_more_than_its_share() -> None:
     """Its jobs count while they wait or run; another address is served all the same."""
     active: dict[str, str] = {}
-    shares = JobShares(active.values, most_each=2)
+    shares = JobShares(active.values, max_each=2)
     for name in ("a", "b"):
         shares.asked_by(MINE, lambda name=name: job(name))
         active[name] = "192.0.2.1"
@@ -47,7 +47,7 @@ def test_a_person_has_no_more_than_an_address() -> None:
     """From however many addresses; others who ask from the last of them are served."""
     ben, ann = ({PERSON: Person(name, Role.MAKER)} for name in ("ben: of two", "ann"))
     active: list[str] = []
-    shares = JobShares(lambda: active, most_each=2)
+    shares = JobShares(lambda: active, max_each=2)
     for n in (1, 2):
         shares.asked_by({**ben, "type": "http", "client": (f"2001:db8:{n}::1", 5)}, lambda: job("a"))
         active += [f"2001:db8:{n}::/64", person_key("ben: of two")]
@@ -60,7 +60,7 @@ def test_a_person_has_no_more_than_an_address() -> None:
 def test_a_network_has_no_more_than_its_share() -> None:
     """Whoever has a /48 of IPv6 has 65,536 addresses as limits count them; the next /48 is somebody else."""
     active = [f"2001:db8:9:{n:x}::/64" for n in range(WIDER * 2)]
-    shares = JobShares(lambda: active, most_each=2)
+    shares = JobShares(lambda: active, max_each=2)
     scopes = [{"type": "http", "client": (f"2001:db8:{site}:ffff::1", 5)} for site in ("9", "8")]
     with pytest.raises(TooMany):
         shares.asked_by(scopes[0], lambda: pytest.fail("it was not to be asked"))
@@ -69,7 +69,7 @@ def test_a_network_has_no_more_than_its_share() -> None:
 
 def test_many_at_the_same_time_have_no_more() -> None:
     """What is not queued yet counts, too."""
-    shares = JobShares(list, most_each=1)
+    shares = JobShares(list, max_each=1)
 
     def ask_again() -> Any:
         with pytest.raises(TooMany):
@@ -81,7 +81,7 @@ def test_many_at_the_same_time_have_no_more() -> None:
 
 def test_a_refused_job_leaves_its_place() -> None:
     """Who was refused for another reason may ask again."""
-    shares = JobShares(list, most_each=1)
+    shares = JobShares(list, max_each=1)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             shares.asked_by(MINE, lambda: 1 // 0)  # type: ignore[arg-type, return-value]
@@ -109,7 +109,7 @@ def test_kept_uploads_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.
 def test_viewers_have_a_share_of_their_own() -> None:
     """Each address, each /48 network and all of them together; what they order is not counted, nor the other way."""
     active = [viewer_key("192.0.2.1"), "192.0.2.1", *[viewer_key(f"2001:db8:9:{n}::/64") for n in range(WIDER * 2)]]
-    shares = JobShares(lambda: active, most_each=2)
+    shares = JobShares(lambda: active, max_each=2)
     shares.admit_viewer("192.0.2.1")
     active.append(viewer_key("192.0.2.1"))
     for address in ("192.0.2.1", "2001:db8:9:ffff::/64"):
@@ -135,7 +135,7 @@ def test_what_sessions_need_prepared_leaves_room_for_orders(
         return queue.submit(order_of_parts(avatar, avatar, backend, {}, join=True, owner="ann"), **how)
 
     monkeypatch.setattr("portal.desk.ensure_parts", ensure)
-    shares = JobShares(queue.active_askers, most_each=2)
+    shares = JobShares(queue.active_askers, max_each=2)
     parts: Any = SimpleNamespace(library=library, queue=queue, settings=Settings(data_dir=tmp_path), shares=shares)
     first = Desk.prepare_for(parts, "a", "musetalk15", "192.0.2.1")
     Desk.prepare_for(parts, "b", "musetalk15", "192.0.2.1")

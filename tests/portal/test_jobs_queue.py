@@ -217,7 +217,7 @@ def test_a_cancelled_clip_of_a_recording_can_be_run_again(
     small, large = (queue.submit(order_of_clip(avatar="me", audio=upload(tmp_path, "speech.wav"))) for _ in range(2))
     queue.cancel(small.id)
     monkeypatch.setattr("portal.jobs.records.MAX_KEPT_UPLOAD_BYTES", 1)
-    assert queue.gone(queue.cancel(large.id)) == "upload" and not queue.retryable(queue.get(large.id))
+    assert queue.missing_input(queue.cancel(large.id)) == "upload" and not queue.retryable(queue.get(large.id))
     assert queue.retry(small.id).state == "queued" and queue.folders.upload(small.id) is not None
     queue.delete(small.id)
     assert not queue.folders.home(small.id).exists()
@@ -233,7 +233,7 @@ def test_without_its_avatar_no_job_can_be_run_again(queue: JobQueue, tmp_path: P
     AvatarLibrary(tmp_path / "avatars").delete("me")
     queue.cancel_all_of("me")
     queue.cancel_all_of("mira")
-    assert queue.gone(queue.get(clip.id)) == "avatar" and not queue.folders.home(clip.id).exists()
+    assert queue.missing_input(queue.get(clip.id)) == "avatar" and not queue.folders.home(clip.id).exists()
     with pytest.raises(BadRequest) as told:
         queue.retry(clip.id)
     assert "avatar was deleted" in told.value.hint

@@ -126,7 +126,7 @@ def test_what_is_not_there_is_not_found(store: JobStore) -> None:
     with pytest.raises(JobNotFound):
         store.get("nothing")
     store.delete("nothing")
-    assert not store.report("nothing", "step", 0.5) and store.those(["nothing"]) == []
+    assert not store.report("nothing", "step", 0.5) and store.get_many(["nothing"]) == []
 
 
 def test_jobs_are_listed_as_asked_for(store: JobStore) -> None:
@@ -135,7 +135,7 @@ def test_jobs_are_listed_as_asked_for(store: JobStore) -> None:
     parts = store.add("b", order_of_parts("me", "Me", "wav2lip96", {}))
     assert [job.id for job in store.list(kind=CLIP)] == ids[::-1]
     assert [job.id for job in store.list(kind=PARTS)] == [parts.id]
-    assert [job.id for job in store.those(["a1", "b"])] == ["b", "a1"] and store.those([]) == []
+    assert [job.id for job in store.get_many(["a1", "b"])] == ["b", "a1"] and store.get_many([]) == []
     assert len(store.list(limit=2)) == 2
     store.cancel("a2")
     assert {job.id for job in store.list(active=True)} == {"a0", "a1", "b"}

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from portal.api.messages import MOST_EVENT_CHARACTERS
+from portal.api.messages import MAX_EVENT_CHARACTERS
 from portal.livetalking.routes import Human
 from portal.livetalking.speech_events import SpeechEvent, SpeechEvents
 
@@ -73,5 +73,5 @@ def test_what_is_sent_along_with_the_events_is_small() -> None:
     """It waits in memory with the turn, and with each stream of events, where it is thirty times as large."""
     asked = {"sessionid": "s", "text": "a", "type": "echo"}
     assert Human.model_validate_json(json.dumps({**asked, "tts": {"emotion": "glad"}})).tts == {"emotion": "glad"}
-    with pytest.raises(ValidationError, match=f"more than {MOST_EVENT_CHARACTERS} characters"):
-        Human.model_validate_json(json.dumps({**asked, "tts": {"a": [[]] * MOST_EVENT_CHARACTERS}}))
+    with pytest.raises(ValidationError, match=f"more than {MAX_EVENT_CHARACTERS} characters"):
+        Human.model_validate_json(json.dumps({**asked, "tts": {"a": [[]] * MAX_EVENT_CHARACTERS}}))

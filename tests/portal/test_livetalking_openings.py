@@ -50,11 +50,11 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("told_s", [1.0, 600.0])
-async def test_many_recordings_of_one_address_hold_up_nobody_else(decoder: Decoder, told_s: float) -> None:
+@pytest.mark.parametrize("declared_s", [1.0, 600.0])
+async def test_many_recordings_of_one_address_hold_up_nobody_else(decoder: Decoder, declared_s: float) -> None:
     """One of them is decoded at a time, and few wait; further ones are refused before they are decoded."""
     openings = Openings()
-    hogs = [asyncio.create_task(openings.open(Path("hog"), told_s, HOG, there)) for _ in range(60)]
+    hogs = [asyncio.create_task(openings.open(Path("hog"), declared_s, HOG, there)) for _ in range(60)]
     await settled()
     assert len(decoder.asked) == 1
     assert str(await openings.open(Path("honest"), 2.0, HONEST, there)) == "honest"
@@ -84,7 +84,7 @@ async def test_who_has_hung_up_has_nothing_decoded(decoder: Decoder) -> None:
         return True
 
     openings = Openings()
-    for told_s in (1.0, 600.0):
+    for declared_s in (1.0, 600.0):
         with pytest.raises(ClientDisconnect):
-            await openings.open(Path("honest"), told_s, HONEST, gone)
+            await openings.open(Path("honest"), declared_s, HONEST, gone)
     assert decoder.asked == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avatars.gestures import gesture_name
-from avatars.written import in_one_way
+from avatars.unicode_names import normalise_name
 from portal.names import clean_file_name, clean_name, clip_file_name
 from tests.little_work import little_work
 
@@ -91,7 +91,7 @@ def test_a_name_of_accents_alone_takes_no_time() -> None:
         assert len(clean_file_name(accents + ".png", limit=120)) <= 120
         assert clip_file_name(accents, accents).endswith(".mp4")
         assert gesture_name(accents) is None
-        in_one_way(accents, "NFKD")
+        normalise_name(accents, "NFKD")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from portal.commands.portal_process import free_port
-from portal.process import FILES_BESIDE, connections_that_fit
+from portal.process import RESERVED_FILES, connections_that_fit
 
 PROGRAM = """
 import numpy as np
@@ -46,10 +46,10 @@ def test_the_system_lets_more_files_be_opened(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _kind, wanted: limits.append(wanted))
     assert connections_that_fit(1000) == 1000 and limits[-1] == (4096, 4096)
-    assert connections_that_fit(10_000) == 4096 - FILES_BESIDE
+    assert connections_that_fit(10_000) == 4096 - RESERVED_FILES
     monkeypatch.setattr(resource, "setrlimit", lambda _kind, _wanted: (_ for _ in ()).throw(ValueError))
     limits.append((512, resource.RLIM_INFINITY))
-    assert connections_that_fit(1000) == 512 - FILES_BESIDE
+    assert connections_that_fit(1000) == 512 - RESERVED_FILES
 
 
 def test_a_free_port_is_none_that_a_connection_gets_meanwhile() -> None:

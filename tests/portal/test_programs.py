@@ -16,7 +16,14 @@ from portal.api.allowances import PUSHES_EACH
 from portal.api.event_streams import EVENTS_BOUND, FOLLOWERS, EventStream, Followers
 from portal.api.programs import UNATTENDED_S, Programs
 from portal.api.sessions import sessions_router, watch_router
-from portal.api.watchers import MAX_OF_ADDRESS, MAX_PER_CORE, MOST_GUESTS, MOST_WATCHERS, WatcherPlaces, Watchers
+from portal.api.watchers import (
+    MAX_OF_ADDRESS,
+    MAX_PER_CORE,
+    MAX_WATCHERS,
+    MAX_WATCHERS_FOR_GUESTS,
+    WatcherPlaces,
+    Watchers,
+)
 from portal.errors import PeerNotFound
 from portal.http.limits import TooMany
 from tests.portal.session_house import FakeSession, FakeTransports, House, open_house
@@ -218,7 +225,7 @@ async def test_a_session_has_so_many_watchers_and_no_more(desk: Desk) -> None:
     watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).seat.watchers
     with pytest.raises(BadRequest):
         await watchers.join("no sdp", local=True)
-    ids = [(await watchers.join("v=0", local=True))[0] for _ in range(MOST_WATCHERS)]
+    ids = [(await watchers.join("v=0", local=True))[0] for _ in range(MAX_WATCHERS)]
     everybody_connects(desk)
     with pytest.raises(TooMany):
         await watchers.join("v=0", local=True)
@@ -232,7 +239,7 @@ async def test_guests_leave_places_for_whoever_opened_the_session(desk: Desk) ->
     """They have the link only, and anybody may have that."""
     await desk.open()
     watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).seat.watchers
-    for _ in range(MOST_GUESTS):
+    for _ in range(MAX_WATCHERS_FOR_GUESTS):
         await watchers.join("v=0", local=True, is_guest=True)
     everybody_connects(desk)
     with pytest.raises(TooMany, match="12 watch"):
@@ -247,10 +254,13 @@ async def test_guests_who_never_connect_make_room_for_others(desk: Desk) -> None
     await watchers.join("v=0", local=True, is_guest=True, address="connected")
     everybody_connects(desk)
     await watchers.join("v=0", local=True, is_guest=True, address="about to")
-    held = [(await watchers.join("v=0", local=True, is_guest=True, address="flood"))[0] for _ in range(MOST_GUESTS - 2)]
-    assert len(watchers) == MOST_GUESTS
+    held = [
+        (await watchers.join("v=0", local=True, is_guest=True, address="flood"))[0]
+        for _ in range(MAX_WATCHERS_FOR_GUESTS - 2)
+    ]
+    assert len(watchers) == MAX_WATCHERS_FOR_GUESTS
     await watchers.join("v=0", local=True, is_guest=True, address="newcomer")
-    assert len(watchers) == MOST_GUESTS
+    assert len(watchers) == MAX_WATCHERS_FOR_GUESTS
     with pytest.raises(PeerNotFound):
         watchers.leave(held[0])
     made = desk.house.transports.made
@@ -262,11 +272,14 @@ async def test_guests_of_one_address_make_room_for_those_of_others(desk: Desk) -
     await desk.open()
     watchers = desk.programs.find(desk.opened["id"], desk.opened["token"]).seat.watchers
     await watchers.join("v=0", local=True, address="many")
-    held = [(await watchers.join("v=0", local=True, is_guest=True, address="many"))[0] for _ in range(MOST_GUESTS - 1)]
-    for number in range((MOST_GUESTS - 1) // 2):
+    held = [
+        (await watchers.join("v=0", local=True, is_guest=True, address="many"))[0]
+        for _ in range(MAX_WATCHERS_FOR_GUESTS - 1)
+    ]
+    for number in range((MAX_WATCHERS_FOR_GUESTS - 1) // 2):
         everybody_connects(desk)
         await watchers.join("v=0", local=True, is_guest=True, address="another" if number % 2 else "newcomer")
-        assert len(watchers) == MOST_GUESTS
+        assert len(watchers) == MAX_WATCHERS_FOR_GUESTS
         with pytest.raises(PeerNotFound):
             watchers.leave(held.pop())
     everybody_connects(desk)

@@ -288,7 +288,7 @@ def test_all_together_have_a_bound_and_the_oldest_go(tmp_path: Path) -> None:
 
 def test_only_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small ones, too: whoever makes thousands would make each look at them long."""
-    monkeypatch.setattr("portal.recordings.MOST_KEPT", 3)
+    monkeypatch.setattr("portal.recordings.MAX_KEPT", 3)
     for age_s in range(6):
         folder = tmp_path / "recordings" / f"age-{age_s}"
         folder.mkdir(parents=True)
@@ -347,7 +347,7 @@ async def test_where_nobody_logs_in_an_address_drives_nobody_elses_recordings_ou
     """Nor does a network of IPv6, which has many addresses; also where another portal has the folder, or a restarted
     one. No file tells the address.
     """
-    monkeypatch.setattr("portal.recordings.MOST_KEPT", 3)
+    monkeypatch.setattr("portal.recordings.MAX_KEPT", 3)
     recordings = Recordings(Settings(data_dir=tmp_path / "data", keep_free_bytes=0), ManualClock())
 
     async def begun(address: str) -> Path:
@@ -372,7 +372,7 @@ def test_an_address_has_its_share_of_the_recordings_of_all_portals(
     tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever of them looks, and wherever the recordings were begun."""
-    monkeypatch.setattr("portal.recordings.MOST_KEPT", 3)
+    monkeypatch.setattr("portal.recordings.MAX_KEPT", 3)
     clock = itertools.count(0, 10).__next__  # what the store said before counts no more
     homes = [tmp_path / name for name in ("here", "there")]
     here, there = (
@@ -394,7 +394,7 @@ def test_an_address_has_its_share_of_the_recordings_of_all_portals(
 
 def test_whoever_has_most_loses_the_oldest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By number and by size; so nobody drives others' recordings out."""
-    monkeypatch.setattr("portal.recordings.MOST_KEPT", 4)
+    monkeypatch.setattr("portal.recordings.MAX_KEPT", 4)
 
     def recorded(owner: str, age_s: int, size_bytes: int) -> None:
         folder = tmp_path / "recordings" / f"recording-of-{owner}-{age_s}"

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from avatars.persona import MOST_PROMPT_CHARACTERS, Persona
+from avatars.persona import MAX_PROMPT_CHARACTERS, Persona
 from pipeline.errors import BadRequest
 from pipeline.types import Message
 from portal.admission import LINE_BOUND, LINE_BOUND_EACH
@@ -89,7 +89,7 @@ async def test_hello_may_say_who_the_avatar_is(house: House) -> None:
     await (await house.viewer()).hello(prompt="You are Mira.", greeting="")
     assert house.session.persona == Persona(prompt="You are Mira.", greeting="")
     viewer = await house.viewer()
-    viewer.tell("hello", prompt="x" * (MOST_PROMPT_CHARACTERS + 1))
+    viewer.tell("hello", prompt="x" * (MAX_PROMPT_CHARACTERS + 1))
     assert (await viewer.hear("error"))["code"] == "bad_request"
     await viewer.hello()
     assert house.session.persona == Persona()

@@ -16,7 +16,7 @@ from pipeline.types import SubtitleEvent, TurnEvent, TurnState
 from portal.errors import DatabaseUnreachable
 from portal.http.people import Person, Role
 from portal.jobs.dbos_database import PostgresDatabase
-from portal.session_keeper import AWAY_S, BEAT_S, MOST_ERASED, PAUSE_S, KeptState, SessionKeeper
+from portal.session_keeper import AWAY_S, BEAT_S, MAX_PENDING_ERASURES, PAUSE_S, KeptState, SessionKeeper
 from portal.session_table import Claimed, KeptSession, Node, SessionTable, nodes_of
 from tests.portal.kept_states import states_in
 from tests.portal.session_house import House, open_house
@@ -130,10 +130,10 @@ async def test_a_database_that_is_away_holds_nobody_up_and_nothing_is_lost(kept:
 async def test_what_waits_to_be_erased_is_bounded(kept: Kept) -> None:
     """While the database is away for days, sessions come and go: the oldest are left to their time."""
     kept.table.is_away = True
-    for number in range(MOST_ERASED + 50):
+    for number in range(MAX_PENDING_ERASURES + 50):
         kept.keep(str(number))
         kept.keeper.forget(str(number))
-    kept.table.rows = {"0": cast(Any, None), str(MOST_ERASED): cast(Any, None)}
+    kept.table.rows = {"0": cast(Any, None), str(MAX_PENDING_ERASURES): cast(Any, None)}
     kept.table.is_away = False
     await kept.until(lambda: bool(kept.table.writes), AWAY_S)
     assert list(kept.table.rows) == ["0"]

@@ -360,7 +360,7 @@ def test_copies_that_nobody_used_for_longest_make_room(ours: Node, theirs: Node,
     assert copies is not None
     here = {copy.name: copy for copy in theirs.shelf.copies}
     now_s = here["carl"].used_at
-    copies.most_bytes = here["ada"].size_bytes
+    copies.max_bytes = here["ada"].size_bytes
     copies.now_unix_s = lambda: now_s + 1
     theirs.storage.look()
     assert {copy.name for copy in theirs.shelf.copies} == {"ada", "bob", "carl"}

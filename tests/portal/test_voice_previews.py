@@ -18,7 +18,7 @@ from pipeline.errors import AskedTooOften, BadRequest, SpeechError
 from pipeline.text import LANGUAGE_NAMES, detect_language, load_languages
 from pipeline.types import AudioChunk
 from portal.api.voice_previews import voice_previews_router
-from portal.voice_previews import LONGEST_S, MOST_EACH, MOST_WANTED, SENTENCES, VoicePreviews, language_for
+from portal.voice_previews import LONGEST_S, MAX_PREVIEWS, MAX_PREVIEWS_EACH, SENTENCES, VoicePreviews, language_for
 
 
 class Voice:
@@ -28,7 +28,7 @@ class Voice:
     languages = frozenset({"en", "de"})
 
     def __init__(self, seconds: float = 1.0) -> None:
-        self.voices = ("en-ann", "de-hans", "bob", *(f"v{number}" for number in range(MOST_WANTED)))
+        self.voices = ("en-ann", "de-hans", "bob", *(f"v{number}" for number in range(MAX_PREVIEWS)))
         self.said: list[tuple[str, str | None]] = []
         self.began = asyncio.Event()
         self.stopped = asyncio.Event()
@@ -112,7 +112,7 @@ async def test_what_cannot_be_heard_is_told() -> None:
     assert await previews.of("beep", "bob", "en", "home")
     voice.goes_on.clear()
     asking = [
-        asyncio.create_task(previews.of("beep", f"v{number}", "en", f"home {number}")) for number in range(MOST_WANTED)
+        asyncio.create_task(previews.of("beep", f"v{number}", "en", f"home {number}")) for number in range(MAX_PREVIEWS)
     ]
     await asyncio.sleep(0)
     with pytest.raises(AskedTooOften):
@@ -132,7 +132,9 @@ async def test_a_service_that_hangs_holds_up_nobody_else() -> None:
 
     backends: Any = SimpleNamespace(get=get)
     previews = VoicePreviews(backends, 5.0)
-    asking = [asyncio.create_task(previews.of("beep", f"v{number}", "en", "crowd")) for number in range(MOST_EACH)]
+    asking = [
+        asyncio.create_task(previews.of("beep", f"v{number}", "en", "crowd")) for number in range(MAX_PREVIEWS_EACH)
+    ]
     await hanging.began.wait()
     with pytest.raises(AskedTooOften, match="You are trying"):
         await previews.of("pico", "bob", "en", "crowd")

@@ -24,7 +24,7 @@ FRAMES_BOUND = 50
 """Most frames that wait for frames(): 2 s. When it is full, the oldest is dropped."""
 EVENTS_BOUND = 1000
 """Most events that wait for events(). When it is full, the oldest is dropped."""
-MOST_WAITING = 4
+MAX_WAITING = 4
 """Most sentences of speak() that wait in the portal at a time. The portal itself takes eight."""
 ANSWERED_WITHIN_S = 15.0
 OPENED_WITHIN_S = 120.0
@@ -119,7 +119,7 @@ class AsyncSession:
         """
         turns: deque[Turn] = deque()
         async for sentence in sentences_of(pieces):
-            while len(turns) >= MOST_WAITING:
+            while len(turns) >= MAX_WAITING:
                 await self.finished(turns.popleft())
             turns.append(await self.say(sentence))
 

@@ -2,7 +2,7 @@
 
 import { PortalError, errorOf } from "../errors.js";
 import { feed } from "../jobs-feed.js";
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 
 const SILENCE_MS = 60_000; // a request is given up after this time without a byte in either direction
 const JSON_TYPE = "application/json";
@@ -19,7 +19,7 @@ const ACCEPTED = 202; // with this status, the answer is a job
 export function api(method, path, body, sent) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open(method, beside(path));
+    request.open(method, portalUrl(path));
     request.responseType = "json";
     const silent = new Silence(() => request.abort());
     request.onerror = request.onabort = () => reject(unreachable());
@@ -66,7 +66,7 @@ class Silence {
  */
 export async function picture(path, body, signal) {
   const headers = { "Content-Type": JSON_TYPE };
-  const request = fetch(beside(path), { method: "POST", headers, body: JSON.stringify(body), signal });
+  const request = fetch(portalUrl(path), { method: "POST", headers, body: JSON.stringify(body), signal });
   const answer = await request.catch(() => Promise.reject(unreachable()));
   if (answer.ok) return answer.blob();
   throw refused(answer.status, await answer.json().catch(() => null));

@@ -3,7 +3,7 @@
 import { find, make } from "../dom.js";
 import { PortalError } from "../errors.js";
 import { feed, isActive } from "../jobs-feed.js";
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 import { api } from "./api.js";
 import { openTab } from "./desk.js";
 import { Gestures } from "./gestures.js";
@@ -27,7 +27,7 @@ const SAME_FACE = 0.5;
  * since their sections update themselves.
  * @param {AvatarView} avatar
  */
-function toldOf({ prepared, networks, gestures, voice_sample, ...rest }) {
+function fingerprintOf({ prepared, networks, gestures, voice_sample, ...rest }) {
   return JSON.stringify(rest);
 }
 
@@ -39,9 +39,12 @@ export class AvatarDetail {
   /**
    * @param {Desk} desk
    * @param {HTMLDialogElement} dialog
-   * @param {{reload: () => Promise<void>, again: (avatar: AvatarView) => void, gone: (avatar: AvatarView) => void}} tab
-   *     reload: fetch the avatars again; again: make an avatar from another crop or picture of the same person; gone:
-   *     somebody else has deleted the avatar
+   * @param {{
+   *   reload: () => Promise<void>,
+   *   again: (avatar: AvatarView) => void,
+   *   deleted: (avatar: AvatarView) => void,
+   * }} tab reload: fetch the avatars again; again: make an avatar from another crop or picture of the same person;
+   *     deleted: somebody else has deleted the avatar
    */
   constructor(desk, dialog, tab) {
     this.desk = desk;
@@ -84,14 +87,14 @@ export class AvatarDetail {
     const now = avatars.find(({ id }) => id === current.id);
     if (now) {
       // Rebuild only what has changed, since a clip may be playing, or a question be open.
-      if (toldOf(now) !== toldOf(current)) this.fill(now);
+      if (fingerprintOf(now) !== fingerprintOf(current)) this.fill(now);
       this.gestures.show(now);
       this.voiceSample.show(now);
       this.networks.show(now);
       return;
     }
     this.close();
-    if (current.id !== this.#deleted) this.tab.gone(current);
+    if (current.id !== this.#deleted) this.tab.deleted(current);
   }
 
   /** @param {JobView[]} jobs */
@@ -247,7 +250,8 @@ export class AvatarDetail {
   testClip(avatar) {
     this.#test = null;
     if (avatar.test_clip) {
-      return [make("video", { src: beside(avatar.test_clip), controls: true, playsInline: true, preload: "metadata" })];
+      const src = portalUrl(avatar.test_clip);
+      return [make("video", { src, controls: true, playsInline: true, preload: "metadata" })];
     }
     const button = make("button", { type: "button", class: "vv-button" }, this.desk.t("makeTest"));
     const note = make("div", { class: "vv-soft", role: "status" }, this.desk.t("noTestClip"));
@@ -352,7 +356,7 @@ export class AvatarDetail {
     const path = (file) => `/api/avatars/${id}/report/${file}`;
     const strip = (report.strip ?? []).filter(({ file }) => pictures.includes(path(file)));
     const seen = [
-      this.desk.strip({ ...report, strip }, (file) => beside(path(file))),
+      this.desk.strip({ ...report, strip }, (file) => portalUrl(path(file))),
       make("p", { class: "vv-soft" }, this.desk.t("faceReportHint")),
     ];
     return [make("h3", {}, this.desk.t("faceReport")), ...words, ...(strip.length ? seen : [])];

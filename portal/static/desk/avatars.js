@@ -103,7 +103,7 @@ class Gallery {
     this.detail = new AvatarDetail(desk, find(desk, ".vv-detail", HTMLDialogElement), {
       reload: () => this.load(),
       again: (avatar) => upload.beginAgain(avatar),
-      gone: ({ name }) => desk.tell(this.gone, desk.t("deletedElsewhere", { avatar: name })),
+      deleted: ({ name }) => desk.tell(this.gone, desk.t("deletedElsewhere", { avatar: name })),
     });
   }
 

@@ -1,7 +1,7 @@
 /** The base of the Avatars, Studio and Jobs tabs: their texts, their visibility, and how errors are shown. */
 
 import { find, make, translate } from "../dom.js";
-import { PortalError, explained } from "../errors.js";
+import { PortalError, errorElements } from "../errors.js";
 import { feed, isActive } from "../jobs-feed.js";
 import { language } from "../page.js";
 import { desk as TEXTS } from "../texts.js";
@@ -161,7 +161,7 @@ export class Desk extends HTMLElement {
    * @param {ErrorView} error
    */
   explain(error) {
-    return explained(error, TEXTS[this.code]);
+    return errorElements(error, TEXTS[this.code]);
   }
 
   /**

@@ -1,7 +1,7 @@
 /** The gestures in an avatar's details: a list with a preview of each, and a form to add one. */
 
 import { make } from "../dom.js";
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 import { AvatarPart } from "./avatar-part.js";
 import { askingBack } from "./job-parts.js";
 import { UploadForm } from "./upload-form.js";
@@ -69,10 +69,10 @@ export class Gestures extends AvatarPart {
     const { desk } = this;
     const note = make("div", { class: "vv-note", role: "alert", hidden: true });
     const picture = make("div", { class: "vv-gesture-picture" });
-    if (poster) picture.append(make("img", { src: beside(poster), alt: "", loading: "lazy" }));
+    if (poster) picture.append(make("img", { src: portalUrl(poster), alt: "", loading: "lazy" }));
     const play = make("button", { type: "button", class: "vv-quiet", hidden: !preview }, desk.t("gestureTry"));
     play.onclick = () => {
-      const src = beside(preview ?? "");
+      const src = portalUrl(preview ?? "");
       picture.replaceChildren(make("video", { src, controls: true, playsInline: true, autoplay: true }));
     };
     const act = this.deleting(`${this.address(avatar)}/${encodeURIComponent(name)}`, note);

@@ -2,7 +2,7 @@
 
 import { make, percent } from "../dom.js";
 import { isActive } from "../jobs-feed.js";
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 import { InStep } from "./in-step.js";
 import { jobActions, jobFailure, noticesOf } from "./job-parts.js";
 
@@ -68,7 +68,7 @@ class JobCard {
   #content(job) {
     if (job.state === "failed" || job.state === "cancelled") return jobFailure(this.desk, job);
     if (job.state !== "done" || !job.result?.clip) return [];
-    const url = beside(job.result.clip);
+    const url = portalUrl(job.result.clip);
     return [
       url.endsWith(".mov")
         ? make("p", { class: "vv-soft" }, this.desk.t("notPlayed"))

@@ -9,7 +9,7 @@ import { jobName, openTab } from "./desk.js";
 /** @typedef {import("../types/api.d.ts").JobView} JobView */
 
 const ASKED = "vivavoce.jobs";
-const MOST_ASKED = 20; // jobs to remember; the oldest are forgotten, because a job that was removed never ends
+const MAX_REMEMBERED_JOBS = 20; // jobs to remember; the oldest are forgotten, because a job that was removed never ends
 /** @type {Record<JobView["kind"], "avatars" | "studio">} the tab that shows a job's result */
 const TAB_OF = { prepare: "avatars", parts: "avatars", gesture: "avatars", voice: "avatars", clip: "studio" };
 
@@ -40,7 +40,7 @@ class VivavoceJobNotice extends HTMLElement {
 
   /** @param {string} id */
   #follow(id) {
-    this.#keep([...this.#asked.filter((other) => other !== id), id].slice(-MOST_ASKED));
+    this.#keep([...this.#asked.filter((other) => other !== id), id].slice(-MAX_REMEMBERED_JOBS));
     feed.watch(this);
   }
 
@@ -105,7 +105,7 @@ class VivavoceJobNotice extends HTMLElement {
 /** @returns {string[]} ids of jobs that were asked for before the page was reloaded */
 function restored() {
   const { ids } = recall(ASKED);
-  return Array.isArray(ids) ? ids.filter((id) => typeof id === "string").slice(-MOST_ASKED) : [];
+  return Array.isArray(ids) ? ids.filter((id) => typeof id === "string").slice(-MAX_REMEMBERED_JOBS) : [];
 }
 
 customElements.define("vivavoce-job-notice", VivavoceJobNotice);

@@ -3,7 +3,7 @@
 import { make } from "../dom.js";
 import { PortalError } from "../errors.js";
 import { feed, isActive } from "../jobs-feed.js";
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 import { api } from "./api.js";
 
 /**
@@ -33,7 +33,7 @@ export function jobFailure(desk, job) {
   const parts = [];
   const report = job.error?.report; // a cancelled job has no error
   if (job.error) parts.push(make("div", { class: "vv-failure" }, ...desk.explain(job.error)));
-  if (report) parts.push(desk.strip(report, (file) => beside(`api/avatars/${job.avatar}/report/${file}`)));
+  if (report) parts.push(desk.strip(report, (file) => portalUrl(`api/avatars/${job.avatar}/report/${file}`)));
   if (job.gone) parts.push(make("p", { class: "vv-soft" }, desk.t(`gone.${job.gone}`)));
   return parts;
 }

@@ -2,7 +2,7 @@
 
 import { find, make, percent } from "../dom.js";
 import { isActive } from "../jobs-feed.js";
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 import { Desk } from "./desk.js";
 import { InStep } from "./in-step.js";
 import { jobActions, jobFailure } from "./job-parts.js";
@@ -106,7 +106,7 @@ class JobRow {
   /** @param {JobView} job */
   #resultOf(job) {
     if (job.state !== "done" || !job.result?.clip) return [];
-    return [make("a", { class: "vv-quiet", href: beside(job.result.clip), target: "_blank" }, this.desk.t("open"))];
+    return [make("a", { class: "vv-quiet", href: portalUrl(job.result.clip), target: "_blank" }, this.desk.t("open"))];
   }
 }
 

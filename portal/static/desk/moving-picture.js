@@ -1,7 +1,7 @@
 /** The moving picture of an avatar, for the gallery and for its details. */
 
 import { make } from "../dom.js";
-import { beside, posterOf } from "../server.js";
+import { portalUrl, posterOf } from "../server.js";
 
 /**
  * Return an avatar's preview. If it has none, or the viewer prefers reduced motion, return its still.
@@ -12,6 +12,6 @@ export function movingPicture(avatar) {
   const poster = posterOf(avatar);
   const isStillWanted = matchMedia("(prefers-reduced-motion: reduce)").matches;
   if (!avatar.preview || isStillWanted) return make("img", { src: poster, alt: "" });
-  const src = beside(avatar.preview);
+  const src = portalUrl(avatar.preview);
   return make("video", { src, poster, muted: true, autoplay: true, loop: true, playsInline: true });
 }

@@ -230,16 +230,16 @@ class NetworkRow {
     /** @type {HTMLElement[]} */
     const content = [];
     /** @param {string} text */
-    const told = (text) => content.push(make("p", { class: "vv-soft" }, ...withCode(text)));
+    const addNote = (text) => content.push(make("p", { class: "vv-soft" }, ...withCode(text)));
     if (state === "unready") {
       const own = `hint.${state}`; // exists in Chinese only: in English the server's sentence is more exact
-      if (this.desk.has(own)) told(this.desk.t(own, { backend: name }));
-      else told(remedy);
+      if (this.desk.has(own)) addNote(this.desk.t(own, { backend: name }));
+      else addNote(remedy);
     }
-    if (state === "lacking") told(this.desk.t("lackingNetwork", { avatar: avatar.id, backend: name }));
+    if (state === "lacking") addNote(this.desk.t("lackingNetwork", { avatar: avatar.id, backend: name }));
     if (state === "prepared") {
       const settings = this.#settings(avatar.prepared[name]);
-      if (settings) told(settings);
+      if (settings) addNote(settings);
       if (job?.result) content.push(...noticesOf(this.desk, job.result));
     }
     if (job?.state === "failed") content.push(...jobFailure(this.desk, job));

@@ -26,16 +26,16 @@ class Speakers {
 
   /**
    * @param {HTMLElement} fieldset
-   * @param {() => void} told called when another avatar is chosen
+   * @param {() => void} onChoice called when another avatar is chosen
    */
-  constructor(fieldset, told) {
+  constructor(fieldset, onChoice) {
     const place = find(fieldset, "div", HTMLElement);
     this.place = place;
     this.empty = find(fieldset, ".vv-empty", HTMLElement);
-    this.told = told;
+    this.onChoice = onChoice;
     place.onchange = () => {
       this.#wanted = "";
-      told();
+      onChoice();
     };
   }
 
@@ -85,7 +85,7 @@ class Speakers {
     const radio = this.#radios.find(({ value }) => value === id);
     if (!radio) return;
     radio.checked = true;
-    this.told();
+    this.onChoice();
   }
 
   /** @param {AvatarView} avatar */

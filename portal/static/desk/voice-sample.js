@@ -12,7 +12,7 @@ import { UploadForm } from "./upload-form.js";
  * @typedef {import("./desk.js").Desk} Desk
  */
 
-const MOST_CHARACTERS = 1000;
+const MAX_CHARACTERS = 1000;
 
 export class VoiceSample extends AvatarPart {
   #own = make("div", { class: "vv-jobs" });
@@ -63,7 +63,7 @@ export class VoiceSample extends AvatarPart {
   #card(address, { seconds, transcript }) {
     const { desk } = this;
     const note = make("div", { class: "vv-note", role: "alert", hidden: true });
-    const words = make("textarea", { name: "said", rows: 2, maxLength: MOST_CHARACTERS });
+    const words = make("textarea", { name: "said", rows: 2, maxLength: MAX_CHARACTERS });
     words.value = transcript;
     const save = make("button", { type: "submit", class: "vv-quiet" }, desk.t("transcriptSave"));
     const said = make("label", { class: "vv-field" }, make("span", {}, desk.t("transcript")), words);
@@ -89,7 +89,7 @@ export class VoiceSample extends AvatarPart {
  * @param {string} address
  */
 function sampleForm(desk, address) {
-  const words = make("textarea", { name: "transcript", rows: 2, maxLength: MOST_CHARACTERS });
+  const words = make("textarea", { name: "transcript", rows: 2, maxLength: MAX_CHARACTERS });
   words.placeholder = desk.t("transcriptPlaceholder");
   return new UploadForm(desk, {
     address,

@@ -7,7 +7,7 @@
  */
 
 import { make } from "../dom.js";
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 import { Mattes } from "./mattes.js";
 import { Places } from "./places.js";
 import { Scissors } from "./scissors.js";
@@ -60,8 +60,8 @@ export class Cutout {
     this.#whyNot = address ? "" : "unknown";
     this.#show();
     if (!address || !cutout || !this.scissors) return;
-    this.still.src = beside(cutout);
-    const mattes = await Mattes.fetched(beside(address)).catch(() => null);
+    this.still.src = portalUrl(cutout);
+    const mattes = await Mattes.fetched(portalUrl(address)).catch(() => null);
     if (address !== this.#address) return mattes?.close();
     if (mattes) this.#use(mattes, id);
     else this.#whyNot = "failed";

@@ -4,7 +4,7 @@
  * reconnects.
  */
 
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 
 const ASKED_FOR_MS = 10_000;
 const KEPT_WITHIN_MS = 10_000;
@@ -47,7 +47,7 @@ export class FreshToken {
  * @param {string} token
  */
 async function keptAsCookie(token) {
-  const address = new URL(beside("stage"));
+  const address = new URL(portalUrl("stage"));
   address.searchParams.set("token", token);
   const headers = { accept: "text/html" };
   const signal = AbortSignal.timeout(KEPT_WITHIN_MS);

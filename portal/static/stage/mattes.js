@@ -5,7 +5,7 @@
 
 const LENGTH_BYTES = 4;
 const AHEAD = 6; // loop positions that are decoded in advance: a quarter of a second
-const MOST_DECODED = 40;
+const MAX_DECODED = 40;
 
 /**
  * @typedef {{places: number[], lengths: number[], background: number}} Facts
@@ -91,7 +91,7 @@ export class Mattes {
     this.#decoded.set(index, known ?? null);
     if (known !== undefined) return;
     const [oldest] = this.#decoded;
-    if (this.#decoded.size > MOST_DECODED && oldest[1]) {
+    if (this.#decoded.size > MAX_DECODED && oldest[1]) {
       oldest[1].close();
       this.#decoded.delete(oldest[0]);
     }

@@ -1,6 +1,6 @@
 /** Announces changes to a screen reader, but never while the avatar speaks. */
 
-const MOST_WAITING = 4;
+const MAX_WAITING = 4;
 const KEPT = 3; // lines that stay in the region, for people who read back
 
 export class Announcer {
@@ -20,7 +20,7 @@ export class Announcer {
     if (!text) return;
     if (!this.isHeld) return this.put(text);
     this.waiting.push(text);
-    if (this.waiting.length > MOST_WAITING) this.waiting.shift();
+    if (this.waiting.length > MAX_WAITING) this.waiting.shift();
   }
 
   /** @param {boolean} held */

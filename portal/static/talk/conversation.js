@@ -1,10 +1,10 @@
 /** Keeps what was said over a reload of this tab, and for new sessions. It is bounded; the oldest entries go first. */
 
 const KEPT_AS = "vivavoce.conversation";
-const MOST_ENTRIES = 200;
-const MOST_CHARACTERS = 200000;
-const TOLD_ENTRIES = 40; // how many of these a new session is told
-const TOLD_CHARACTERS = 16000; // likewise, in characters of all together
+const MAX_ENTRIES = 200;
+const MAX_CHARACTERS = 200000;
+const SENT_ENTRIES = 40; // how many of these a new session is told
+const SENT_CHARACTERS = 16000; // likewise, in characters of all together
 
 /**
  * @typedef {import("../types/messages.d.ts").Remark} Remark
@@ -48,7 +48,7 @@ export class Conversation {
   }
 
   save() {
-    this.entries = newest(this.entries, MOST_ENTRIES, MOST_CHARACTERS);
+    this.entries = newest(this.entries, MAX_ENTRIES, MAX_CHARACTERS);
     try {
       sessionStorage.setItem(KEPT_AS, JSON.stringify(this.entries));
     } catch {
@@ -62,7 +62,7 @@ export class Conversation {
    */
   history() {
     const asked = this.entries.filter(({ mode }) => mode === "chat");
-    return newest(asked, TOLD_ENTRIES, TOLD_CHARACTERS)
+    return newest(asked, SENT_ENTRIES, SENT_CHARACTERS)
       .map(({ who, text, cut, heard, played }) => {
         const spoken = cut ? (typeof played === "number" ? text.slice(0, played).trim() : heard) : text;
         /** @type {Remark} */

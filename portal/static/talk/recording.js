@@ -1,7 +1,7 @@
 /** Records the session: the button, the mark over the picture while recording, and links to the files. */
 
 import { find, make } from "../dom.js";
-import { beside, listOf } from "../server.js";
+import { portalUrl, listOf } from "../server.js";
 import { bindAsking } from "./asking-button.js";
 
 /**
@@ -13,7 +13,7 @@ import { bindAsking } from "./asking-button.js";
 
 const LOOK_EVERY_MS = 500; // how often to look for the files of a recording that ended with its session
 const LOOKS = 60; // looks before it is taken for lost
-const MOST_LINKED = 5; // recordings that are listed; the oldest go first
+const MAX_LINKS = 5; // recordings that are listed; the oldest go first
 const LOST = { code: "recording_not_found", message: "The recording was not kept.", hint: "Record again." };
 
 export class RecordingControl {
@@ -111,7 +111,7 @@ export class RecordingControl {
    */
   #link(id, name) {
     const link = { id, name, isThere: false };
-    this.#ended = [link, ...this.#ended].slice(0, MOST_LINKED);
+    this.#ended = [link, ...this.#ended].slice(0, MAX_LINKS);
     return link;
   }
 
@@ -124,7 +124,7 @@ export class RecordingControl {
        * @param {string} text
        */
       const link = (kind, text) => {
-        return make("a", { href: beside(addressOf(id, kind)), download: `${name}.${kind}` }, text);
+        return make("a", { href: portalUrl(addressOf(id, kind)), download: `${name}.${kind}` }, text);
       };
       const { recordingVtt, recordingJson } = this.#texts;
       return make("li", {}, link("mp4", `${name}.mp4`), link("vtt", recordingVtt), link("json", recordingJson));

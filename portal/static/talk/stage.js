@@ -5,7 +5,7 @@
  */
 
 import { find } from "../dom.js";
-import { beside, posterOf } from "../server.js";
+import { portalUrl, posterOf } from "../server.js";
 import { Teller } from "../teller.js";
 
 /** @typedef {import("../types/api.d.ts").AvatarView} AvatarView */
@@ -49,7 +49,7 @@ export class Stage extends Teller {
     if (poster.src !== still) poster.src = backdrop.src = still;
     poster.alt = avatar.name;
     this.fit();
-    this.playPreview(avatar.preview ? beside(avatar.preview) : "");
+    this.playPreview(avatar.preview ? portalUrl(avatar.preview) : "");
     this.tell("avatar", avatar);
   }
 

@@ -1,6 +1,6 @@
 /** The button that plays a short sentence in the chosen voice, or stops it when pressed again. */
 
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 
 /** @typedef {import("../types/api.d.ts").Texts} Texts */
 
@@ -44,7 +44,7 @@ export class VoicePreview {
     const { tts, voice } = this.page.wished();
     if (!tts) return;
     const asked = new URLSearchParams({ language: this.page.language(), ...(voice && { voice }) });
-    const audio = new Audio(beside(`api/backends/tts/${encodeURIComponent(tts)}/preview?${asked}`));
+    const audio = new Audio(portalUrl(`api/backends/tts/${encodeURIComponent(tts)}/preview?${asked}`));
     const isCurrent = () => this.#audio === audio;
     const fail = () => {
       if (!isCurrent()) return;

@@ -3,7 +3,7 @@
  */
 
 import { find } from "../dom.js";
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 
 /** @typedef {import("../types/api.d.ts").Texts} Texts */
 
@@ -28,7 +28,7 @@ export class WatchLink {
     this.place.hidden = !token;
     this.field.hidden = true;
     // Browsers do not send the part after the #, so the token appears in no server's log.
-    this.field.value = token && beside(`watch#${token}`);
+    this.field.value = token && portalUrl(`watch#${token}`);
   }
 
   async #copy() {

@@ -3,9 +3,9 @@
  */
 
 import { find, translate } from "../dom.js";
-import { PortalError, told } from "../errors.js";
+import { PortalError, errorText } from "../errors.js";
 import { language } from "../page.js";
-import { beside } from "../server.js";
+import { portalUrl } from "../server.js";
 import { talk as TEXTS } from "../texts.js";
 import { Whep } from "./whep.js";
 
@@ -37,7 +37,7 @@ class WatchPage {
     this.#tell("connecting", this.texts["watch.connecting"]);
     const whep = (this.#whep = new Whep(() => this.#later(whep)));
     try {
-      await whep.open(beside(`api/watch/${encodeURIComponent(location.hash.slice(1))}/whep`));
+      await whep.open(portalUrl(`api/watch/${encodeURIComponent(location.hash.slice(1))}/whep`));
       this.#pauseMs = FIRST_PAUSE_MS;
       this.video.srcObject = whep.stream;
       await this.#play();
@@ -68,7 +68,7 @@ class WatchPage {
    */
   #refused(whep, error) {
     if (!(error instanceof PortalError)) return this.#later(whep);
-    if (error.code !== OVER) return this.#later(whep, told(error, this.texts).cause);
+    if (error.code !== OVER) return this.#later(whep, errorText(error, this.texts).cause);
     whep.close();
     this.#tell("over", this.texts["watch.over"]);
   }

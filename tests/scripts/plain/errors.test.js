@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { PortalError, errorOf, told } from "../../../portal/static/errors.js";
+import { PortalError, errorOf, errorText } from "../../../portal/static/errors.js";
 
 const ENGLISH = { "error.unreachable": "No way to the server.", "hint.unreachable": "Try again.", details: "Details" };
 const CHINESE = {
@@ -23,11 +23,12 @@ test("an answer of ours is its own error, and another's is known by its status",
 
 test("where the page speaks the server's language, the server's sentences are told", () => {
   const error = { code: "no_face", message: "There is no face.", hint: "Take another photo." };
-  assert.deepEqual(told(error, ENGLISH), { cause: "There is no face.", remedy: "Take another photo.", detail: "" });
+  const expected = { cause: "There is no face.", remedy: "Take another photo.", detail: "" };
+  assert.deepEqual(errorText(error, ENGLISH), expected);
 });
 
 test("what the page itself knows better is told in its own words", () => {
-  assert.deepEqual(told({ code: "unreachable" }, ENGLISH), {
+  assert.deepEqual(errorText({ code: "unreachable" }, ENGLISH), {
     cause: "No way to the server.",
     remedy: "Try again.",
     detail: "",
@@ -36,7 +37,7 @@ test("what the page itself knows better is told in its own words", () => {
 
 test("in another language the code tells, and the server's sentences are the detail", () => {
   const error = { code: "no_face", message: "There is no face.", hint: "Take another photo." };
-  assert.deepEqual(told(error, CHINESE), {
+  assert.deepEqual(errorText(error, CHINESE), {
     cause: "没有找到人脸。",
     remedy: "换一张照片。",
     detail: "There is no face. Take another photo.",
@@ -44,12 +45,12 @@ test("in another language the code tells, and the server's sentences are the det
 });
 
 test("a cause tells apart what one code stands for, and a newer one is told by the code", () => {
-  assert.equal(told({ code: "no_face", cause: "too_few" }, CHINESE).cause, "人脸太少。");
-  assert.equal(told({ code: "no_face", cause: "of tomorrow" }, CHINESE).remedy, "换一张照片。");
+  assert.equal(errorText({ code: "no_face", cause: "too_few" }, CHINESE).cause, "人脸太少。");
+  assert.equal(errorText({ code: "no_face", cause: "of tomorrow" }, CHINESE).remedy, "换一张照片。");
 });
 
 test("a code that is newer than the texts is named, whatever is in it", () => {
-  const { cause, remedy, detail } = told({ code: "$&_new", message: "Something new." }, CHINESE);
+  const { cause, remedy, detail } = errorText({ code: "$&_new", message: "Something new." }, CHINESE);
   assert.equal(cause, "出错了（$&_new）。");
   assert.equal(remedy, "请再试一次。");
   assert.equal(detail, "Something new.");

@@ -1,4 +1,4 @@
-"""What is dear to read is made for two at a time, and for an address one after another."""
+"""What is costly to read is made for two at a time, and for an address one after another."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.clock import ManualClock
-from portal.http import dear
-from portal.http.dear import (
+from portal.http import costly_reads
+from portal.http.costly_reads import (
     CHANGED_EACH,
-    DEAR_AT_A_TIME,
+    COSTLY_AT_A_TIME,
     FOUND_EACH,
     FOUND_NEAR,
     LONGEST_REST_S,
-    DearReads,
+    CostlyReads,
     OwnThreads,
-    is_dear,
+    is_costly,
 )
 
 GREEDY, MODEST, QUIET = "203.0.113.1", "203.0.113.2", "203.0.113.3"
@@ -46,7 +46,7 @@ async def nothing() -> Message:
 
 
 def asking(
-    app: DearReads | OwnThreads, address: str, path: str = "/api/avatars"
+    app: CostlyReads | OwnThreads, address: str, path: str = "/api/avatars"
 ) -> tuple[asyncio.Task[None], list[Message]]:
     sent: list[Message] = []
 
@@ -69,23 +69,23 @@ async def settle() -> None:
 async def test_somebody_else_waits_for_one_of_many() -> None:
     """Of an address that asks for forty lists at once one is made at a time; others are served beside it."""
     kitchen = Kitchen()
-    app = DearReads(kitchen, ManualClock())
+    app = CostlyReads(kitchen, ManualClock())
     many = [asking(app, GREEDY)[0] for _ in range(40)]
     few = [asking(app, MODEST)[0], asking(app, QUIET)[0]]
     cheap = asking(app, GREEDY, "/static/talk.js")[0]
     await settle()
-    assert len(kitchen.making) == DEAR_AT_A_TIME + 1
+    assert len(kitchen.making) == COSTLY_AT_A_TIME + 1
     assert sorted(kitchen.making) == [GREEDY, GREEDY, MODEST]  # one of them is the cheap one
     kitchen.go_on.set()
     await asyncio.gather(*many, *few, cheap)
-    assert kitchen.making.index(QUIET) <= DEAR_AT_A_TIME + 1 and len(kitchen.making) == 43
+    assert kitchen.making.index(QUIET) <= COSTLY_AT_A_TIME + 1 and len(kitchen.making) == 43
 
 
 async def test_who_reads_slowly_holds_up_nobody() -> None:
     """The place is free as soon as the answer is made."""
     kitchen = Kitchen()
     kitchen.go_on.set()
-    app, unread = DearReads(kitchen, ManualClock()), asyncio.Event()
+    app, unread = CostlyReads(kitchen, ManualClock()), asyncio.Event()
 
     async def slow(message: Message) -> None:
         await unread.wait()
@@ -102,9 +102,9 @@ async def test_who_reads_slowly_holds_up_nobody() -> None:
 
 async def test_beyond_the_bound_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a remedy and the time to wait; another address still has its place in the line."""
-    monkeypatch.setattr(dear, "DEAR_WAITING_EACH", 3)
+    monkeypatch.setattr(costly_reads, "COSTLY_WAITING_EACH", 3)
     kitchen = Kitchen()
-    app = DearReads(kitchen, ManualClock())
+    app = CostlyReads(kitchen, ManualClock())
     waiting = [asking(app, GREEDY)[0] for _ in range(3)]
     await settle()
     assert len(kitchen.making) == 1
@@ -120,11 +120,11 @@ async def test_beyond_the_bound_it_is_refused(monkeypatch: pytest.MonkeyPatch) -
 async def test_a_monitor_does_not_wait_for_the_lists() -> None:
     """While many addresses wait for lists, somebody who asks for the health is next, one at a time."""
     kitchen = Kitchen()
-    app = DearReads(kitchen, ManualClock())
+    app = CostlyReads(kitchen, ManualClock())
     lists = [asking(app, f"203.0.113.{n + 1}")[0] for n in range(20)]
     monitors = [asking(app, f"198.51.100.{n + 1}", "/healthz")[0] for n in range(3)]
     await settle()
-    assert len(kitchen.making) == DEAR_AT_A_TIME + 1 and "198.51.100.1" in kitchen.making
+    assert len(kitchen.making) == COSTLY_AT_A_TIME + 1 and "198.51.100.1" in kitchen.making
     kitchen.go_on.set()
     await asyncio.gather(*lists, *monitors)
 
@@ -202,11 +202,11 @@ async def test_uploads_have_places_of_their_own() -> None:
 
 @pytest.mark.parametrize("path", ["/api/avatars", "/healthz"])
 async def test_a_place_rests_for_as_long_as_an_answer_took(path: str) -> None:
-    """While somebody waits, so what is dear takes half of the time at most. The rest has a bound, and a single reader
+    """While somebody waits, so what is costly takes half of the time at most. The rest has a bound, and a single reader
     has none.
     """
     clock, kitchen = ManualClock(), Kitchen()
-    app = DearReads(kitchen, clock)
+    app = CostlyReads(kitchen, clock)
     for took_s, rest_s in ((0.02, 0.02), (5.0, LONGEST_REST_S)):
         kitchen.go_on.clear()
         first, sent = asking(app, QUIET, path)
@@ -232,7 +232,7 @@ async def test_a_place_rests_for_as_long_as_an_answer_took(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "dear"),
+    ("path", "costly"),
     [
         ("/api/avatars", True),
         ("/api/avatars/mira", True),
@@ -251,7 +251,7 @@ async def test_a_place_rests_for_as_long_as_an_answer_took(path: str) -> None:
         ("/nothing", False),
     ],
 )
-def test_what_tells_of_lists_is_dear_and_files_are_not(path: str, dear: bool) -> None:
-    """By its kind: an address of the API that is new counts as dear until somebody says otherwise."""
-    assert is_dear(scope_of(QUIET, path)) is dear
-    assert not is_dear({**scope_of(QUIET, path), "method": "POST"})
+def test_what_tells_of_lists_is_costly_and_files_are_not(path: str, costly: bool) -> None:
+    """By its kind: an address of the API that is new counts as costly until somebody says otherwise."""
+    assert is_costly(scope_of(QUIET, path)) is costly
+    assert not is_costly({**scope_of(QUIET, path), "method": "POST"})

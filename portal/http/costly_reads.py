@@ -15,28 +15,36 @@ from portal.http.limits import Turns
 from portal.http.origins import HARMLESS
 from portal.http.proxies import address_of, network_of, path_below
 
-__all__ = ["DEAR", "DEAR_AT_A_TIME", "DEAR_WAITING", "DEAR_WAITING_EACH", "DearReads", "OwnThreads", "is_dear"]
+__all__ = [
+    "COSTLY",
+    "COSTLY_AT_A_TIME",
+    "COSTLY_WAITING",
+    "COSTLY_WAITING_EACH",
+    "CostlyReads",
+    "OwnThreads",
+    "is_costly",
+]
 
-DEAR: Final = frozenset(
+COSTLY: Final = frozenset(
     ("/", "/healthz", "/metrics", "/openapi.json", "/choices.json", "/watch", "/config", "/gradio_api/info")
 )
 """Addresses whose answers are costly: they take 5 ms of a processor or more, and longer with longer lists. A page asks
 for five of these when it opens, and for the jobs once a second while one is under way and somebody looks. All other
-addresses of the API that return lists are costly too; see is_dear()."""
+addresses of the API that return lists are costly too; see is_costly()."""
 API: Final = "/api/"
 OF_ONE: Final = ("/api/sessions/", "/api/watch/", "/api/jobs/", "/api/avatar/task/", "/api/backends/tts/")
 """Beginnings of addresses of the API that are not costly: they are asked for often, and answer about one thing that is
 in memory or is found by its id. Previews of voices have a limit of their own (`voice_previews.py`)."""
 SMALL: Final = ("/api/me", "/api/admin/config")
 "Further addresses of the API that are not costly."
-DEAR_AT_A_TIME = 2
+COSTLY_AT_A_TIME = 2
 """Costly answers made at a time, for all addresses together; one for a monitor comes on top. They are made in threads,
 and many threads would leave the event loop only a small part of a core."""
 LONGEST_REST_S = 0.03
 "Longest time that an answer is held back."
 MONITORED: Final = ("/healthz", "/metrics")
 "Addresses that monitors ask for."
-DEAR_WAITING, DEAR_WAITING_EACH = 600, 150
+COSTLY_WAITING, COSTLY_WAITING_EACH = 600, 150
 """Most costly requests that may wait, in all and for one address; further ones are refused. A class of thirty behind
 one address may open its pages at the same moment."""
 
@@ -52,12 +60,12 @@ UPLOADS: Final = ("/avatars", "/gestures", "/voice-sample", "/clips", "/avatar/t
 "Ends of the addresses that take forms with files. Elsewhere a request cannot pass for an upload by its content type."
 
 
-def is_dear(scope: Scope) -> bool:
+def is_costly(scope: Scope) -> bool:
     """Whether a request's answer is costly to make."""
     if scope["type"] != "http" or scope["method"] not in HARMLESS:
         return False
     path = path_below(scope)
-    return path in DEAR or (path.startswith(API) and not path.startswith(OF_ONE) and not _is_small(path))
+    return path in COSTLY or (path.startswith(API) and not path.startswith(OF_ONE) and not _is_small(path))
 
 
 def _is_small(path: str) -> bool:
@@ -97,7 +105,7 @@ class OwnThreads:
 
 def _holds_thread(scope: Scope) -> bool:
     """Whether a thread looks for something small, or changes something."""
-    if scope["type"] != "http" or is_dear(scope):
+    if scope["type"] != "http" or is_costly(scope):
         return False
     path = path_below(scope)
     return path.startswith(API) and not path.startswith(WAITING) and not _brings_file(scope, path)
@@ -117,8 +125,8 @@ class _Line:
         self.turns = Turns()
 
 
-class DearReads:
-    """ASGI middleware behind BehindProxies: makes DEAR_AT_A_TIME costly answers at a time, and one for each address.
+class CostlyReads:
+    """ASGI middleware behind BehindProxies: makes COSTLY_AT_A_TIME costly answers at a time, and one for each address.
 
     So somebody who asks for hundreds at once waits only for themselves, and others wait for one of these at most. While
     requests wait, each answer is held back for as long as it took to make (at most LONGEST_REST_S), so that half of the
@@ -129,17 +137,17 @@ class DearReads:
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
         self._clock = clock
-        self._line = _Line(DEAR_AT_A_TIME)
+        self._line = _Line(COSTLY_AT_A_TIME)
         self._line_of_monitors = _Line(1)
         "a separate line, because a monitor must get its answer even while hundreds wait for the lists"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not is_dear(scope):
+        if not is_costly(scope):
             await self._app(scope, receive, send)
             return
         address = address_of(scope)
         line = self._line_of_monitors if path_below(scope) in MONITORED else self._line
-        if len(line.turns) >= DEAR_WAITING or line.turns.wanted(address) >= DEAR_WAITING_EACH:
+        if len(line.turns) >= COSTLY_WAITING or line.turns.wanted(address) >= COSTLY_WAITING_EACH:
             await _too_many()(scope, receive, send)
             return
         async with AsyncExitStack() as held:

@@ -7,9 +7,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Final, Literal
 
-__all__ = ["MOST_WRITTEN", "in_one_way", "in_sight"]
+__all__ = ["MAX_USED_CHARACTERS", "blank_invisible", "normalise_name"]
 
-MOST_WRITTEN: Final = 1000
+MAX_USED_CHARACTERS: Final = 1000
 "Only this many characters of a name are used. The work of normalising grows with the square of a letter's accents."
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
@@ -34,12 +34,12 @@ _JOINS_NEXT: Final = frozenset(
 "Arabic letters that join the next one, unless a non-joiner separates them, as in Persian words."
 
 
-def in_one_way(name: str, form: Literal["NFC", "NFKD"] = "NFC") -> str:
+def normalise_name(name: str, form: Literal["NFC", "NFKD"] = "NFC") -> str:
     """Return the beginning of a name, normalised by Unicode's `form`. Every name that comes in goes through here."""
-    return unicodedata.normalize(form, name[:MOST_WRITTEN])
+    return unicodedata.normalize(form, name[:MAX_USED_CHARACTERS])
 
 
-def in_sight(name: str) -> str:
+def blank_invisible(name: str) -> str:
     """Return the name with a space for each invisible character.
 
     A character that joins letters or emoji, separates letters, or chooses a form is kept where it has that effect.
