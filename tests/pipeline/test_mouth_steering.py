@@ -83,7 +83,7 @@ def test_lips_meet_where_the_sounds_around_keep_the_mouth_a_little_open(talker: 
     vowel, near = [0.48, 0.52, 0.36, 0.0, 0.0, 0, 0.39, 0.08], [0.35, 0.26, -0.05, 0.13, 0.1, 0, 0.26, 0.07]
     rows = np.array([vowel, near, [0.24, 0.14, -0.04, 0.13, 0.58, 0, 0.1, 0.1], near, vowel], np.float32)
     steering = Steering(MouthChart.of(talker.landmarks))
-    assert steering._said(rows)[2, 0] > 0
+    assert steering._painted_poses(rows)[2, 0] > 0
     assert steering.course(rows)[2, 0] == 0
 
 
