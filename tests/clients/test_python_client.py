@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from vivavoce_client import AsyncSession, PortalError, Session
 from websockets.asyncio.server import ServerConnection, serve
 
-from portal.api.connection import SESSION_ENDED
-from portal.api.draining import RESTART, RESTART_REASON
-from portal.api.viewer_socket import FLOODED
 from portal.commands.portal_process import PortalProcess
+from tests.clients.endings import ENDINGS
 
 pytestmark = pytest.mark.thorough
 
@@ -186,16 +184,7 @@ async def test_who_reads_learns_that_the_connection_broke() -> None:
     assert broken.value.code == "connection_lost" and broken.value.hint
 
 
-@pytest.mark.parametrize(
-    ("code", "reason", "is_orderly"),
-    [
-        (1000, "", True),
-        (RESTART, RESTART_REASON, True),
-        (FLOODED, SESSION_ENDED, True),
-        (FLOODED, "Too many messages.", False),
-        (1011, "Nobody reads.", False),
-    ],
-)
+@pytest.mark.parametrize(("code", "reason", "is_orderly"), ENDINGS)
 async def test_a_session_that_the_portal_ends_in_order_just_ends(code: int, reason: str, *, is_orderly: bool) -> None:
     """After the last event, as one that was closed here; with other codes the reader learns that something is wrong."""
 
