@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, ImageSequence
 from avatars.colour import CODE_POINTS_WITHIN, PhotoColours, colours_of, to_srgb
 from avatars.errors import BadMedia
 from avatars.media_limits import FPS, MAX_CLIP_PIXELS, MAX_PHOTO_PIXELS, MediaInfo, check_size, fit_within, too_large
+from avatars.pieces import START_OF_SCAN
 from avatars.signatures import READABLE, first_bytes, is_picture
 from models.arrays import ImageArray
 
@@ -27,8 +28,6 @@ MOVING_FORMATS: Final = ("GIF", "PNG", "WEBP", "AVIF")
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 SHORTEST_MS, HURRIED_MS = 20, 100
 "In ms. Browsers show a picture with a time below the first value for the second one."
-START_OF_SCAN: Final = b"\xff\xda"
-"This marker never occurs inside the coded data of a JPEG, only before it."
 MAX_SCANS: Final = 100
 "Progressive pictures have about ten scans, and the previews in their headers a few more."
 DAMAGE: Final = (

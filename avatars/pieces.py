@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from avatars.errors import BadMedia
 from avatars.signatures import HEAD_BYTES, MP4_BOXES, first_bytes
 
-__all__ = ["MAX_OTHER_PIECES", "MAX_PIECES", "check_pieces", "family_of"]
+__all__ = ["MAX_OTHER_PIECES", "MAX_PIECES", "START_OF_SCAN", "check_pieces", "family_of"]
 
 MAX_PIECES: Final = 200_000
 """Limit for pieces with pictures or sound. A clip of five minutes with 20 ms of sound or one picture in each has
@@ -27,6 +27,8 @@ PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 PNG_PICTURES: Final = frozenset({b"IDAT", b"fdAT", b"fcTL"})
 JPEG_START: Final = b"\xff\xd8\xff"
 JPEG_SCAN: Final = 0xDA
+START_OF_SCAN: Final = bytes((0xFF, JPEG_SCAN))
+"This marker never occurs inside the coded data of a JPEG, only before it."
 GIF_EXTENSION: Final = b"!"
 GIF_PICTURE: Final = b","
 GIF_WHOLE_BLOCK: Final = 254

@@ -30,8 +30,9 @@ PHOTO_SIDE_PX: Final = 4096
 MIN_FRAMED_PX: Final = 64
 
 DECODING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=1536 * 2**20, written_bytes=2 * 2**30)
-IMPORTING: Final = Limits(patience_s=120, cpu_s=1800, memory_bytes=3 * 2**30, written_bytes=2 * 2**30)
-"An import needs more memory: some projects store all pictures in one pickle."
+IMPORTING: Final = Limits(patience_s=120, cpu_s=600, memory_bytes=3 * 2**30, written_bytes=2 * 2**30)
+"""An import needs more memory: some projects store all pictures in one pickle. It needs less processor time than a
+clip, whose pictures may be many more than are used, and depend on each other."""
 
 
 @dataclass(frozen=True, slots=True)

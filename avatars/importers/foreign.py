@@ -19,6 +19,7 @@ from avatars.errors import BadImport
 from avatars.importers.folder import ForeignFolder
 from avatars.importers.safe_pickle import read_pickle, shown
 from avatars.media_limits import MAX_CLIP_PIXELS, MIN_SIDE_PX
+from avatars.pieces import START_OF_SCAN
 from models.arrays import AnyArray, FloatArray, ImageArray, Mask
 
 __all__ = [
@@ -54,6 +55,8 @@ MAX_LIST_BYTES: Final = 8 * 2**20
 "Limit for a pickled list of boxes; ten thousand of them take 1 MB."
 MAX_INFO_BYTES: Final = 2**16
 MAX_PICTURE_BYTES: Final = 64 * 2**20
+MAX_SCANS: Final = 20
+"Most passes of a JPEG, each of which costs as much as a whole ordinary picture; progressive ones have about ten."
 MAX_PX: Final = 10**6
 "Highest coordinate that a box may have."
 WHOLE_PICTURE: Final = 0.99
@@ -139,13 +142,19 @@ def _pictures(folder: ForeignFolder, names: Sequence[str]) -> Pictures:
     return Pictures(len(names), decode)
 
 
-def decoded(data: bytes, name: str) -> ImageArray:
+def decoded(data: bytes, name: str, max_pixels: int | None = None) -> ImageArray:
     """Decode a PNG or JPEG to uint8 RGB (h, w, 3). The size is checked before the pixels are decoded.
 
-    Raises BadImport.
+    max_pixels: MAX_CLIP_PIXELS if None. Raises BadImport.
     """
     with _opened(data, name) as image:
-        check_size(image.width, image.height, name)
+        check_size(image.width, image.height, name, max_pixels)
+        if image.format == "JPEG" and data.count(START_OF_SCAN) > MAX_SCANS:
+            raise BadImport(
+                f"The picture {name} is coded in a way that takes long to decode.",
+                "Save the pictures again in any program.",
+                cause="slow_to_decode",
+            )
         return np.array(image.convert("RGB"), np.uint8)
 
 
@@ -168,12 +177,13 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
         raise BadImport(f"The picture {name} is damaged.", "Copy the folder again.", cause="damaged") from error
 
 
-def check_size(width: int, height: int, name: str) -> None:
-    """Raise BadImport for a picture size that no clip may have."""
-    if width * height > MAX_CLIP_PIXELS or min(width, height) < MIN_SIDE_PX:
+def check_size(width: int, height: int, name: str, max_pixels: int | None = None) -> None:
+    """Raise BadImport for a picture that is too large or too small. max_pixels: see decoded()."""
+    most = max_pixels or MAX_CLIP_PIXELS
+    if width * height > most or min(width, height) < MIN_SIDE_PX:
         raise BadImport(
             f"{name} has {width} x {height} pixels.",
-            f"Pictures from {MIN_SIDE_PX} px on each side to {MAX_CLIP_PIXELS / 1e6:.0f} megapixels are taken.",
+            f"Pictures from {MIN_SIDE_PX} px on each side to {most / 1e6:.0f} megapixels are taken.",
             cause="picture_size",
         )
 

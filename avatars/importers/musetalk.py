@@ -32,12 +32,16 @@ from avatars.importers.foreign import (
     match,
     written_pictures,
 )
+from avatars.media_limits import MAX_SIDE_PX
 from models.arrays import FloatArray, Mask
 
 __all__ = ["MASK_COORDS", "MuseTalkReader", "avatar_of"]
 
 MASKS: Final = "mask"
 MASK_COORDS: Final = "mask_coords.pkl"
+MAX_MASK_PIXELS: Final = round(1.5 * MAX_SIDE_PX) ** 2
+"""MuseTalk's squares have 1.5 times the longer side of a face's box, and masks are kept only where no picture is larger
+than MAX_SIDE_PX."""
 CORNERS: Final = (0, 1, 2, 3)
 "Boxes are stored as x1, y1, x2, y2."
 
@@ -100,7 +104,8 @@ def masks_of(folder: ForeignFolder, boxes: int, pictures: int) -> Callable[[int,
         match(MASKS, len(names), pictures)
 
     def mask_of(index: int, box: Box) -> Mask:
-        return _cut_to(box, squares[index], decoded(folder.read(names[index], MAX_PICTURE_BYTES), names[index]))
+        data = folder.read(names[index], MAX_PICTURE_BYTES)
+        return _cut_to(box, squares[index], decoded(data, names[index], MAX_MASK_PIXELS))
 
     return mask_of
 

@@ -34,6 +34,9 @@ __all__ = ["check_import", "is_import", "open_foreign", "read_import"]
 
 logger = logging.getLogger(__name__)
 
+MAX_PIXELS: Final = round(USED_CLIP_S * FPS) * 2560 * 1440
+"""Most pixels of all pictures of an import together: decoding takes time in proportion to them, and others wait for the
+worker meanwhile. Of larger pictures fewer are used."""
 
 READERS: Final[tuple[ForeignReader, ...]] = (
     OpenAvatarChatReader(),
@@ -66,8 +69,8 @@ def read_import(path: Path, output: Path, progress: Callable[[float], None]) -> 
         kept = ForeignFiles(output)
         for backend, copy_to in foreign.networks.items():
             copy_to(kept.new_network(backend))
-        used = foreign.pictures.first(round(USED_CLIP_S * FPS))
-        height, width = used.decode(0).shape[:2]
+        height, width = foreign.pictures.decode(0).shape[:2]
+        used = foreign.pictures.first(min(round(USED_CLIP_S * FPS), MAX_PIXELS // (width * height)))
         # Pictures are scaled down to MAX_SIDE_PX, so the boxes have to be scaled in the same way.
         boxes = foreign.boxes[: used.count] * np.float32(min(1.0, MAX_SIDE_PX / max(width, height)))
         kept.write_boxes(boxes)

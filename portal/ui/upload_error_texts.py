@@ -108,6 +108,8 @@ UPLOAD_ERROR_TEXTS_ZH: dict[str, str] = {
     "hint.bad_import.unknown": "请使用 LiveTalking、MuseTalk 或 OpenAvatarChat 数字人文件夹的 zip。",
     "error.bad_import.picture_size": "其中的图片太大或太小。",
     "hint.bad_import.picture_size": "每边至少 64 像素，总像素不超过 4096×2304。",
+    "error.bad_import.slow_to_decode": "其中有图片的编码方式特殊，解码需要很长时间。",
+    "hint.bad_import.slow_to_decode": "请用任意看图软件重新保存这些图片。",
     "error.bad_import.incomplete": "缺少需要的文件。",
     "hint.bad_import.incomplete": "请使用完整的数字人文件夹。",
     "error.bad_import.bomb": "这个 zip 解压后的大小异常，已拒绝打开。",

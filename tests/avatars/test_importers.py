@@ -22,6 +22,7 @@ from foreign_folders import (
     save_pictures,
     zipped,
 )
+from PIL import Image
 
 from avatars.errors import BadImport, FaceNotFound
 from avatars.importers import folder as folders
@@ -29,6 +30,7 @@ from avatars.importers import foreign
 from avatars.importers.account import import_words, overlap
 from avatars.importers.reading import check_import, is_import, open_foreign
 from avatars.library import AvatarLibrary
+from avatars.pieces import START_OF_SCAN
 from avatars.prepare import Upload, find_faces, make_loop, prepare_avatar, read_source, report_strip, write
 
 MAKERS = {
@@ -284,6 +286,17 @@ def test_only_the_first_half_minute_is_used(tmp_path: Path, monkeypatch: pytest.
     assert len(np.load(work / "read_source" / "peer_boxes.npy")) == 25
 
 
+def test_of_large_pictures_fewer_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes its time, and others wait for the worker meanwhile. It is said how many are used."""
+    monkeypatch.setattr("avatars.importers.reading.MAX_PIXELS", 10 * SIDE * SIDE + 1)
+    work = tmp_path / "work"
+    read_source(Upload(livetalking_wav2lip(tmp_path / "a", 30), "foreign-1", "Foreign"), work, ignore)
+    facts = json.loads((work / "read_source" / "source.json").read_text())
+    imported = facts["source"]["imported"]
+    assert (facts["frames"], imported["used"], imported["pictures"]) == (10, 10, 30)
+    assert len(np.load(work / "read_source" / "peer_boxes.npy")) == 10
+
+
 # refusals
 
 
@@ -403,6 +416,18 @@ def test_huge_and_tiny_pictures_are_refused_by_their_size(tmp_path: Path, monkey
     monkeypatch.setattr(foreign, "MAX_CLIP_PIXELS", SIDE * SIDE - 1)
     refuse(livetalking_wav2lip(tmp_path / "b", 2), tmp_path / "work", f"has {SIDE} x {SIDE} pixels")
     refuse(openavatarchat(tmp_path / "c", 2, full_imgs=False), tmp_path / "work", "Entry 0 of frames.pkl has")
+
+
+def test_a_picture_of_too_many_passes_is_refused_by_name(tmp_path: Path) -> None:
+    """A few bytes for each of them would keep the worker from others' jobs. Ordinary progressive pictures are taken."""
+    path = livetalking_wav2lip(tmp_path / "a", 2)
+    picture = path / "full_imgs" / "00000000.png"
+    Image.open(picture).convert("RGB").save(picture, "JPEG", progressive=True)
+    jpeg = picture.read_bytes()
+    read_source(Upload(path, "foreign-1", "Foreign"), tmp_path / "taken", ignore)
+    scan = jpeg[jpeg.rindex(START_OF_SCAN) : -2]
+    picture.write_bytes(jpeg[:-2] + 20 * scan + jpeg[-2:])
+    refuse(path, tmp_path / "work", r"The picture full_imgs/00000000\.png is coded in a way that takes long")
 
 
 def test_what_is_no_picture_in_a_pickle_is_refused(tmp_path: Path) -> None:

@@ -244,6 +244,16 @@ def test_masks_that_do_not_fit_are_left(fault: str, tmp_path: Path, library: Ava
     assert not bundle.manifest["source"]["imported"]["masks_kept"]
 
 
+def test_masks_larger_than_any_square_around_a_face_are_left(
+    tmp_path: Path, library: AvatarLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take long to decode, however small the pictures are."""
+    monkeypatch.setattr("avatars.importers.musetalk.MAX_MASK_PIXELS", 64 * 64)
+    bundle = brought(masked_musetalk(tmp_path / "a")[0], tmp_path, library)
+    assert given_boxes(bundle, "musetalk15") is not None
+    assert not bundle.manifest["source"]["imported"]["masks_kept"]
+
+
 def test_masks_are_not_scaled(tmp_path: Path, library: AvatarLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures that are made smaller have boxes that fit, and masks of ours."""
     monkeypatch.setattr("avatars.importers.reading.MAX_SIDE_PX", SMALL)
