@@ -33,6 +33,10 @@ AWAY_S = 2.0
 "Pause after a write that failed."
 BEAT_S = 5.0
 "How often this node reports that it is alive, and learns which of its sessions have moved to another node."
+LARGE_BYTES = 32_000
+LARGE_PAUSE_S = 2.0
+"""A session whose state is larger than LARGE_BYTES is written at most every LARGE_PAUSE_S, as each change writes all of
+it again. What a viewer says of themselves can make a state ten times as large."""
 MAX_BATCH = 200
 "Most sessions written in one transaction."
 MAX_PENDING_ERASURES = 10_000
@@ -52,7 +56,7 @@ class KeptState:
 class Keeper(Protocol):
     """What seats need from a keeper of sessions.
 
-    keep(), changed(), forget(), let_go() and give_back() return at once and raise nothing.
+    keep(), changed(), left(), forget(), let_go() and give_back() return at once and raise nothing.
     """
 
     hands_over: bool
@@ -67,6 +71,9 @@ class Keeper(Protocol):
 
     def changed(self, session_id: str) -> None:
         """Write the session's new state soon. No effect if it is not kept."""
+
+    def left(self, session_id: str) -> None:
+        """Write the session's state at once: its socket is lost, and its viewer may come back to another node."""
 
     def forget(self, session_id: str) -> None:
         """Erase what is written of the session. No effect if it is not kept."""
@@ -106,6 +113,7 @@ class NoKeeper:
 
     def keep(self, session_id: str, state: Callable[[], KeptState], leave: Callable[[], None]) -> None: ...
     def changed(self, session_id: str) -> None: ...
+    def left(self, session_id: str) -> None: ...
     def forget(self, session_id: str) -> None: ...
     def let_go(self, session_id: str) -> None: ...
     async def write_now(self, session_ids: Iterable[str]) -> None: ...
@@ -149,6 +157,8 @@ class SessionKeeper:
         self._count = count
         self._kept: dict[str, _Kept] = {}
         self._changed: set[str] = set()
+        self._paused_until_s: dict[str, float] = {}
+        "ids of sessions whose state is large -> clock time before which a change is not written"
         self._erased: dict[str, None] = {}  # a dict keeps the order, so that the oldest can be dropped
         self._back: dict[str, Claimed] = {}
         self._wanted = asyncio.Event()
@@ -170,6 +180,7 @@ class SessionKeeper:
     def keep(self, session_id: str, state: Callable[[], KeptState], leave: Callable[[], None]) -> None:
         if not self._closed:
             self._kept[session_id] = _Kept(state, leave)
+            self._paused_until_s.pop(session_id, None)  # without its new token it could not go on elsewhere
             self.changed(session_id)
 
     def changed(self, session_id: str) -> None:
@@ -177,10 +188,14 @@ class SessionKeeper:
             self._changed.add(session_id)
             self._wanted.set()
 
+    def left(self, session_id: str) -> None:
+        self._paused_until_s.pop(session_id, None)
+        self.changed(session_id)
+
     def forget(self, session_id: str) -> None:
         if self._closed or self._kept.pop(session_id, None) is None:
             return
-        self._changed.discard(session_id)
+        self._unnote(session_id)
         self._erased[session_id] = None
         if len(self._erased) > MAX_PENDING_ERASURES:
             del self._erased[next(iter(self._erased))]
@@ -188,13 +203,13 @@ class SessionKeeper:
 
     def let_go(self, session_id: str) -> None:
         self._kept.pop(session_id, None)
-        self._changed.discard(session_id)
+        self._unnote(session_id)
 
     async def write_now(self, session_ids: Iterable[str]) -> None:
         wanted = self._kept.keys() & set(session_ids)
         self._changed |= wanted
         # Several writes may be needed, since each writes MAX_BATCH sessions at most. A failed one ends the wait.
-        while self._changed & wanted and await self._write():
+        while (waiting := self._changed & wanted) and await self._write(waiting):
             pass
 
     async def claim(self, token: str, owner: str) -> Claimed | None:
@@ -222,7 +237,7 @@ class SessionKeeper:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._changed |= self._kept.keys()  # a change is noted when a sentence begins; more of it was played since
-        while self._has_work and await self._write():
+        while self._has_work and await self._write(self._changed):
             pass
         self._kept.clear()
         self._writing.shutdown(wait=False)
@@ -237,20 +252,36 @@ class SessionKeeper:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            done = await self._write()
+            done = await self._write(self._due())
             if self._has_work:
                 self._wanted.set()
             await self._clock.sleep_until(self._clock.now_s() + (PAUSE_S if done else AWAY_S))
 
-    async def _write(self) -> bool:
-        """Write what waits, at most MAX_BATCH sessions of it. Return whether that succeeded."""
+    def _due(self) -> list[str]:
+        """Return the ids of changed sessions that may be written now."""
+        now_s = self._clock.now_s()
+        return [one for one in self._changed if self._paused_until_s.get(one, now_s) <= now_s]
+
+    def _unnote(self, session_id: str) -> None:
+        self._changed.discard(session_id)
+        self._paused_until_s.pop(session_id, None)
+
+    async def _write(self, changed: Collection[str]) -> bool:
+        """Write these changed sessions, MAX_BATCH at most, and all else that waits. Return whether that succeeded.
+
+        The database is not asked if there is nothing to write.
+        """
         # The ids are removed before the states are read. A session that changes during the write is then noted again,
         # and its new state is written next time.
-        ids = list(self._changed)[:MAX_BATCH]
+        ids = list(changed)[:MAX_BATCH]
         self._changed.difference_update(ids)
         back, erased = tuple(self._back.values()), tuple(self._erased)
+        if not (ids or back or erased):
+            return True
+        rows = self._rows(ids)
+        self._pause_large(rows)
         try:
-            moved, written = await self._in(self._writing, partial(self._write_rows, self._rows(ids), back, erased))
+            moved, written = await self._in(self._writing, partial(self._write_rows, rows, back, erased))
         except DatabaseUnreachable as error:
             self._changed.update(self._kept.keys() & set(ids))
             self._count("failed", len(ids))
@@ -301,6 +332,13 @@ class SessionKeeper:
                 moved |= gone
                 written += 1 - len(gone)
         return moved, written
+
+    def _pause_large(self, rows: Iterable[KeptSession]) -> None:
+        until_s = self._clock.now_s() + LARGE_PAUSE_S
+        for row in rows:
+            self._paused_until_s.pop(row.id, None)
+            if len(row.state.encode()) > LARGE_BYTES:
+                self._paused_until_s[row.id] = until_s
 
     def _rows(self, session_ids: Sequence[str]) -> list[KeptSession]:
         """Return the rows for sessions. One whose state cannot be read is left out, so that the others are written."""

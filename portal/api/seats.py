@@ -335,6 +335,7 @@ class Seats:
             await self.close(seat)
             return
         seat.occupant = None
+        self.keeper.left(seat.session.id)
         await seat.leave_websocket()
         self._empty[seat] = asyncio.create_task(self._wait_and_close(seat), name=f"grace-{seat.session.id}")
 

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from avatars.library import AvatarLibrary
 from pipeline.clock import ManualClock
 from pipeline.errors import AtCapacity
-from pipeline.types import TurnEvent, TurnState
+from pipeline.types import Message, TurnEvent, TurnState
 from portal.admission import Admission, Wish
 from portal.api.draining import LOOK_S, RESTART
 from portal.api.health import health_router, stopping_router
@@ -25,7 +25,7 @@ from portal.api.seats import SUPERSEDED
 from portal.http.people import ANYBODY, PERSON, Person, Role
 from portal.http.server import Server
 from portal.jobs.queue import JobQueue
-from portal.session_keeper import BEAT_S, SessionKeeper
+from portal.session_keeper import BEAT_S, PAUSE_S, SessionKeeper
 from portal.session_table import SessionTable
 from portal.stopping import Stopping
 from tests.portal.session_house import House, open_house
@@ -56,6 +56,13 @@ class Stop:
             while not reached():
                 await self.passes(LOOK_S)
                 await asyncio.sleep(0.001)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Threads write in their own time. No time passes on the clock."""
+    async with asyncio.timeout(30):
+        while not reached():  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0.001)
 
 
 async def closed(viewer: Viewer) -> int:
@@ -128,7 +135,7 @@ async def table() -> FakeTable:
 async def node(table: FakeTable) -> AsyncIterator[House]:
     """One of several."""
     clock = ManualClock()
-    keeper = SessionKeeper(cast(SessionTable, table), clock, 600.0, name="node")
+    keeper = SessionKeeper(cast(SessionTable, table), clock, 600.0, name="node", count=table.count)
     await keeper.start()
     async with open_house(keeper=keeper, clock=clock) as opened:
         yield opened
@@ -152,6 +159,19 @@ async def test_where_there_are_other_nodes_whoever_is_silent_goes_at_once(node: 
     assert await closed(talking) == RESTART
     assert table.rows.keys() == {first.id, second.id}
     assert "The last word." in table.rows[first.id].state
+
+
+async def test_what_was_said_last_is_kept_when_a_socket_is_lost(node: House, table: FakeTable) -> None:
+    """Also of a session of which very much is kept, and which is written less often for that."""
+    viewer = await node.viewer()
+    await viewer.hello(identity={f"told {number}": "x" * 4000 for number in range(10)})
+    session = node.session
+    await until(lambda: table.counts["written"] > 0)
+    session.recall([Message("user", "The last word.")])
+    await viewer.break_off()
+    await node.clock.advance(PAUSE_S)
+    await until(lambda: "The last word." in table.rows[session.id].state)
+    assert not session.closed
 
 
 async def test_a_database_that_is_away_keeps_no_portal_from_stopping(node: House, table: FakeTable) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, cast
@@ -16,13 +17,23 @@ from pipeline.types import SubtitleEvent, TurnEvent, TurnState
 from portal.errors import DatabaseUnreachable
 from portal.http.people import Person, Role
 from portal.jobs.dbos_database import PostgresDatabase
-from portal.session_keeper import AWAY_S, BEAT_S, MAX_PENDING_ERASURES, PAUSE_S, KeptState, SessionKeeper
+from portal.session_keeper import (
+    AWAY_S,
+    BEAT_S,
+    LARGE_BYTES,
+    LARGE_PAUSE_S,
+    MAX_PENDING_ERASURES,
+    PAUSE_S,
+    KeptState,
+    SessionKeeper,
+)
 from portal.session_table import Claimed, KeptSession, Node, SessionTable, nodes_of
 from tests.portal.kept_states import states_in
 from tests.portal.session_house import House, open_house
 
 KEEP_S = 600.0
 UNWRITABLE = "a name that databases refuse"
+LARGE = "人" * (LARGE_BYTES // 3 + 1)
 ANNA, BERT = Person("anna", Role.VIEWER), Person("bert", Role.VIEWER)
 
 
@@ -34,6 +45,11 @@ class FakeTable:
         self.writes: list[list[str]] = []
         self.is_away = False
         self.gone: set[str] = set()
+        self.counts: Counter[str] = Counter()
+        "outcome -> how many sessions had it, of a keeper that calls count()"
+
+    def count(self, outcome: str, sessions: int) -> None:
+        self.counts[outcome] += sessions
 
     def write(
         self, node: str, rows: Sequence[KeptSession], back: Sequence[Claimed], erased: Collection[str]
@@ -67,9 +83,11 @@ class Kept:
 
     def __init__(self) -> None:
         self.clock, self.table = ManualClock(), FakeTable()
-        self.counts: dict[str, int] = {}
+        self.counts = self.table.counts
         self.left: list[str] = []
-        self.keeper = SessionKeeper(cast(SessionTable, self.table), self.clock, KEEP_S, name="one", count=self._count)
+        self.keeper = SessionKeeper(
+            cast(SessionTable, self.table), self.clock, KEEP_S, name="one", count=self.table.count
+        )
 
     def keep(self, session_id: str, words: Callable[[], str] = lambda: "", owner: str = "") -> None:
         self.keeper.keep(
@@ -83,8 +101,9 @@ class Kept:
                 await self.clock.advance(step_s)
                 await asyncio.sleep(0.001)
 
-    def _count(self, outcome: str, sessions: int) -> None:
-        self.counts[outcome] = self.counts.get(outcome, 0) + sessions
+    async def until_written(self, sessions: int) -> None:
+        """No time passes. Then the keeper pauses."""
+        await self.until(lambda: self.counts["written"] >= sessions)
 
 
 @pytest.fixture
@@ -179,6 +198,54 @@ async def test_a_node_that_ends_in_order_leaves_its_sessions_as_they_are(kept: K
     kept.keeper.forget("a")
     kept.keeper.keep("b", lambda: KeptState("", "", "", ""), lambda: None)
     assert [row.state for row in kept.table.rows.values()] == ["a sentence and half a"]
+
+
+async def test_a_session_with_much_to_keep_is_written_less_often(kept: Kept) -> None:
+    """Each write is of all of it. Others are written as ever meanwhile, and its last state is written in the end."""
+    words = [LARGE]
+    kept.keep("large", lambda: words[-1])
+    kept.keep("small")
+    await kept.until_written(2)
+    for number in range(round(LARGE_PAUSE_S / PAUSE_S) - 1):
+        words.append(f"{LARGE}{number}")
+        kept.keeper.changed("large")
+        kept.keeper.changed("small")
+        await kept.clock.advance(PAUSE_S)
+        await kept.until_written(3 + number)
+    assert kept.table.rows["large"].state == LARGE
+    await kept.clock.advance(2 * PAUSE_S)
+    await kept.until(lambda: kept.table.rows["large"].state == words[-1])
+
+
+async def test_a_session_with_little_to_keep_again_is_written_as_ever(kept: Kept) -> None:
+    words = [LARGE]
+    kept.keep("a", lambda: words[-1])
+    await kept.until_written(1)
+    for number, pause_s in enumerate((LARGE_PAUSE_S + PAUSE_S, PAUSE_S), 2):
+        words.append(f"little {number}")
+        kept.keeper.changed("a")
+        await kept.clock.advance(pause_s)
+        await kept.until_written(number)
+        assert kept.table.rows["a"].state == words[-1]
+
+
+@pytest.mark.parametrize("end", ["its socket is lost", "its token is another one", "it is sent away", "the node ends"])
+async def test_what_was_said_last_is_written_at_once_however_much_is_kept(kept: Kept, end: str) -> None:
+    """Its viewer may come back to another node."""
+    words = [LARGE]
+    kept.keep("a", lambda: words[-1])
+    await kept.until_written(1)
+    words.append(LARGE + "The last word.")
+    if end == "its socket is lost":
+        kept.keeper.left("a")
+    elif end == "its token is another one":
+        kept.keep("a", lambda: words[-1])
+    elif end == "it is sent away":
+        await kept.keeper.write_now(["a"])
+    else:
+        await kept.keeper.aclose()
+    await kept.clock.advance(PAUSE_S)
+    await kept.until(lambda: kept.table.rows["a"].state == words[-1])
 
 
 @pytest.fixture
