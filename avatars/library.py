@@ -251,8 +251,12 @@ class AvatarLibrary:
         path = self.path_of(avatar_id)
         try:
             state = (path / "manifest.json").stat()
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise not_found(avatar_id) from error
+        except OSError as error:  # else a kept session, which waits for this avatar, would be dropped
+            raise BundleError(
+                f"The files of the avatar '{avatar_id}' cannot be read: {error.strerror}.", "Try again in a minute."
+            ) from error
         key = (avatar_id, state.st_ino, state.st_mtime_ns)  # an avatar that was made again is a different bundle
         with self._lock:
             bundle = self._opened.get(key)

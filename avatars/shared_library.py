@@ -62,7 +62,7 @@ class SharedLibrary(AvatarLibrary):
         return (
             isinstance(avatar_id, str)
             and VALID_ID.fullmatch(avatar_id) is not None
-            and self.shelf.index(avatar_id) is not None
+            and (avatar_id in self.shelf.names() or self.shelf.index_now(avatar_id) is not None)
         )
 
     def holds_now(self, avatar_id: str) -> bool:

@@ -172,7 +172,7 @@ class Shelf(Catalogue):
         here = self.copies.names()
         if not here:
             return
-        for name in here - self.listed().keys():
+        for name in here - self.names_now():
             logger.info("%s/%s was deleted elsewhere", self._kind, name)
             self.copies.forget(name)
 

@@ -22,6 +22,8 @@ AWAY_S: Final = 3.0
 "So long a store that did not answer is not asked again: each try may take seconds."
 LATE_S: Final = 1.0
 "So long others wait for a list that somebody asks for just now. After that, what is known will do."
+SOME: Final = 5
+"So many names are logged at a time."
 
 
 class Catalogue:
@@ -43,6 +45,8 @@ class Catalogue:
         "name -> stamp and index, as the store was last seen"
         self._asked_s: dict[str, float] = {}
         "name of a thing that is there -> when the store was last asked for its index"
+        self._unread: frozenset[str] = frozenset()
+        "names that the last list had, of things whose index could not be read then"
         self._listing = threading.Lock()
         self._is_late = False
         "whether the list that is asked for just now takes longer than LATE_S"
@@ -51,18 +55,35 @@ class Catalogue:
         self._fresh_until_s = self._away_until_s = -1.0
 
     def indexes(self) -> dict[str, Index]:
-        """Of all things. While the store is away, those that were known before; never raises."""
+        """Of all things. While the store is away, those that were known before; never raises.
+
+        Things whose index cannot be read just now are as they were seen before, or missing. Ask names() whether a thing
+        is there.
+        """
         with suppress(StoreUnreachable), self._turn() as has_turn:  # it was logged
             if has_turn:
                 self._refresh()
         return {name: index for name, (_, index) in self._known.items()}
 
+    def names(self) -> set[str]:
+        """Of all things, also of those that indexes() does not have. Never raises."""
+        return self.indexes().keys() | self._unread
+
     def listed(self) -> dict[str, Index]:
-        """Of all things, as the store is now."""
+        """Like indexes(), as the store is now."""
         self._fresh_until_s = -1.0
         with self._listing:
             self._refresh()
         return {name: index for name, (_, index) in self._known.items()}
+
+    def names_now(self) -> set[str]:
+        """Like names(), as the store is now."""
+        return self.listed().keys() | self._unread
+
+    def with_retries(self) -> dict[str, Index]:
+        """Of those things whose index the last list could not read. Raises BundleError, too: one is damaged."""
+        found = {name: self.index_now(name) for name in self._unread}
+        return {name: index for name, index in found.items() if index is not None}
 
     def index(self, name: str) -> Index | None:
         """None: there is no such thing. What was seen a second ago will do."""
@@ -109,6 +130,7 @@ class Catalogue:
         if index is None:
             self._known.pop(name, None)
             self._asked_s.pop(name, None)
+            self._unread -= {name}
         elif not self.knows(name, index):
             self._known[name] = ("", index)
 
@@ -143,5 +165,9 @@ class Catalogue:
                 if not self._was_listed:
                     self._known = {**{name: ("", index) for name, index in self._here().items()}, **self._known}
                 raise
-        self._known, self._was_listed = known, True
+        unread = stamps.keys() - known.keys()
+        if unread - self._unread:
+            logger.warning("%s of the store cannot be read just now: %s", self._kind, ", ".join(sorted(unread)[:SOME]))
+        known |= {name: had for name in unread if (had := self._known.get(name)) is not None}
+        self._known, self._unread, self._was_listed = known, frozenset(unread), True
         self._fresh_until_s = self._now_s() + FRESH_S

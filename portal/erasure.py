@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from avatars.disk import disk_full_explained
-from avatars.errors import AvatarNotFound
+from avatars.errors import AvatarError, AvatarNotFound
 from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
 from portal.avatar_memory import AvatarMemory
@@ -171,13 +171,21 @@ class Erasure:
     async def _erase_rest(self, avatar_id: str) -> Erased:
         """Erase everything but the avatar itself. Safe to repeat.
 
-        Whatever needs no database goes first, so that it is gone even if the database fails.
+        Whatever needs no database goes first, so that it is gone even if the database fails. A recording that cannot be
+        read, or a clip that cannot be removed, keeps nothing else from being erased; its error is raised at the end.
         """
-        sessions, recordings = await self._erase_shown(avatar_id)
+        sessions = recordings = 0
+        trouble: Exception | None = None
+        try:
+            sessions, recordings = await self._erase_shown(avatar_id)
+        except (VivavoceError, OSError) as error:
+            trouble = error
         await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
         await self.keeper.erase_all_of(avatar_id)
         await asyncio.to_thread(self.queue.folders.reports.delete, avatar_id)
         jobs = await asyncio.to_thread(self._erase_jobs, avatar_id)
+        if trouble is not None:
+            raise trouble
         return Erased(jobs, recordings, sessions)
 
     def _finish(self, avatar_id: str) -> None:
@@ -233,11 +241,17 @@ class Erasure:
         """Erase the jobs of an avatar, and return how many there were.
 
         before: Unix time. Jobs that were ordered later belong to a new avatar with this id.
+        Raises AvatarError or OSError if the files of one cannot be removed, after all others.
         """
-        erased = 0
+        erased, trouble = 0, None
         for job in self.queue.list(limit=None):
             if job.avatar == avatar_id and job.created_at < before:
-                with suppress(JobNotFound):  # somebody else has just removed it
-                    self.queue.delete(job.id)
-                    erased += 1
+                try:
+                    with suppress(JobNotFound):  # somebody else has just removed it
+                        self.queue.delete(job.id)
+                        erased += 1
+                except (AvatarError, OSError) as error:
+                    trouble = error
+        if trouble is not None:
+            raise trouble
         return erased

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avatars.disk import disk_full_explained
-from avatars.errors import StoreUnreachable
+from avatars.errors import AvatarError, StoreUnreachable
 from avatars.library import Ownership
 from avatars.shelf import Shelf
 from avatars.shelf_copies import INDEX
-from avatars.store import Store
+from avatars.store import Index, Store
 from portal.errors import RecordingNotFound
 
 __all__ = ["FILES", "UNWRITTEN", "KeptRecording", "KeptRecordings", "SharedRecordings", "no_such_recording"]
@@ -87,21 +87,29 @@ class KeptRecordings:
         return Ownership(_owner_in(folder))
 
     def erase_all_of(self, avatar_id: str) -> int:
-        """Remove the recordings of sessions that have shown an avatar. Return how many there were."""
-        erased = 0
+        """Remove the recordings of sessions that have shown an avatar. Return how many there were.
+
+        Raises OSError if one cannot be read or removed, after all others.
+        """
+        erased, trouble = 0, None
         for told in self.root.glob("*/recording.json"):
-            # Either the sweep has just removed it, or a crash left half of it, and the sweep will remove that.
-            with suppress(OSError, ValueError):
+            try:
                 if avatar_id in _avatars_in(told.parent):
                     shutil.rmtree(told.parent)
                     erased += 1
+            except (FileNotFoundError, ValueError) as error:  # the sweep has removed it, or will: a crash left half
+                logger.debug("a recording is passed over: %s", error)
+            except OSError as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
         return erased
 
     def ended(self, running: Collection[str]) -> Iterator[KeptRecording]:
         """Yield all recordings that have ended. running: ids of those that this portal is making."""
         for folder in self.root.glob("*"):
             if folder.name not in running and not _grows(folder):
-                with suppress(FileNotFoundError):  # erased meanwhile
+                with suppress(OSError):  # erased meanwhile, or it cannot be read: the next look tries again
                     yield _lying_in(folder)
 
     def _note(self, recording_id: str, name: str, text: str) -> None:
@@ -125,7 +133,7 @@ class SharedRecordings(KeptRecordings):
     def keep(self, recording_id: str) -> None:
         try:
             self.shelf.adopt(recording_id)
-        except StoreUnreachable as error:
+        except (AvatarError, OSError) as error:
             logger.warning("a recording is put into the store later: %s", error)
 
     def path(self, recording_id: str, kind: str) -> Path:
@@ -140,9 +148,9 @@ class SharedRecordings(KeptRecordings):
         return None if index is None else Ownership(index.about["owner"])
 
     def erase_all_of(self, avatar_id: str) -> int:
-        there = [name for name, index in self.shelf.listed().items() if avatar_id in index.about["avatars"]]
-        erased = sum(self.shelf.remove(name) for name in there)
-        return erased + super().erase_all_of(avatar_id)
+        """Like that of KeptRecordings. Also raises StoreUnreachable or BundleError, after all that could be erased."""
+        erased = self._erase_those(self.shelf.listed(), avatar_id) + super().erase_all_of(avatar_id)
+        return erased + self._erase_those(self.shelf.with_retries(), avatar_id)
 
     def ended(self, running: Collection[str]) -> Iterator[KeptRecording]:
         with suppress(StoreUnreachable):  # the next look tries again
@@ -156,8 +164,12 @@ class SharedRecordings(KeptRecordings):
                 if (folder / "recording.json").is_file():
                     self.keep(folder.name)
                 else:  # left by a crash
-                    with suppress(FileNotFoundError):
+                    with suppress(OSError):  # as in KeptRecordings
                         yield _lying_in(folder)
+
+    def _erase_those(self, indexes: Mapping[str, Index], avatar_id: str) -> int:
+        there = [name for name, index in indexes.items() if avatar_id in index.about["avatars"]]
+        return sum(self.shelf.remove(name) for name in there)
 
     def _is_here_alone(self, recording_id: str) -> bool:
         """Whether a recording has only local files: a copy from the store has an index beside them."""
@@ -189,7 +201,7 @@ def _remover(folder: Path) -> Callable[[], None]:
 
 
 def _lying_in(folder: Path) -> KeptRecording:
-    """Raises FileNotFoundError: it was erased meanwhile."""
+    """Raises OSError: it was erased meanwhile (FileNotFoundError), or cannot be read."""
     size_bytes = sum(file.stat().st_size for file in folder.glob("*"))
     return KeptRecording(
         folder.name,
@@ -204,7 +216,7 @@ def _lying_in(folder: Path) -> KeptRecording:
 def _about(folder: Path) -> Mapping[str, object]:
     try:
         avatars = _avatars_in(folder)
-    except (OSError, ValueError):  # the transcript could not be written
+    except (FileNotFoundError, ValueError):  # the transcript could not be written
         avatars = []
     return {
         "owner": _owner_in(folder),

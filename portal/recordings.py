@@ -272,7 +272,10 @@ class Recordings:
 
     async def _sweep_for_ever(self) -> None:
         while True:
-            await asyncio.to_thread(self._sweep)
+            try:
+                await asyncio.to_thread(self._sweep)
+            except (VivavoceError, OSError) as error:
+                logger.warning("old recordings are looked for again in %.0f s: %s", SWEEP_S, error)
             await self._clock.sleep_until(self._clock.now_s() + SWEEP_S)
 
     def _sweep(self) -> None:

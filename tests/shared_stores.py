@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from math import inf
@@ -15,7 +15,9 @@ from uuid import uuid4
 import fsspec
 import pytest
 
-__all__ = ["HAS_S3", "STORES", "SlowService", "bring_back", "new_store", "running_s3", "take_away"]
+from avatars.store_objects import Objects
+
+__all__ = ["HAS_S3", "STORES", "SlowService", "bring_back", "new_store", "running_s3", "take_away", "unread"]
 
 HAS_S3 = find_spec("moto") is not None and find_spec("s3fs") is not None
 STORES = ("memory", "file", pytest.param("s3", marks=pytest.mark.skipif(not HAS_S3, reason="moto is not installed")))
@@ -76,6 +78,28 @@ def new_store(kind: str, folder: Path) -> str:
     """Return the address of a new, empty store. folder: one that belongs to the test."""
     places = {"memory": f"memory://{uuid4().hex}", "file": f"file://{folder}/share", "s3": f"s3://{BUCKET}"}
     return f"{places[kind]}/{uuid4().hex}"
+
+
+@contextmanager
+def unread(kind: str, name: str) -> Iterator[None]:
+    """Inside the block, the index of one thing cannot be read, as where a part of a disk is damaged.
+
+    So lists of indexes lack it, and whoever asks for it alone is told that it cannot be read.
+    """
+    lost, read, read_all = f"{kind}/{name}.json", Objects.read, Objects.read_all
+
+    def failing(objects: Objects, key: str) -> bytes | None:
+        if key == lost:
+            raise objects.unreachable("Input/output error")
+        return read(objects, key)
+
+    def lacking(objects: Objects, folder: str, names: Sequence[str]) -> Iterator[dict[str, bytes]]:
+        return read_all(objects, folder, [one for one in names if f"{folder}/{one}" != lost])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Objects, "read", failing)
+        patch.setattr(Objects, "read_all", lacking)
+        yield
 
 
 def take_away(url: str) -> None:

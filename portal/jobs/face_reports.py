@@ -47,10 +47,15 @@ class FaceReports:
         return sorted(path.name for path in (self._root / avatar_id).glob("*.jpg"))
 
     def job_of(self, avatar_id: str) -> str | None:
-        """Return the id of the job that made the report; "" if an earlier version made it, None if there is none."""
+        """Return the id of the job that made the report; "" if an earlier version made it, None if there is none.
+
+        Raises OSError if it cannot be read.
+        """
+        if not VALID_ID.fullmatch(avatar_id):
+            return None
         try:
             return (self._root / avatar_id / JOB).read_text()
-        except OSError:
+        except FileNotFoundError:
             return "" if self.pictures(avatar_id) else None
 
     def path(self, avatar_id: str, name: str) -> Path:

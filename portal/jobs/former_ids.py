@@ -39,6 +39,8 @@ class FormerIds:
         two says whose it is.
         """
         whose = library.ownership_now(avatar_id)
+        if whose is None and library.holds_now(avatar_id):  # nobody knows whose: its manifest cannot be read
+            return True
         return (whose is not None and whose.owner != owner) or not self.owners_of(avatar_id) <= {owner}
 
     def retire(self, library: AvatarLibrary, avatar_id: str) -> None:

@@ -91,7 +91,7 @@ class SharedJobFolders(JobFolders):
             return None
 
     def has_upload(self, job_id: str) -> bool:
-        return job_id in self.uploads.indexes()
+        return job_id in self.uploads.names()
 
     def take_upload(self, job_id: str, upload: Path) -> None:
         if self.uploads.index(job_id) is not None:
@@ -160,7 +160,7 @@ class SharedJobFolders(JobFolders):
         return None
 
     def has_clip(self, job_id: str) -> bool:
-        return job_id in self.clips.indexes()
+        return job_id in self.clips.names()
 
     def with_clips(self, job_ids: Collection[str]) -> set[str]:
         return self.store.names("clips").keys() & job_ids  # also those that cannot be read just now

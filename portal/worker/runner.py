@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NoReturn
 from filelock import FileLock, Timeout
 
 from avatars.disk import REMEDY, disk_full_explained, is_disk_full
-from avatars.errors import DiskFull, StoreUnreachable
+from avatars.errors import AvatarError, DiskFull, StoreUnreachable
 from avatars.library import AvatarLibrary
 from models.errors import VivavoceError
 from portal.errors import DatabaseUnreachable, JobNotFound, OtherCode, WorkerLeftOut
@@ -376,7 +376,8 @@ def clear_after_the_dead(queue: JobQueue) -> None:
     for job_id, job in queue.in_hand():
         if job is not None and job.finished_at is not None and time.time() - job.finished_at > CLEARED_S:
             kept = job.state == "failed" or queue.may_go_on(job.kind, job.avatar)
-            queue.leave(job_id, keep_upload=kept)
+            with _passed_over(job_id):
+                queue.leave(job_id, keep_upload=kept)
 
 
 def _sweep(queue: JobQueue) -> None:
@@ -389,7 +390,7 @@ def _sweep(queue: JobQueue) -> None:
         logger.warning("the oldest jobs are removed later: %s", error)
         with_clips = set(ended)
     for job_id in [job_id for job_id in ended if job_id not in with_clips][KEPT_JOBS:]:
-        with suppress(JobNotFound):  # another worker sweeps at the same time
+        with _passed_over(job_id), suppress(JobNotFound):  # another worker sweeps at the same time
             queue.delete(job_id)
     owned = {job.id for job in jobs}
     data_dir = queue.folders.data_dir
@@ -397,9 +398,24 @@ def _sweep(queue: JobQueue) -> None:
     unfinished_files = (folder.glob(".*") for folder in (data_dir / "clips", data_dir / "reports"))
     for path in chain((data_dir / "jobs").glob("*"), (data_dir / "uploads").glob("*"), *unfinished_files):
         if path.name not in owned and time.time() - path.lstat().st_mtime > STALE_S:
-            if path.parent.name == "jobs":  # a worker was killed while it had this removed job in hand
-                queue.folders.remove_clip(path.name)
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            with _passed_over(path.name):
+                if path.parent.name == "jobs":  # a worker was killed while it had this removed job in hand
+                    queue.folders.remove_clip(path.name)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _passed_over(name: str) -> Iterator[None]:
+    """If what is tidied up in the block cannot be read or removed, leave it for the next time, and go on with others.
+
+    Otherwise one damaged index in the store would keep a worker from starting.
+    """
+    try:
+        yield
+    except DiskFull:
+        raise
+    except (AvatarError, OSError) as error:
+        logger.warning("%s is tidied up later: %s", name, error)

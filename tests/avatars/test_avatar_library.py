@@ -83,6 +83,21 @@ def test_an_avatar_is_opened_once_while_it_is_in_use(
     assert library.open("test").frame(0).shape == (128, 96, 3)
 
 
+def test_an_avatar_that_cannot_be_read_is_not_taken_for_deleted(
+    library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Whoever waits for it, such as the session of a node that was lost, may try again."""
+    manifest = make_bundle("ada").path / "manifest.json"
+    manifest.unlink()
+    manifest.symlink_to(manifest)  # an error that root gets as well
+    with pytest.raises(BundleError, match="cannot be read") as told:
+        library.open("ada")
+    assert told.value.retryable
+    manifest.unlink()
+    with pytest.raises(AvatarNotFound):
+        library.open("ada")
+
+
 def test_an_avatar_made_again_is_opened_anew(library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]) -> None:
     """After it is prepared again under the same id, the new one is opened, and the old one still works."""
     make_bundle("test", frames=5)

@@ -19,7 +19,7 @@ from avatars.library import AvatarLibrary, Ownership
 from avatars.persona import Persona, read_persona, write_persona
 from avatars.shared_library import SharedLibrary
 from avatars.store import Index, Store, StoredFile
-from tests.shared_stores import take_away
+from tests.shared_stores import take_away, unread
 
 
 class Machine:
@@ -370,6 +370,29 @@ def test_without_the_store_copies_work_and_the_rest_says_why(
     assert [found.id for found in begun_anew.library.list()] == ["ada"], "after a restart, what is here"
     with pytest.raises(StoreUnreachable):
         make(begun_anew, "carl")
+
+
+def test_an_avatar_whose_index_cannot_be_read_stays_as_it_was(
+    ours: Machine, theirs: Machine, make: Callable[..., None], tmp_path: Path, store_url: str
+) -> None:
+    """It is there, and only nobody knows what it is now. So its copy stays, also after a restart."""
+    make(ours)
+    make(ours, "bob")
+    theirs.library.open("ada")
+    theirs.library.list()
+    ours.library.rename("ada", "Eva")
+    with unread("avatars", "ada"):
+        theirs.later().shelf.follow()
+        assert {found.name for found in theirs.library.list()} == {"Ada", "Bob"}
+        begun_anew = Machine(tmp_path / "theirs", store_url)
+        begun_anew.library.shelf.follow()
+        assert begun_anew.library.shelf.names() == begun_anew.library.shelf.names_now() == {"ada", "bob"}
+        assert begun_anew.library.path_of("ada").exists() and "ada" in begun_anew.library
+        assert begun_anew.library.open("ada").name == "Ada"
+    assert theirs.later().open("ada").name == "Eva"
+    ours.library.delete("ada")
+    begun_anew.later().shelf.follow()
+    assert begun_anew.library.shelf.names() == {"bob"} and not begun_anew.library.path_of("ada").exists()
 
 
 def test_a_store_that_is_away_is_not_asked_again_at_once(

@@ -25,9 +25,11 @@ from portal.errors import DatabaseUnreachable
 from portal.http.errors import answer_errors
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.orders import order_of_avatar, order_of_clip
+from portal.jobs.queue import JobQueue
 from portal.recordings import Recording, Recordings
 from portal.setting_loading import load_settings
 from tests.portal.grey_manager import write_grey_avatar
+from tests.unreadable import unreadable
 
 WITHIN_S = 60.0
 
@@ -191,6 +193,45 @@ async def test_an_erasure_that_fails_half_way_is_finished_later(house: House, mo
     await another.follow()
     assert not house.portal.desk.queue.folders.clip(clip).exists() and not another.notes.unfinished()
     assert not [name for name in house.kept_files() if "grey" not in name]
+
+
+async def test_an_erasure_waits_for_a_recording_that_cannot_be_read_and_erases_all_else(house: House) -> None:
+    """Nobody knows whom it shows, so the erasure is not over before it can be read."""
+    adas = await house.portal.talk.sessions.open(avatar="ada")
+    recording = house.recordings.begin(adas)
+    await has_begun(recording)
+    await house.recordings.end(adas)
+    clip = house.portal.desk.queue.folders.clip(house.made_clip("ada"))
+    erasure = erasure_of(house.portal)
+    with unreadable(house.folder / "recordings" / recording.id / "recording.json"):
+        answer = await house.http.delete("/api/avatars/ada/everything")
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "erasure_unfinished"
+        assert not clip.exists() and "ada" not in house.library
+        await erasure.follow()
+        assert erasure.notes.unfinished() == {"ada"}
+    await erasure.follow()
+    assert not erasure.notes.unfinished()
+    assert not [name for name in house.kept_files() if "grey" not in name]
+
+
+async def test_an_erasure_waits_for_a_clip_that_cannot_be_removed_and_erases_all_else(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, queue = [house.made_clip("ada") for _ in range(3)], house.portal.desk.queue
+    delete, lost = JobQueue.delete, clips[1]
+
+    def deleted(self: JobQueue, job_id: str) -> None:
+        if job_id == lost:
+            raise StoreUnreachable("Its index cannot be read.", "Try again.")
+        delete(self, job_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobQueue, "delete", deleted)
+        answer = await house.http.delete("/api/avatars/ada/everything")
+    assert answer.status_code == 503
+    assert [job.id for job in queue.list(limit=None)] == [lost]
+    await erasure_of(house.portal).follow()
+    assert not queue.list(limit=None)
 
 
 def test_notes_of_erasures_are_news_to_others_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from portal.jobs.face_reports import FaceReports
+from tests.unreadable import unreadable
 
 
 def strip(content: bytes, pictures: int = 2) -> dict[str, bytes]:
@@ -23,6 +24,17 @@ def test_a_strip_kept_again_replaces_the_one_before(tmp_path: Path) -> None:
     assert reports.pictures("ada") == ["strip-00.jpg"]
     assert reports.path("ada", "strip-00.jpg").read_bytes() == b"two"
     assert reports.job_of("ada") == "second" and reports.job_of("bea") is None
+
+
+def test_whose_report_it_is_that_cannot_be_read_is_not_guessed(tmp_path: Path) -> None:
+    """Earlier versions noted no job, and their reports are taken for the oldest job's."""
+    reports = FaceReports(tmp_path)
+    reports.keep("ada", strip(b"one"), "first")
+    with unreadable(tmp_path / "reports" / "ada" / "job.txt"), pytest.raises(OSError, match="output error"):
+        reports.job_of("ada")
+    (tmp_path / "reports" / "ada" / "job.txt").unlink()
+    assert reports.job_of("ada") == ""
+    assert reports.job_of("../ada") is reports.job_of("a" * 5000) is None
 
 
 def test_a_full_disk_leaves_no_half_strip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -26,12 +27,13 @@ from portal.api.connection import _recording_facts
 from portal.api.recordings import recordings_router
 from portal.errors import RecordingNotFound
 from portal.http.limits import TooOften
-from portal.kept_recordings import SharedRecordings
-from portal.recordings import Recording, Recordings
+from portal.kept_recordings import KeptRecording, KeptRecordings, SharedRecordings
+from portal.recordings import SWEEP_S, Recording, Recordings
 from portal.settings import Settings
 from tests.certificates import verdict_of
 from tests.pipeline.conftest import make_small_bundle
 from tests.session_room import MEASURED, Room, done
+from tests.unreadable import unreadable
 
 WITHIN_S = 60.0
 
@@ -267,6 +269,50 @@ def test_what_another_portal_is_just_recording_stays(tmp_path: Path) -> None:
         os.utime(folder, (0, 0))
     Recordings(settings, ManualClock())._sweep()
     assert [folder.name for folder in (tmp_path / "recordings").iterdir()] == ["grows"]
+
+
+def test_an_erasure_is_not_done_while_a_recording_cannot_be_read(tmp_path: Path) -> None:
+    """Nobody knows whom it shows. All others are erased."""
+    kept = KeptRecordings(tmp_path)
+    for name in ("a", "b", "c"):
+        kept.note_owner(name, "")
+        (tmp_path / name / "recording.json").write_text('{"avatars": ["ada"]}')
+    with unreadable(tmp_path / "b" / "recording.json"), pytest.raises(OSError, match="output error"):
+        kept.erase_all_of("ada")
+    assert [folder.name for folder in tmp_path.iterdir()] == ["b"]
+    assert kept.erase_all_of("ada") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_recording_whose_owner_cannot_be_read_stays_and_keeps_no_other_one(tmp_path: Path) -> None:
+    """Else none would be removed any more. It is removed once it can be read."""
+    recordings = Recordings(Settings(data_dir=tmp_path, recordings_keep_s=60), ManualClock())
+    folder = tmp_path / "recordings"
+    for name in ("recording-1", "recording-2", "recording-3"):
+        KeptRecordings(folder).note_owner(name, "anna")
+        os.utime(folder / name, (0, 0))
+    with unreadable(folder / "recording-2" / "owner.txt"):
+        recordings._sweep()
+        assert [path.name for path in folder.iterdir()] == ["recording-2"]
+    recordings._sweep()
+    assert not list(folder.iterdir())
+
+
+async def test_old_recordings_are_looked_for_again_after_a_look_that_failed(tmp_path: Path) -> None:
+    looks: list[str] = []
+
+    class Failing(KeptRecordings):
+        def ended(self, running: Collection[str]) -> Iterator[KeptRecording]:
+            looks.append("look")
+            raise OSError(errno.EIO, "Input/output error")
+
+    clock = ManualClock()
+    recordings = Recordings(Settings(data_dir=tmp_path), clock, kept=Failing(tmp_path))
+    await recordings.start()
+    async with asyncio.timeout(WITHIN_S):
+        while len(looks) < 3:
+            await clock.advance(SWEEP_S)
+            await asyncio.sleep(0.001)  # a thread looks in its own time
+    await recordings.aclose()
 
 
 def test_all_together_have_a_bound_and_the_oldest_go(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -254,6 +255,22 @@ def test_a_damaged_avatar_of_a_folder_leaves_its_id_to_who_had_it(
         assert former.owners_of("ada") == {"mia"}
     with pytest.raises(AvatarNotFound):
         former.retire(library, "..")
+
+
+def test_an_avatar_whose_manifest_cannot_be_used_is_replaced_by_nobody(
+    ours: Node, make: Callable[..., None], library: AvatarLibrary, make_bundle: Callable[..., AvatarBundle]
+) -> None:
+    """Nobody knows whose it is, in a store as well as in a folder."""
+    make(ours, "mia")
+    make_bundle("ada")
+    for avatars, former in ((ours.library, ours.folders.former_ids), (library, FormerIds(library.root))):
+        with avatars.changing("ada") as folder:
+            manifest = json.loads((folder / "manifest.json").read_text())
+            (folder / "manifest.json").unlink()
+            (folder / "manifest.json").write_text(json.dumps({**manifest, "source": None}))
+        assert [former.is_anothers(avatars, "ada", owner) for owner in ("mia", "max", "")] == [True] * 3
+        avatars.delete("ada")
+        assert not former.is_anothers(avatars, "ada", "mia")
 
 
 def test_its_own_id_is_nobody_elses(ours: Node, make: Callable[..., None]) -> None:

@@ -30,6 +30,7 @@ from portal.api.voice_samples import voice_samples_router
 from portal.errors import RecordingNotFound
 from portal.http.errors import answer_errors
 from portal.http.login_key import secret_of
+from portal.intake.submissions import submit_test_clip
 from portal.intake.uploads import Uploads
 from portal.jobs.opening import open_queue
 from portal.jobs.orders import id_of_test_clip, order_of_avatar, order_of_clip
@@ -44,7 +45,8 @@ from portal.storage import IN_USE_S, Storage
 from portal.worker.job_work import JobWork, Recipe, Step
 from portal.worker.runner import JobRunner, Occupation
 from tests.portal.api_requests import error_of
-from tests.shared_stores import bring_back, take_away
+from tests.shared_stores import bring_back, take_away, unread
+from tests.unreadable import unreadable
 
 
 class Node:
@@ -270,6 +272,41 @@ def test_a_worker_deletes_no_clips_because_the_store_does_not_say_which_there_ar
     assert ours.web.get(f"/api/clips/{job.id}.mp4").content == b"moving pictures"
 
 
+def test_a_worker_tidies_up_around_what_cannot_be_read(
+    ours: Node, theirs: Node, make: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it could not start. What could not be read is tidied up by a later start."""
+    monkeypatch.setattr(portal.worker.runner, "KEPT_JOBS", 0)
+    for avatar in ("ada", "bob"):
+        make(ours, avatar)
+        job = ours.queue.submit(order_of_clip(avatar=avatar, text="Hello."))
+        ours.queue.cancel(job.id)
+    with unread("reports", "bob"):
+        portal.worker.runner._sweep(theirs.queue)
+        assert [job.avatar for job in theirs.queue.list()] == ["bob"]
+    portal.worker.runner._sweep(theirs.queue)
+    assert not theirs.queue.list()
+
+
+def test_what_cannot_be_read_just_now_counts_as_there(
+    ours: Node, theirs: Node, make: Callable[..., None], tmp_path: Path
+) -> None:
+    """A test clip is not deleted and made once more, and nobody is told to upload something again."""
+    make(ours)
+    recording = tmp_path / "speech.wav"
+    recording.write_bytes(b"a voice")
+    failed, _ = order_clip(ours, recording)
+    ours.queue.cancel(failed.id)
+    job = submit_test_clip(ours.queue, "ada", "Ada")
+    ours.work_on(job, SPEAK, {"avatar": "ada"})
+    ours.queue.store.cancel(job.id)
+    with unread("uploads", failed.id):
+        assert theirs.queue.retryable(theirs.queue.get(failed.id))
+    with unread("clips", job.id):
+        assert submit_test_clip(theirs.queue, "ada", "Ada").state == "cancelled"
+    assert theirs.web.get(f"/api/clips/{job.id}.mp4").content == b"moving pictures"
+
+
 def test_pictures_of_a_face_report_are_seen_and_deleted_everywhere(ours: Node, theirs: Node) -> None:
     ours.folders.reports.keep("ada", {"0.jpg": b"a face"}, "job-1")
     reports = theirs.folders.reports
@@ -390,10 +427,10 @@ def test_without_a_store_nothing_is_shared(tmp_path: Path) -> None:
 RECORDING = "r" * 24
 
 
-def record(node: Node) -> None:
+def record(node: Node, recording_id: str = RECORDING) -> None:
     """As a recording lies there that has just ended."""
-    node.storage.recordings.note_owner(RECORDING, "anna")
-    folder = node.storage.recordings.root / RECORDING
+    node.storage.recordings.note_owner(recording_id, "anna")
+    folder = node.storage.recordings.root / recording_id
     (folder / "recording.mp4").write_bytes(b"she speaks")
     (folder / "recording.json").write_text('{"name": "Ada", "avatars": ["ada"]}')
 
@@ -423,6 +460,35 @@ def test_recordings_of_an_erased_avatar_are_erased_wherever_they_were_made(ours:
     with pytest.raises(RecordingNotFound):
         ours.storage.recordings.path(RECORDING, "mp4")
     assert theirs.storage.recordings.erase_all_of("ada") == 0
+
+
+def test_an_erasure_is_not_done_while_a_recording_cannot_be_read(ours: Node, theirs: Node) -> None:
+    """Nobody knows whom it shows. All others are erased, and this one with the next try; until then nothing removes
+    it.
+    """
+    other = "s" * 24
+    for recording_id in (RECORDING, other):
+        record(ours, recording_id)
+        ours.storage.recordings.keep(recording_id)
+    kept = theirs.storage.recordings
+    with unread("recordings", RECORDING):
+        with pytest.raises(StoreUnreachable):
+            kept.erase_all_of("ada")
+        assert list(kept.ended(set())) == []
+    assert kept.ownership(RECORDING) == Ownership("anna") and kept.ownership(other) is None
+    assert kept.erase_all_of("ada") == 1
+    assert kept.ownership(RECORDING) is None
+
+
+def test_a_recording_that_cannot_be_read_when_it_ends_is_put_into_the_store_later(ours: Node, theirs: Node) -> None:
+    """With the avatars that it shows: else it would outlive their erasure."""
+    record(ours)
+    with unreadable(ours.storage.recordings.root / RECORDING / "recording.json"):
+        ours.storage.recordings.keep(RECORDING)
+        assert list(ours.storage.recordings.ended(set())) == []
+        assert theirs.storage.recordings.ownership(RECORDING) is None
+    assert list(ours.storage.recordings.ended(set())) == []
+    assert theirs.storage.recordings.erase_all_of("ada") == 1
 
 
 def test_a_recording_that_ends_while_the_store_is_away_is_put_there_later(
