@@ -27,6 +27,7 @@ from pipeline.clip_writer import RECORDED, ClipWriter
 from pipeline.clock import Clock
 from pipeline.coded_frames import even_size
 from pipeline.errors import BadRequest, NotMarked, NotSigned, SessionClosed
+from pipeline.fair_line import FairLine
 from pipeline.outputs import TakesOutputs
 from pipeline.recorder import Recorder
 from pipeline.threads import background_thread
@@ -81,6 +82,8 @@ class Recording:
     session: RecordableSession
     recorder: Recorder
     on_end: Callable[[Recording], None]
+    whose: str = ""
+    "for whom its files are completed: askers take turns"
     kept: asyncio.Event = field(default_factory=asyncio.Event)
     "set once its files are complete, or it is clear that they will not be"
     unsigned: NotMarked | NotSigned | None = None
@@ -113,6 +116,7 @@ class Recordings:
         self._folder = self._kept.root
         self._finish = ClipFinish(settings)
         self._finishing = background_thread("recordings")  # marking the sound of an hour takes minutes
+        self._line = FairLine(lambda: 1)
         self._begun = SessionAllowance(
             clock,
             "You begin recordings too often.",
@@ -173,7 +177,7 @@ class Recordings:
             frame_mark=self._settings.frame_mark,
         )
         recorder = Recorder(writer, longest_s=self._settings.recording_longest_s, check_room=room)
-        recording = Recording(recording_id, name, session, recorder, on_end)
+        recording = Recording(recording_id, name, session, recorder, on_end, owner or network_of(address) or address)
         session.outputs.add(recorder, recorder.hear)
         self._running[session.id] = recording
         self._keeping[recording] = asyncio.create_task(self._keep(recording), name=f"recording-{session.id}")
@@ -183,12 +187,20 @@ class Recordings:
         """Return the recording that is being made of a session, if any."""
         return self._running.get(session.id)
 
-    async def end(self, session: RecordableSession) -> Recording:
-        """End a session's recording. Returns when its files are complete. Raises BadRequest: there is no recording."""
-        recording = self._running.get(session.id)
+    def stop(self, session: RecordableSession) -> Recording:
+        """End a session's recording, and return while its files are completed. Raises BadRequest: there is none.
+
+        The session may be recorded anew at once.
+        """
+        recording = self._running.pop(session.id, None)
         if recording is None:
             raise BadRequest("This session is not being recorded.", "Begin a recording first.")
         session.outputs.remove(recording.recorder)
+        return recording
+
+    async def end(self, session: RecordableSession) -> Recording:
+        """The same as stop(), but it returns when the files are complete."""
+        recording = self.stop(session)
         await recording.kept.wait()
         return recording
 
@@ -229,13 +241,26 @@ class Recordings:
         try:
             await recording.recorder.over.wait()
             recording.session.outputs.remove(recording.recorder)
-            await asyncio.get_running_loop().run_in_executor(self._finishing, self._complete, recording)
+            self._forget_running(recording)
+            await self._complete_in_turn(recording)
         finally:
-            self._running.pop(recording.session.id, None)
+            self._forget_running(recording)
             self._keeping.pop(recording, None)
             recording.kept.set()
             self._tell(*_news_of(recording))
             recording.on_end(recording)
+
+    def _forget_running(self, recording: Recording) -> None:
+        if self._running.get(recording.session.id) is recording:
+            del self._running[recording.session.id]
+
+    async def _complete_in_turn(self, recording: Recording) -> None:
+        """Complete a recording's files. Those of one person or address do not hold up all those of others."""
+        await self._line.enter(recording.whose)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._finishing, self._complete, recording)
+        finally:
+            self._line.leave(recording.whose)
 
     def _complete(self, recording: Recording) -> None:
         folder = self._folder / recording.id

@@ -246,7 +246,7 @@ class Connection:
                 )
                 self._answers.post({"type": "recording", "state": "on", "id": recording.id, "name": recording.name})
             case messages.RecordSession():
-                await self._shared.recordings.end(seat.session)
+                self._shared.recordings.stop(seat.session)  # its files may take minutes; other commands go on
             case messages.SendStream(to=None):
                 seat.end_push()
             case messages.SendStream(to=str(to)):

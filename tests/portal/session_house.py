@@ -292,6 +292,9 @@ class FakeRecordings:
         return self.running[session]
 
     async def end(self, session: FakeSession) -> Any:
+        return self.stop(session)
+
+    def stop(self, session: FakeSession) -> Any:
         if session not in self.running:
             raise BadRequest("This session is not being recorded.")
         recording = self.running.pop(session)

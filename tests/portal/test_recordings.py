@@ -7,6 +7,7 @@ import errno
 import itertools
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from pathlib import Path
@@ -108,6 +109,31 @@ async def test_it_belongs_to_who_had_it_made(room: Room, recordings: Recordings)
     await recordings.end(room.session)
     assert recordings.ownership(everybodys.id) == Ownership()
     assert recordings.ownership("nothing-of-that-id") is recordings.ownership("../avatars") is None
+
+
+async def test_files_are_completed_for_one_after_another_while_the_session_goes_on(
+    room: Room, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends several recordings holds up neither their own session nor all recordings of others."""
+    go_on, completed = threading.Event(), list[Recording]()
+
+    def complete(recording: Recording) -> None:
+        go_on.wait(WITHIN_S)
+        completed.append(recording)
+
+    monkeypatch.setattr(recordings, "_complete", complete)
+    stopped = []
+    for address in ("203.0.113.1", "203.0.113.1", "203.0.113.2"):
+        recordings.begin(room.session, address=address)
+        await room.pass_time(0.2)
+        stopped.append(recordings.stop(room.session))  # returns at once, and another may begin
+        await stopped[-1].recorder.over.wait()
+    assert not any(recording.kept.is_set() for recording in stopped)
+    go_on.set()
+    for recording in stopped:
+        await ended(recording)
+    first, second, others = stopped
+    assert completed == [first, others, second]
 
 
 async def test_it_is_kept_when_the_session_ends(room: Room, recordings: Recordings) -> None:
