@@ -298,9 +298,7 @@ class Ears:
         if utterance.speech_s < SHORTEST_SPEECH_S:
             return False
         self._listen_early(utterance, pause=True)
-        endpoint, loop = self._senses.endpoint, asyncio.get_running_loop()
-        probability = await loop.run_in_executor(self._senses.executor, endpoint.probability, utterance.samples())
-        return probability >= COMPLETE
+        return await self._senses.pauses.probability(utterance.samples(), self._asker) >= COMPLETE
 
     def _end_utterance(self) -> None:
         utterance = self._finder.take()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from pipeline import registry
 from pipeline.backends import BackendOptions, Backends
+from pipeline.ears.pauses import Pauses
 from pipeline.ears.recognition import Recognition
 from pipeline.errors import BackendUnavailable
-from pipeline.interfaces import EndOfTurnDetector, VoiceActivityDetector
+from pipeline.interfaces import VoiceActivityDetector
 from pipeline.registry import AUTO, BackendRow
 
 __all__ = ["KINDS", "Hearing", "HearingChoice", "Senses", "chosen_names"]
@@ -41,7 +42,7 @@ class Senses:
     """The loaded backends, shared by all sessions."""
 
     vad: VoiceActivityDetector
-    endpoint: EndOfTurnDetector
+    pauses: Pauses
     recognition: Recognition
     executor: Executor
     "runs the processing of sound, to keep the event loop free"
@@ -61,6 +62,7 @@ class Hearing:
         self._options = options
         self._executor = executor or ThreadPoolExecutor(_THREADS, thread_name_prefix="ears")
         self._recognition: Recognition | None = None
+        self._pauses: Pauses | None = None
 
     def recognizer(self) -> BackendRow:
         """Return the recogniser's row, after checking that all backends can run. Fast: it only calls constructors.
@@ -80,7 +82,9 @@ class Hearing:
         asr = await self._backends.get("asr", names["asr"])
         if self._recognition is None or self._recognition.recognizer is not asr:
             self._recognition = Recognition(asr)
-        return Senses(vad, endpoint, self._recognition, self._executor)
+        if self._pauses is None or self._pauses.detector is not endpoint:
+            self._pauses = Pauses(endpoint, self._executor)
+        return Senses(vad, self._pauses, self._recognition, self._executor)
 
     async def aclose(self) -> None:
         """Shut the thread pool down. Idempotent."""
