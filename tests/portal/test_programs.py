@@ -290,7 +290,8 @@ async def test_guests_of_one_address_make_room_for_those_of_others(desk: Desk) -
 
 async def test_watchers_of_all_sessions_together_have_a_bound() -> None:
     """Neither one address in many sessions nor all together take the machine from those who talk."""
-    session, transports, places = FakeSession("s", "mira"), FakeTransports(), WatcherPlaces(cores=2)
+    session, places = FakeSession("s", "mira"), WatcherPlaces(cores=2)
+    transports: Any = FakeTransports()
     sessions = [Watchers(session, transports, places) for _ in range(4)]
     everybody = [watchers for watchers in sessions for _ in range(MAX_OF_ADDRESS // 4)]
 
@@ -316,7 +317,8 @@ async def test_watchers_of_all_sessions_together_have_a_bound() -> None:
 
 async def test_watchers_who_connect_too_late_are_turned_away() -> None:
     """They were let in while places were free, and hold none until they are connected."""
-    session, transports, places = FakeSession("s", "mira"), FakeTransports(), WatcherPlaces(cores=1)
+    session, places = FakeSession("s", "mira"), WatcherPlaces(cores=1)
+    transports: Any = FakeTransports()
     sessions = [Watchers(session, transports, places) for _ in range(2)]
     for watchers in sessions:
         for _ in range(MAX_OF_ADDRESS):
