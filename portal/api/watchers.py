@@ -7,7 +7,9 @@ import logging
 import os
 import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from pipeline.outputs import TakesOutputs
@@ -37,32 +39,48 @@ quarter of the machine at most, and those who talk have the rest."""
 class WatcherPlaces:
     """Counts the watchers of all sessions that are connected, so that they leave most of the machine to those who talk.
 
-    Those who are not connected yet cost next to nothing, and do not count.
+    Those who are not connected yet cost next to nothing, and do not count. When all places are taken, the address that
+    has most of them gives one up for an address that has fewer.
     """
 
     def __init__(self, cores: int | None = None) -> None:
         self._max = max(MAX_WATCHERS, MAX_PER_CORE * (cores or os.cpu_count() or 1))
-        self._taken = 0
         self._addresses = AddressShares(MAX_OF_ADDRESS)
+        self._held: dict[str, tuple[str, Callable[[], None]]] = {}
+        "address of each watcher and what ends it, by the watcher's id; the oldest first"
 
     def check(self, address: str) -> None:
-        """Raises TooMany if no place is left for a watcher from this address."""
-        if self._taken >= self._max:
-            raise TooMany(f"{self._max} people watch sessions here already.", "Try again when one of them has left.")
+        """Raises TooMany if there is no place for a watcher from this address."""
         if self._addresses.has_all(address):
             message = f"{MAX_OF_ADDRESS} people from your network watch sessions here already."
             raise TooMany(message, "Try again when one of them has left.")
+        if len(self._held) >= self._max and self._replaceable(address) is None:
+            raise TooMany(f"{self._max} people watch sessions here already.", "Try again when one of them has left.")
 
-    def take(self, address: str) -> None:
-        """Take a place for a watcher from this address. Raises TooMany. give() gives it back."""
+    def take(self, watcher_id: str, address: str, end: Callable[[], None]) -> None:
+        """Take a place for a watcher from this address; give() gives it back. Raises TooMany.
+
+        end: ends the watcher and gives the place back. It is called when the place goes to somebody else.
+        """
         self.check(address)
+        if len(self._held) >= self._max and (replaced := self._replaceable(address)) is not None:
+            _address, end_replaced = self._held[replaced]
+            end_replaced()
         self._addresses.add(address)
-        self._taken += 1
+        self._held[watcher_id] = (address, end)
 
-    def give(self, address: str) -> None:
-        """Give a place back."""
-        self._addresses.give(address)
-        self._taken -= 1
+    def give(self, watcher_id: str) -> None:
+        """Give a watcher's place back, if it has one."""
+        if held := self._held.pop(watcher_id, None):
+            self._addresses.give(held[0])
+
+    def _replaceable(self, address: str) -> str | None:
+        """Return the newest watcher of the address with most, if that has more than this address will have."""
+        counts = Counter(whose for whose, _end in self._held.values())
+        most, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+        if count <= counts[address] + 1:
+            return None
+        return next(name for name, (whose, _end) in reversed(self._held.items()) if whose == most)
 
 
 class Watched(Protocol):
@@ -88,7 +106,8 @@ class Watchers:
     When all places are taken, a newcomer replaces a watcher who has sent an offer and not connected yet. If all are
     connected, the newcomer replaces a guest from the address that holds the most places.
 
-    places: those of all sessions together.
+    places: those of all sessions together. One watcher of whoever opened the session needs none of them: the session of
+    a program is seen in no other way, and it has a place among the sessions.
     """
 
     def __init__(self, session: Watched, transports: Transports, places: WatcherPlaces) -> None:
@@ -99,8 +118,8 @@ class Watchers:
         self._places = places
         self._coding: FrameCoding | None = None
         self._watchers: dict[str, _Watcher] = {}  # the oldest first
-        self._seated: set[str] = set()
-        "ids of watchers that hold one of the places of all sessions"
+        self._own: str | None = None
+        "id of the connected watcher that needs none of the places of all sessions"
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._joining = 0  # newcomers whose offer is being answered; they count as well, so that the limit holds
 
@@ -115,7 +134,8 @@ class Watchers:
 
         Raises TooMany, BadSignalling, SessionClosed.
         """
-        self._places.check(address)
+        if is_guest or self._own is not None:
+            self._places.check(address)
         most = MAX_WATCHERS_FOR_GUESTS if is_guest else MAX_WATCHERS
         if len(self._watchers) + self._joining >= most and not self._made_room(address):
             raise TooMany(f"{most} watch this session already.", "Try again when one of them has left.")
@@ -175,13 +195,16 @@ class Watchers:
         del self._leaving[peer_id]
 
     def _seats(self, peer_id: str) -> bool:
-        """Take a place for a watcher who has connected. Return False if none is left."""
+        """Take a place for a watcher who has connected, if it needs one. Return False if none is left."""
+        watcher = self._watchers[peer_id]
+        if self._own is None and not watcher.is_guest:
+            self._own = peer_id
+            return True
         try:
-            self._places.take(self._watchers[peer_id].address)
+            self._places.take(peer_id, watcher.address, partial(self.leave, peer_id))
         except TooMany as error:
             logger.info("A watcher who had connected was turned away: %s", error)
             return False
-        self._seated.add(peer_id)
         return True
 
     def _made_room(self, address: str) -> bool:
@@ -205,8 +228,8 @@ class Watchers:
         return True
 
     def _forget(self, peer_id: str, peer: PeerTransport) -> None:
-        watcher = self._watchers.pop(peer_id)
-        if peer_id in self._seated:
-            self._seated.remove(peer_id)
-            self._places.give(watcher.address)
+        del self._watchers[peer_id]
+        self._places.give(peer_id)
+        if self._own == peer_id:
+            self._own = None
         self._session.outputs.remove(peer)

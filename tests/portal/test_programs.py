@@ -18,7 +18,6 @@ from portal.api.programs import UNATTENDED_S, Programs
 from portal.api.sessions import sessions_router, watch_router
 from portal.api.watchers import (
     MAX_OF_ADDRESS,
-    MAX_PER_CORE,
     MAX_WATCHERS,
     MAX_WATCHERS_FOR_GUESTS,
     WatcherPlaces,
@@ -288,47 +287,80 @@ async def test_guests_of_one_address_make_room_for_those_of_others(desk: Desk) -
     assert desk.watching()[0] is desk.house.transports.made[0]
 
 
-async def test_watchers_of_all_sessions_together_have_a_bound() -> None:
-    """Neither one address in many sessions nor all together take the machine from those who talk."""
-    session, places = FakeSession("s", "mira"), WatcherPlaces(cores=2)
-    transports: Any = FakeTransports()
-    sessions = [Watchers(session, transports, places) for _ in range(4)]
-    everybody = [watchers for watchers in sessions for _ in range(MAX_OF_ADDRESS // 4)]
+class Rooms:
+    """The watchers of several sessions of one portal."""
 
-    async def connect(watchers: Watchers, address: str) -> str:
-        peer_id, _answer = await watchers.join("v=0", local=True, address=address)
-        transports.made[-1].connected.set()
+    def __init__(self, cores: int, sessions: int) -> None:
+        self.transports, self.places = FakeTransports(), WatcherPlaces(cores)
+        self.sessions = [Watchers(FakeSession("s", "mira"), self.transports, self.places) for _ in range(sessions)]
+
+    async def connect(self, session: int, address: str, *, is_guest: bool = True) -> str:
+        peer_id, _answer = await self.sessions[session].join("v=0", local=True, is_guest=is_guest, address=address)
+        self.transports.made[-1].connected.set()
         await settle()
         return peer_id
 
-    ids = [await connect(watchers, "greedy") for watchers in everybody]
+    @property
+    def counts(self) -> list[int]:
+        return [len(watchers) for watchers in self.sessions]
+
+    async def aclose(self) -> None:
+        for watchers in self.sessions:
+            await watchers.aclose()
+
+
+async def test_an_address_has_so_many_watchers_in_all_sessions() -> None:
+    """More would take the machine from those who talk."""
+    rooms = Rooms(cores=4, sessions=4)
+    ids = [await rooms.connect(number % 4, "greedy") for number in range(MAX_OF_ADDRESS)]
     with pytest.raises(TooMany, match="your network"):
-        await sessions[0].join("v=0", local=True, address="greedy")
-    for _ in range(2 * MAX_PER_CORE - MAX_OF_ADDRESS):
-        await connect(sessions[1], "modest")
-    with pytest.raises(TooMany, match="24 people"):
-        await sessions[2].join("v=0", local=True, address="newcomer")
-    sessions[0].leave(ids[0])
-    await connect(sessions[2], "newcomer")
-    for watchers in sessions:
-        await watchers.aclose()
-    places.check("greedy")
+        await rooms.connect(0, "greedy")
+    await rooms.connect(0, "modest")
+    rooms.sessions[0].leave(ids[0])
+    await rooms.connect(3, "greedy")
+    await rooms.aclose()
+    rooms.places.check("greedy")
+
+
+async def test_all_sessions_together_have_so_many_watchers() -> None:
+    """When all places are taken, the address with most gives one up for another; in the end all have as many."""
+    rooms = Rooms(cores=1, sessions=4)
+    for number in range(MAX_WATCHERS):
+        await rooms.connect(number % 2, "many" if number < 10 else "some")
+    for _ in range(4):
+        await rooms.connect(2, "newcomer")
+        assert sum(rooms.counts) == MAX_WATCHERS
+    assert rooms.counts[2] == 4
+    await rooms.connect(3, "newcomer")
+    with pytest.raises(TooMany, match="16 people"):
+        await rooms.connect(3, "newcomer")
+    await rooms.aclose()
+
+
+async def test_whoever_opened_a_session_sees_it_however_many_watch_others() -> None:
+    """A class behind one address, or a program that passes its users' offers on: one watcher of each needs no place."""
+    rooms = Rooms(cores=1, sessions=30)
+    for session in range(30):
+        await rooms.connect(session, "class", is_guest=False)
+    assert rooms.counts == [1] * 30
+    for session in range(MAX_OF_ADDRESS):
+        await rooms.connect(session, "class", is_guest=False)
+    with pytest.raises(TooMany):
+        await rooms.connect(20, "class", is_guest=False)
+    await rooms.aclose()
 
 
 async def test_watchers_who_connect_too_late_are_turned_away() -> None:
     """They were let in while places were free, and hold none until they are connected."""
-    session, places = FakeSession("s", "mira"), WatcherPlaces(cores=1)
-    transports: Any = FakeTransports()
-    sessions = [Watchers(session, transports, places) for _ in range(2)]
-    for watchers in sessions:
-        for _ in range(MAX_OF_ADDRESS):
-            await watchers.join("v=0", local=True, address="many")
-    for peer in transports.made:
+    rooms = Rooms(cores=1, sessions=2)
+    for watchers in rooms.sessions:
+        for _ in range(MAX_WATCHERS_FOR_GUESTS):
+            await watchers.join("v=0", local=True, is_guest=True, address="many")
+    for peer in rooms.transports.made:
         peer.connected.set()
     await settle()
-    assert [len(watchers) for watchers in sessions] == [MAX_OF_ADDRESS, 0]
-    for watchers in sessions:
-        await watchers.aclose()
+    assert rooms.counts == [MAX_WATCHERS_FOR_GUESTS, MAX_OF_ADDRESS - MAX_WATCHERS_FOR_GUESTS]
+    await rooms.aclose()
 
 
 async def test_a_session_of_the_page_is_watched_where_the_operator_allows_it() -> None:
