@@ -10,18 +10,18 @@ from portal.http.limits import AskerShares
 from portal.http.proxies import network_of
 from portal.jobs.shares import is_person_key, too_many_for_viewers
 
-__all__ = ["MAX_PREVIEWS_EACH", "MOST", "PreparationPlaces"]
+__all__ = ["MAX_PREPARATIONS", "MAX_PREPARATIONS_EACH", "PreparationPlaces"]
 
-MAX_PREVIEWS_EACH: Final = 16
+MAX_PREPARATIONS_EACH: Final = 16
 "Most for one address, and for one person who has logged in. Each of them takes 0.1 to 5 s of a thread."
-MOST: Final = 128
+MAX_PREPARATIONS: Final = 128
 
 
 class PreparationPlaces:
     """Counts the preparations that wait or run, by who asked for them. A /48 network may have WIDER times as many."""
 
     def __init__(self) -> None:
-        self._each = AskerShares(MAX_PREVIEWS_EACH)
+        self._each = AskerShares(MAX_PREPARATIONS_EACH)
 
     @contextmanager
     def held(self, asker: str, waiting: int) -> Iterator[str]:
@@ -31,7 +31,7 @@ class PreparationPlaces:
         waiting: how many preparations wait or run already. Raises QueueFull.
         """
         refusal = too_many_for_viewers()
-        if waiting >= MOST:
+        if waiting >= MAX_PREPARATIONS:
             raise refusal
         address, person = ("", asker) if is_person_key(asker) else (asker, "")
         with self._each.held(address, person, refusal):

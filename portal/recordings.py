@@ -32,7 +32,7 @@ from pipeline.outputs import TakesOutputs
 from pipeline.recorder import Recorder
 from pipeline.threads import background_thread
 from portal.clip_finish import ClipFinish
-from portal.http.limits import Allowance, SessionAllowance
+from portal.http.limits import Allowance, SessionAllowance, TooOften
 from portal.http.login_key import fingerprint
 from portal.http.proxies import network_of
 from portal.kept_recordings import FILES, UNWRITTEN, KeptRecording, KeptRecordings
@@ -54,6 +54,9 @@ BEGUN, BEGUN_PER_S = 3.0, 0.05
 BEGUN_EACH, BEGUN_EACH_PER_S = 20.0, 0.1
 """How many recordings one address, and one person, may begin in all their sessions: 20 at once, then one every 10 s. A
 new session does not reset this."""
+MAX_WAITING_EACH = 4
+"""How many recordings of one person or address may wait until their files are completed. Where their sound is marked,
+that takes minutes, and what waits is not yet among the recordings that the limits count."""
 UNNAMEABLE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 "Characters that file names cannot contain on every system."
 
@@ -157,6 +160,9 @@ class Recordings:
             raise BadRequest("Recording is switched off here.", "Ask the operator: the setting is `recording`.")
         if session.id in self._running:
             raise BadRequest("This session is being recorded already.", "End that recording first.")
+        whose = owner or network_of(address) or address
+        if self._line.waiting_of(whose) >= MAX_WAITING_EACH:
+            raise TooOften("Your earlier recordings are still being completed.", "Wait a minute, then try again.", 60)
         self._begun.charge(session.id, address, owner)
         room = partial(require_room, self._folder, self._settings.keep_free_bytes, UNWRITTEN)
         room()
@@ -177,7 +183,7 @@ class Recordings:
             frame_mark=self._settings.frame_mark,
         )
         recorder = Recorder(writer, longest_s=self._settings.recording_longest_s, check_room=room)
-        recording = Recording(recording_id, name, session, recorder, on_end, owner or network_of(address) or address)
+        recording = Recording(recording_id, name, session, recorder, on_end, whose)
         session.outputs.add(recorder, recorder.hear)
         self._running[session.id] = recording
         self._keeping[recording] = asyncio.create_task(self._keep(recording), name=f"recording-{session.id}")
@@ -190,9 +196,10 @@ class Recordings:
     def stop(self, session: RecordableSession) -> Recording:
         """End a session's recording, and return while its files are completed. Raises BadRequest: there is none.
 
-        The session may be recorded anew at once.
+        If it has ended by itself and its files are not complete yet, nothing happens. The session may be recorded anew
+        at once.
         """
-        recording = self._running.pop(session.id, None)
+        recording = self._running.pop(session.id, None) or self._being_completed(session)
         if recording is None:
             raise BadRequest("This session is not being recorded.", "Begin a recording first.")
         session.outputs.remove(recording.recorder)
@@ -249,6 +256,10 @@ class Recordings:
             recording.kept.set()
             self._tell(*_news_of(recording))
             recording.on_end(recording)
+
+    def _being_completed(self, session: RecordableSession) -> Recording | None:
+        """Return the last recording of a session whose files are not complete yet."""
+        return next((one for one in reversed(self._keeping) if one.session is session), None)
 
     def _forget_running(self, recording: Recording) -> None:
         if self._running.get(recording.session.id) is recording:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ __all__ = ["KINDS", "Hearing", "HearingChoice", "Senses", "chosen_names"]
 
 KINDS = ("vad", "endpoint", "asr")
 "Kinds of backends that are needed for listening."
-_THREADS = 2
+_THREADS = max(2, min(4, os.cpu_count() or 2))
 """Voice activity takes 1 % of a core per microphone; the end of a turn takes 0.1 s per pause."""
 
 
@@ -83,7 +84,7 @@ class Hearing:
         if self._recognition is None or self._recognition.recognizer is not asr:
             self._recognition = Recognition(asr)
         if self._pauses is None or self._pauses.detector is not endpoint:
-            self._pauses = Pauses(endpoint, self._executor)
+            self._pauses = Pauses(endpoint, self._executor, _THREADS - 1)
         return Senses(vad, self._pauses, self._recognition, self._executor)
 
     async def aclose(self) -> None:

@@ -15,11 +15,13 @@ __all__ = ["Pauses"]
 class Pauses:
     """A loaded end-of-turn detector and its queue. A session asks about one pause at a time, so it has a bound."""
 
-    def __init__(self, detector: EndOfTurnDetector, executor: Executor) -> None:
-        """executor: runs the detector. One of its threads at most is used, so that others notice speech meanwhile."""
+    def __init__(self, detector: EndOfTurnDetector, executor: Executor, at_once: int) -> None:
+        """executor: runs the detector. at_once: pauses judged at a time; fewer than the executor has threads, so that
+        the beginning of speech is noticed meanwhile.
+        """
         self.detector = detector
         self._executor = executor
-        self._line = FairLine(lambda: 1)
+        self._line = FairLine(lambda: at_once)
 
     async def probability(self, samples: FloatArray, asker: str) -> float:
         """Return the probability that the speaker is done. samples: float32 (n,) at 16 kHz, up to the pause.

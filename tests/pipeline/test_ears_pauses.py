@@ -45,7 +45,7 @@ def detector() -> HeldUp:
 
 async def ask(detector: HeldUp, *wishes: tuple[int, str]) -> list[float | BaseException]:
     with ThreadPoolExecutor(2) as executor:
-        pauses = Pauses(detector, executor)
+        pauses = Pauses(detector, executor, 1)
         asking = [
             asyncio.create_task(pauses.probability(np.full(9, number, np.float32), asker)) for number, asker in wishes
         ]

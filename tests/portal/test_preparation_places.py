@@ -17,7 +17,7 @@ from pipeline.lipsync.flash import FlashLipSync
 from portal.errors import QueueFull
 from portal.http.limits import WIDER
 from portal.jobs.shares import person_key
-from portal.preparation_places import MAX_PREVIEWS_EACH, MOST, PreparationPlaces
+from portal.preparation_places import MAX_PREPARATIONS, MAX_PREPARATIONS_EACH, PreparationPlaces
 from portal.settings import Settings
 from portal.talk import Talk
 from tests.backend_rows import replace_backend
@@ -36,7 +36,7 @@ def test_an_address_and_a_person_have_so_many_places() -> None:
     places = PreparationPlaces()
     for full, free in (("192.0.2.1", "192.0.2.2"), (person_key("ada"), person_key("bob"))):
         with ExitStack() as held:
-            for _ in range(MAX_PREVIEWS_EACH):
+            for _ in range(MAX_PREPARATIONS_EACH):
                 held.enter_context(places.held(full, 0))
             assert refused(places, full) and not refused(places, free)
         assert not refused(places, full)
@@ -49,7 +49,7 @@ def test_a_network_has_more_than_an_address_and_takes_turns_as_one() -> None:
         keys = {
             held.enter_context(places.held(f"2001:db8:1:{number}::/64", 0))
             for number in range(WIDER)
-            for _ in range(MAX_PREVIEWS_EACH)
+            for _ in range(MAX_PREPARATIONS_EACH)
         }
         assert keys == {"2001:db8:1::/48"}
         assert refused(places, "2001:db8:1:ffff::/64") and not refused(places, "2001:db8:2::/64")
@@ -61,7 +61,7 @@ def test_a_network_has_more_than_an_address_and_takes_turns_as_one() -> None:
 def test_there_is_a_bound_in_all(asker: str) -> None:
     """Also for those whose address is not known."""
     places = PreparationPlaces()
-    assert refused(places, asker, MOST) and not refused(places, asker, MOST - 1)
+    assert refused(places, asker, MAX_PREPARATIONS) and not refused(places, asker, MAX_PREPARATIONS - 1)
 
 
 class Held(FlashLipSync):
@@ -80,7 +80,7 @@ async def test_the_portal_counts_the_avatars_that_wait_for_an_address(
     """One more is refused with what the page can say; another address gets in, and so does the first one later."""
     monkeypatch.setattr(Held, "go_on", threading.Event(), raising=False)
     replace_backend(monkeypatch, "lipsync", "flash", f"{__name__}:Held")
-    names = [f"grey-{number}" for number in range(MAX_PREVIEWS_EACH + 1)]
+    names = [f"grey-{number}" for number in range(MAX_PREPARATIONS_EACH + 1)]
     for name in names:
         write_grey_avatar(tmp_path / "avatars" / name)
     settings = Settings(
@@ -102,7 +102,7 @@ async def test_the_portal_counts_the_avatars_that_wait_for_an_address(
     try:
         opening = [asyncio.create_task(talk.sessions.open(avatar=name, address="192.0.2.1")) for name in names]
         done, waiting = await asyncio.wait(opening, return_when=asyncio.FIRST_COMPLETED)
-        assert [type(one.exception()) for one in done] == [QueueFull] and len(waiting) == MAX_PREVIEWS_EACH
+        assert [type(one.exception()) for one in done] == [QueueFull] and len(waiting) == MAX_PREPARATIONS_EACH
         other = asyncio.create_task(talk.sessions.open(avatar=names[0], address="192.0.2.2"))
         Held.go_on.set()
         await asyncio.gather(*waiting, other)

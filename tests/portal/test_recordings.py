@@ -136,6 +136,32 @@ async def test_files_are_completed_for_one_after_another_while_the_session_goes_
     assert completed == [first, others, second]
 
 
+async def test_whoever_has_recordings_to_complete_begins_no_more(
+    room: Room, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the disk would fill with what nobody counts yet. Stopping one that waits is no fault."""
+    go_on = threading.Event()
+    monkeypatch.setattr(recordings, "_complete", lambda _recording: go_on.wait(WITHIN_S))
+    monkeypatch.setattr("portal.recordings.MAX_WAITING_EACH", 1)
+    stopped = []
+    for _ in range(2):  # the first one is being completed, and the second one waits
+        recordings.begin(room.session, owner="anna")
+        await room.pass_time(0.2)
+        stopped.append(recordings.stop(room.session))
+        await stopped[-1].recorder.over.wait()
+        await asyncio.sleep(0)
+    with pytest.raises(TooOften, match="still being completed"):
+        recordings.begin(room.session, owner="anna")
+    assert recordings.stop(room.session) is stopped[-1]
+    others = recordings.begin(room.session, owner="ben")
+    assert recordings.stop(room.session) is others
+    go_on.set()
+    for recording in (*stopped, others):
+        await ended(recording)
+    with pytest.raises(BadRequest):
+        recordings.stop(room.session)
+
+
 async def test_it_is_kept_when_the_session_ends(room: Room, recordings: Recordings) -> None:
     """Whoever closes the page in the middle of a recording has it all the same."""
     told: list[Recording] = []

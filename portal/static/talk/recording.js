@@ -69,7 +69,9 @@ export class RecordingControl {
 
   /** @param {Recorded} recorded */
   #take({ state, id, name, code = "internal", message, hint }) {
-    this.#run(state === "on" ? { id, name, beganAt: performance.now() } : null);
+    // The files of an earlier recording may become complete while the next one runs.
+    const isEarlier = state !== "on" && id && this.#running && id !== this.#running.id;
+    if (!isEarlier) this.#run(state === "on" ? { id, name, beganAt: performance.now() } : null);
     if (state === "on") this.page.began();
     if (state === "done") this.#link(id, name).isThere = true;
     if (state === "failed" || message) this.page.fault({ code, message, hint });
