@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -77,7 +76,7 @@ class ErasureNotes:
             self._known.add(name)
 
     def begin(self, avatar_id: str) -> None:
-        """Note that an erasure has begun, so that it is finished even if this portal ends before. Raises OSError."""
+        """Note that an erasure begins now, so that it is finished even if this portal ends before. Raises OSError."""
         self._unfinished.mkdir(parents=True, exist_ok=True)
         (self._unfinished / avatar_id).touch()
 
@@ -85,9 +84,12 @@ class ErasureNotes:
         """Note that an erasure is complete, or did not take place."""
         (self._unfinished / avatar_id).unlink(missing_ok=True)
 
-    def unfinished(self) -> set[str]:
-        """Return the ids of avatars whose erasure has begun, here or elsewhere, and is not finished."""
-        return {path.name for path in self._unfinished.glob("*")}
+    def unfinished(self) -> dict[str, float]:
+        """Return the ids of avatars whose erasure has begun, here or elsewhere, and is not finished.
+
+        Each has the Unix time of its beginning.
+        """
+        return _times_of(self._unfinished.glob("*"))
 
     def news(self) -> dict[str, float]:
         """Return the ids of avatars that others have erased since the last call, each with the Unix time of that."""
@@ -110,11 +112,16 @@ class ErasureNotes:
 
     def _names(self) -> dict[str, float]:
         """Return the names of all notes, each with the Unix time at which it was written."""
-        found = {}
-        for path in self._folder.glob("[!.]*"):
-            with suppress(FileNotFoundError):  # another portal has just removed it
-                found[path.name] = path.stat().st_mtime
-        return found
+        return _times_of(self._folder.glob("[!.]*"))
+
+
+def _times_of(paths: Iterable[Path]) -> dict[str, float]:
+    """Return the names of these files, each with the Unix time at which it was written."""
+    found = {}
+    for path in paths:
+        with suppress(FileNotFoundError):  # another portal has just removed it
+            found[path.name] = path.stat().st_mtime
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,8 @@ class Erasure:
     recordings: Recordings
     keeper: Keeper
     notes: ErasureNotes
+    _logged: set[str] = field(default_factory=set, init=False)
+    "ids of avatars of which the log says already why their erasure cannot be finished"
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -149,16 +158,22 @@ class Erasure:
         erases the rest later).
         """
         self.library.path_of(avatar_id)  # raises AvatarNotFound for an invalid id, before it becomes a file name
-        with disk_full_explained("nothing was erased"):
-            await asyncio.to_thread(self.notes.begin, avatar_id)
+        # An earlier erasure that is not finished stays as it is if there is no avatar to erase now.
+        is_first = avatar_id not in await asyncio.to_thread(self.notes.unfinished)
+        if is_first:
+            with disk_full_explained("nothing was erased"):
+                await asyncio.to_thread(self.notes.begin, avatar_id)
         try:
             await asyncio.to_thread(self.queue.folders.former_ids.retire, self.library, avatar_id)
         except AvatarNotFound:
-            await asyncio.to_thread(self.notes.finish, avatar_id)
+            if is_first:
+                await asyncio.to_thread(self.notes.finish, avatar_id)
             raise
+        retired_at = time.time()
         try:
+            await asyncio.to_thread(self.notes.begin, avatar_id)  # up to now jobs were ordered for this avatar
             await asyncio.to_thread(self.notes.note, avatar_id)
-            erased = await self._erase_rest(avatar_id)
+            erased = await self._erase_rest(avatar_id, retired_at + CLOCKS_APART_S)
             await asyncio.to_thread(self._finish, avatar_id)
             return erased
         except (VivavoceError, OSError) as error:
@@ -168,9 +183,10 @@ class Erasure:
                 "The rest follows by itself as soon as that is possible again; the server's log says what went wrong.",
             ) from error
 
-    async def _erase_rest(self, avatar_id: str) -> Erased:
+    async def _erase_rest(self, avatar_id: str, before: float) -> Erased:
         """Erase everything but the avatar itself. Safe to repeat.
 
+        before: Unix time. Jobs that were ordered later, and their report, belong to a new avatar with this id.
         Whatever needs no database goes first, so that it is gone even if the database fails. A recording that cannot be
         read, or a clip that cannot be removed, keeps nothing else from being erased; its error is raised at the end.
         """
@@ -180,10 +196,10 @@ class Erasure:
             sessions, recordings = await self._erase_shown(avatar_id)
         except (VivavoceError, OSError) as error:
             trouble = error
-        await asyncio.to_thread(self.queue.cancel_all_of, avatar_id)
+        await asyncio.to_thread(self.queue.cancel_all_of, avatar_id, before)
         await self.keeper.erase_all_of(avatar_id)
-        await asyncio.to_thread(self.queue.folders.reports.delete, avatar_id)
-        jobs = await asyncio.to_thread(self._erase_jobs, avatar_id)
+        await asyncio.to_thread(self._erase_report, avatar_id, before)
+        jobs = await asyncio.to_thread(self._erase_jobs, avatar_id, before)
         if trouble is not None:
             raise trouble
         return Erased(jobs, recordings, sessions)
@@ -204,20 +220,31 @@ class Erasure:
 
     async def follow(self) -> None:
         """Finish erasures that were not finished, and erase here what others have erased since the last look."""
-        for avatar_id in await asyncio.to_thread(self.notes.unfinished):
-            # If the avatar still exists, its erasure has only just begun, and whoever began it goes on with it.
-            if not await asyncio.to_thread(self.library.holds_now, avatar_id):
-                with suppress(VivavoceError, OSError):  # the next look tries again
-                    await self._erase_rest(avatar_id)
-                    await asyncio.to_thread(self.notes.note, avatar_id)  # whoever began it may have ended before
-                    await asyncio.to_thread(self._finish, avatar_id)
-                    logger.info("what was made of %s is erased now", avatar_id)
+        for avatar_id, begun_at in (await asyncio.to_thread(self.notes.unfinished)).items():
+            try:
+                await self._go_on_erasing(avatar_id, begun_at)
+            except (VivavoceError, OSError) as error:
+                if avatar_id not in self._logged:  # it would be there every few seconds
+                    logger.warning(
+                        "what was made of %s is not all erased, every look tries again: %s", avatar_id, error
+                    )
+                    self._logged.add(avatar_id)
         for avatar_id, erased_at in (await asyncio.to_thread(self.notes.news)).items():
             try:
                 await self._erase_here(avatar_id, erased_at)
             except (VivavoceError, OSError) as error:
                 await asyncio.to_thread(self.notes.ask_again, avatar_id)  # it waits for notes that are being written
                 logger.warning("%s was erased elsewhere, and will be here at the next look: %s", avatar_id, error)
+
+    async def _go_on_erasing(self, avatar_id: str, begun_at: float) -> None:
+        """Finish an erasure that was not finished."""
+        if await asyncio.to_thread(self.library.holds_now, avatar_id):
+            return  # it has only just begun, and whoever began it goes on with it
+        await self._erase_rest(avatar_id, begun_at + CLOCKS_APART_S)
+        await asyncio.to_thread(self.notes.note, avatar_id)  # whoever began it may have ended before
+        await asyncio.to_thread(self._finish, avatar_id)
+        self._logged.discard(avatar_id)
+        logger.info("what was made of %s is erased now", avatar_id)
 
     async def _erase_here(self, avatar_id: str, erased_at: float) -> None:
         """Erase what this portal has of an avatar that another portal has erased. Safe to repeat."""
@@ -237,10 +264,18 @@ class Erasure:
             except (VivavoceError, OSError) as error:
                 logger.warning("what others have erased is looked at again in %.0f s: %s", LOOK_S, error)
 
-    def _erase_jobs(self, avatar_id: str, before: float = math.inf) -> int:
-        """Erase the jobs of an avatar, and return how many there were.
+    def _erase_report(self, avatar_id: str, before: float) -> None:
+        """Remove the face report, unless a job made it that was ordered later than that."""
+        reports = self.queue.folders.reports
+        with suppress(JobNotFound, OSError):  # if nobody can say whose it is, it goes
+            job_id = reports.job_of(avatar_id)
+            if job_id and self.queue.get(job_id).created_at >= before:
+                return
+        reports.delete(avatar_id)
 
-        before: Unix time. Jobs that were ordered later belong to a new avatar with this id.
+    def _erase_jobs(self, avatar_id: str, before: float) -> int:
+        """Erase the jobs of an avatar, and return how many there were. before: see _erase_rest().
+
         Raises AvatarError or OSError if the files of one cannot be removed, after all others.
         """
         erased, trouble = 0, None

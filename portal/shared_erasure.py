@@ -51,12 +51,12 @@ class SharedErasureNotes(ErasureNotes):
     def finish(self, avatar_id: str) -> None:
         self._store.forget(UNFINISHED, avatar_id)
 
-    def unfinished(self) -> set[str]:
+    def unfinished(self) -> dict[str, float]:
         try:
-            return set(self._store.notes(UNFINISHED))
+            return self._store.notes(UNFINISHED)
         except StoreUnreachable as error:
             logger.debug("what is to be erased is not known now: %s", error)
-            return set()
+            return {}
 
     def news(self) -> dict[str, float]:
         self._remember()  # what the last call told is done by now, or ask_again() was called for it

@@ -13,6 +13,7 @@ Methods block for milliseconds: call them from a thread, not on the event loop.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -200,11 +201,15 @@ class JobQueue:
                 self.folders.clear(job_id, keep_upload=self.may_go_on(job.kind, job.avatar))
         return self.get(job_id)
 
-    def cancel_all_of(self, avatar: str) -> None:
-        """Cancel all jobs that wait or run for an avatar that was deleted. Raises DiskFull."""
+    def cancel_all_of(self, avatar: str, before: float = math.inf) -> None:
+        """Cancel all jobs that wait or run for an avatar that was deleted. Raises DiskFull.
+
+        before: Unix time. Jobs that were ordered later are for a new avatar with this id.
+        """
         for job in self.active(avatar):
-            with suppress(JobNotFound):
-                self.cancel(job.id)
+            if job.created_at < before:
+                with suppress(JobNotFound):
+                    self.cancel(job.id)
 
     @disk_full_explained("the job was not taken")
     def retry(self, job_id: str, asker: str = "") -> Job:

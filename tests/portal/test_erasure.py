@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from portal.http.errors import answer_errors
 from portal.jobs.face_reports import FaceReports
 from portal.jobs.orders import order_of_avatar, order_of_clip
 from portal.jobs.queue import JobQueue
+from portal.jobs.records import Job
+from portal.kept_recordings import KeptRecordings
 from portal.recordings import Recording, Recordings
 from portal.setting_loading import load_settings
 from tests.portal.grey_manager import write_grey_avatar
@@ -208,10 +210,66 @@ async def test_an_erasure_waits_for_a_recording_that_cannot_be_read_and_erases_a
         assert answer.status_code == 503 and answer.json()["error"]["code"] == "erasure_unfinished"
         assert not clip.exists() and "ada" not in house.library
         await erasure.follow()
-        assert erasure.notes.unfinished() == {"ada"}
+        assert list(erasure.notes.unfinished()) == ["ada"]
     await erasure.follow()
     assert not erasure.notes.unfinished()
     assert not [name for name in house.kept_files() if "grey" not in name]
+
+
+async def test_an_erasure_that_cannot_be_finished_erases_nothing_of_a_new_avatar_of_that_id(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One recording that cannot be read holds it up, of anybody. The log says so once."""
+    queue, erasure = house.portal.desk.queue, erasure_of(house.portal)
+    KeptRecordings(house.folder / "recordings").note_owner("of-somebody", "")
+    (house.folder / "recordings" / "of-somebody" / "recording.json").write_text('{"avatars": ["grey"]}')
+    old = house.made_clip("ada")
+    with unreadable(house.folder / "recordings" / "of-somebody" / "recording.json"):
+        await house.http.delete("/api/avatars/ada/everything")
+        assert old not in [job.id for job in queue.list(limit=None)]
+        upload = house.folder / "upload.jpg"
+        upload.write_bytes(b"a new photo")
+        new = queue.submit(order_of_avatar(upload, avatar="ada", name="Ada", file_name="ada.jpg", consent=True))
+        queue.folders.reports.keep("ada", {"01.jpg": b"a new face"}, new.id)
+        listed = queue.store.list
+
+        def a_minute_later(**wish: Any) -> list[Job]:
+            return [replace(job, created_at=job.created_at + 60 * (job.id == new.id)) for job in listed(**wish)]
+
+        monkeypatch.setattr(queue.store, "list", a_minute_later)
+        monkeypatch.setattr(
+            queue.store, "get", lambda job_id: next(job for job in a_minute_later() if job.id == job_id)
+        )
+        for _ in range(2):
+            await erasure.follow()
+        again = await house.http.delete("/api/avatars/ada/everything")
+        assert again.status_code == 404
+        await erasure.follow()
+        assert list(erasure.notes.unfinished()) == ["ada"], "it is forgotten when somebody asks again"
+    assert caplog.text.count("every look tries again") == 1
+    await erasure.follow()
+    assert not erasure.notes.unfinished()
+    assert [(job.id, job.state) for job in queue.list(limit=None)] == [(new.id, "queued")]
+    assert list((house.folder / "jobs" / new.id).rglob("upload*"))
+    assert queue.folders.reports.pictures("ada") == ["01.jpg"]
+
+
+async def test_an_avatar_that_cannot_be_looked_for_keeps_no_other_erasure_from_being_followed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erasure, other = erasure_of(house.portal), ErasureNotes(house.folder)
+    holds_now = erasure.library.holds_now
+
+    def failing(avatar_id: str) -> bool:
+        if avatar_id == "ada":
+            raise StoreUnreachable("Its index cannot be read.", "Try again.")
+        return holds_now(avatar_id)
+
+    monkeypatch.setattr(erasure.library, "holds_now", failing)
+    other.begin("ada")
+    other.begin("bob")
+    await erasure.follow()
+    assert list(erasure.notes.unfinished()) == ["ada"]
 
 
 async def test_an_erasure_waits_for_a_clip_that_cannot_be_removed_and_erases_all_else(
