@@ -149,7 +149,7 @@ def decoded(data: bytes, name: str, max_pixels: int | None = None) -> ImageArray
     """
     with _opened(data, name) as image:
         check_size(image.width, image.height, name, max_pixels)
-        if image.format == "JPEG" and data.count(START_OF_SCAN) > MAX_SCANS:
+        if image.format != "PNG" and data.count(START_OF_SCAN) > MAX_SCANS:
             raise BadImport(
                 f"The picture {name} is coded in a way that takes long to decode.",
                 "Save the pictures again in any program.",

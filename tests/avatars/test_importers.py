@@ -430,6 +430,21 @@ def test_a_picture_of_too_many_passes_is_refused_by_name(tmp_path: Path) -> None
     refuse(path, tmp_path / "work", r"The picture full_imgs/00000000\.png is coded in a way that takes long")
 
 
+def test_a_picture_of_too_many_passes_with_another_behind_it_is_refused(tmp_path: Path) -> None:
+    """Pillow gives a JPEG with two pictures, as some phones make them, a format of its own."""
+    path = livetalking_wav2lip(tmp_path / "a", 2)
+    picture = path / "full_imgs" / "00000000.png"
+    first = Image.open(picture).convert("RGB")
+    first.save(picture, "MPO", save_all=True, append_images=[first])
+    with Image.open(picture) as image:
+        assert image.format == "MPO"
+    read_source(Upload(path, "foreign-1", "Foreign"), tmp_path / "taken", ignore)
+    jpeg = picture.read_bytes()
+    start, end = jpeg.index(START_OF_SCAN), jpeg.index(b"\xff\xd9")
+    picture.write_bytes(jpeg[:end] + 20 * jpeg[start:end] + jpeg[end:])
+    refuse(path, tmp_path / "work", r"The picture full_imgs/00000000\.png is coded in a way that takes long")
+
+
 def test_what_is_no_picture_in_a_pickle_is_refused(tmp_path: Path) -> None:
     """frames.pkl holds uint8 pictures of three channels."""
     path = openavatarchat(tmp_path / "a", 2, full_imgs=False)
