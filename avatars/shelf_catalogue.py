@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from avatars.errors import StoreUnreachable
+from avatars.errors import AvatarError, BundleError, StoreUnreachable
 from avatars.store import Index, Store
 
 __all__ = ["Catalogue"]
@@ -80,10 +80,22 @@ class Catalogue:
         """Like names(), as the store is now."""
         return self.listed().keys() | self._unread
 
-    def with_retries(self) -> dict[str, Index]:
-        """Of those things whose index the last list could not read. Raises BundleError, too: one is damaged."""
-        found = {name: self.index_now(name) for name in self._unread}
-        return {name: index for name, index in found.items() if index is not None}
+    def with_retries(self) -> tuple[dict[str, Index], AvatarError | None]:
+        """Of those things whose index the last list could not read; and why one still cannot be read, if that is so.
+
+        It never says that the store is away: the list has come, so a single index says nothing of all others.
+        """
+        found: dict[str, Index] = {}
+        trouble: AvatarError | None = None
+        for name in self._unread:
+            try:
+                index = self._asked(name)
+            except (StoreUnreachable, BundleError) as error:
+                trouble = error
+            else:
+                if index is not None:
+                    found[name] = index
+        return found, trouble
 
     def index(self, name: str) -> Index | None:
         """None: there is no such thing. What was seen a second ago will do."""
@@ -92,12 +104,7 @@ class Catalogue:
     def index_now(self, name: str) -> Index | None:
         """The same, asked of the store."""
         with self.asking():
-            asked_s = self._now_s()
-            index = self._store.index(self._kind, name)
-        self.learn(name, index)
-        if index is not None:
-            self._asked_s[name] = asked_s
-        return index
+            return self._asked(name)
 
     def knows(self, name: str, index: Index) -> bool:
         """Whether the store was like that when it was last seen."""
@@ -133,6 +140,14 @@ class Catalogue:
             self._unread -= {name}
         elif not self.knows(name, index):
             self._known[name] = ("", index)
+
+    def _asked(self, name: str) -> Index | None:
+        asked_s = self._now_s()
+        index = self._store.index(self._kind, name)
+        self.learn(name, index)
+        if index is not None:
+            self._asked_s[name] = asked_s
+        return index
 
     @contextmanager
     def _turn(self) -> Iterator[bool]:

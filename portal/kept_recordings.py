@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from avatars.disk import disk_full_explained
@@ -17,7 +18,7 @@ from avatars.errors import AvatarError, StoreUnreachable
 from avatars.library import Ownership
 from avatars.shelf import Shelf
 from avatars.shelf_copies import INDEX
-from avatars.store import Index, Store
+from avatars.store import Store
 from portal.errors import RecordingNotFound
 
 __all__ = ["FILES", "UNWRITTEN", "KeptRecording", "KeptRecordings", "SharedRecordings", "no_such_recording"]
@@ -149,8 +150,23 @@ class SharedRecordings(KeptRecordings):
 
     def erase_all_of(self, avatar_id: str) -> int:
         """Like that of KeptRecordings. Also raises StoreUnreachable or BundleError, after all that could be erased."""
-        erased = self._erase_those(self.shelf.listed(), avatar_id) + super().erase_all_of(avatar_id)
-        return erased + self._erase_those(self.shelf.with_retries(), avatar_id)
+        there = self.shelf.listed()
+        retried, unread = self.shelf.with_retries()
+        erased = 0
+        trouble: Exception | None = unread
+        removals: list[Callable[[], int]] = [
+            partial(self.shelf.remove, name)
+            for name, index in {**there, **retried}.items()
+            if avatar_id in index.about["avatars"]
+        ]
+        for remove in (*removals, partial(super().erase_all_of, avatar_id)):
+            try:
+                erased += remove()
+            except (AvatarError, OSError) as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
+        return erased
 
     def ended(self, running: Collection[str]) -> Iterator[KeptRecording]:
         with suppress(StoreUnreachable):  # the next look tries again
@@ -166,10 +182,6 @@ class SharedRecordings(KeptRecordings):
                 else:  # left by a crash
                     with suppress(OSError):  # as in KeptRecordings
                         yield _lying_in(folder)
-
-    def _erase_those(self, indexes: Mapping[str, Index], avatar_id: str) -> int:
-        there = [name for name, index in indexes.items() if avatar_id in index.about["avatars"]]
-        return sum(self.shelf.remove(name) for name in there)
 
     def _is_here_alone(self, recording_id: str) -> bool:
         """Whether a recording has only local files: a copy from the store has an index beside them."""
@@ -192,7 +204,7 @@ class _Removing:
     def __call__(self) -> None:
         try:
             self.shelf.remove(self.name)
-        except StoreUnreachable as error:
+        except AvatarError as error:  # the store is away, or what it says of this recording is damaged
             logger.warning("an old recording is removed later: %s", error)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from avatars.store_objects import Objects
 
-__all__ = ["HAS_S3", "STORES", "SlowService", "bring_back", "new_store", "running_s3", "take_away", "unread"]
+__all__ = ["HAS_S3", "STORES", "SlowService", "bring_back", "damaged", "new_store", "running_s3", "take_away", "unread"]
 
 HAS_S3 = find_spec("moto") is not None and find_spec("s3fs") is not None
 STORES = ("memory", "file", pytest.param("s3", marks=pytest.mark.skipif(not HAS_S3, reason="moto is not installed")))
@@ -100,6 +100,17 @@ def unread(kind: str, name: str) -> Iterator[None]:
         patch.setattr(Objects, "read", failing)
         patch.setattr(Objects, "read_all", lacking)
         yield
+
+
+@contextmanager
+def damaged(url: str, kind: str, name: str) -> Iterator[None]:
+    """Inside the block, the index of one thing says nothing that could be understood."""
+    objects, key = Objects(url), f"{kind}/{name}.json"
+    index = objects.read(key)
+    assert index is not None
+    objects.write(key, b"{")
+    yield
+    objects.write(key, index)
 
 
 def take_away(url: str) -> None:
