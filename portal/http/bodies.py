@@ -54,11 +54,14 @@ class BodyStopped(VivavoceError, code="request_timeout", http_status=408):
 def allow_body(
     scope: Scope, max_bytes: int, refusal: VivavoceError, floor_bytes: Callable[[], int] | None = None
 ) -> None:
-    """Let the body of this request be larger than FIELDS_BYTES. Call before it is read, and only behind Bodies.
+    """Let the body of this request have another size than FIELDS_BYTES. Call before it is read, and only behind Bodies.
 
-    refusal: raised for a larger body. floor_bytes: returns how much has to come in QUIET_S; default: PROGRESS_BYTES.
+    refusal: raised for a larger body, here if it has come already (OwnThreads waits for the bodies of changes).
+    floor_bytes: returns how much has to come in QUIET_S; default: PROGRESS_BYTES.
     """
     body: _Body = scope[BODY]
+    if body.read_bytes > max_bytes:
+        raise refusal
     body.max_bytes, body.too_large = max_bytes, refusal
     if floor_bytes is not None:
         body.floor_bytes = floor_bytes
@@ -165,7 +168,7 @@ class _Body:
         self._quiet_s = quiet_s
         self._until_s: float | None = None
         self._is_complete = False
-        self._bytes = 0
+        self.read_bytes = 0
         self._progress_bytes = 0
 
     async def receive(self) -> Message:
@@ -187,9 +190,9 @@ class _Body:
                 )
             )
         size = len(message.get("body", b""))
-        self._bytes += size
+        self.read_bytes += size
         self._progress_bytes += size
-        if self._bytes > self.max_bytes:
+        if self.read_bytes > self.max_bytes:
             return self._refuse(self.too_large)
         self._is_complete = not message.get("more_body", False)
         if self._progress_bytes >= self.floor_bytes():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections import deque
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -54,8 +56,11 @@ FOUND_EACH, FOUND_NEAR = 8, 16
 IPv6 addresses. Each holds one of forty threads, and where several machines share a store it may wait for that."""
 CHANGED_EACH, CHANGED_NEAR = 4, 8
 "The same for changes. They take longer, because they write, and their line must not hold up what the sender reads."
-WAITING: Final = ("/api/sessions", "/api/watch/", "/api/backends/tts/")
-"Beginnings of addresses whose answers may take long, and wait without a thread."
+WAITING: Final = ("/api/sessions", "/api/watch/", "/api/backends/tts/", "/api/admin/")
+"""Beginnings of addresses whose answers may take long, and wait without a thread; and those of the operator, who must
+not wait for anybody."""
+ERASING: Final = re.compile("/api/avatars/[^/]+/everything")
+"Addresses that erase. They may wait for minutes for the files of recordings."
 UPLOADS: Final = ("/avatars", "/gestures", "/voice-sample", "/clips", "/avatar/task")
 "Ends of the addresses that take forms with files. Elsewhere a request cannot pass for an upload by its content type."
 
@@ -74,10 +79,11 @@ def _is_small(path: str) -> bool:
 
 
 class OwnThreads:
-    """ASGI middleware behind BehindProxies: what one address asks the API for, or changes, holds few threads at a time.
+    """ASGI middleware behind Bodies: what one address asks the API for, or changes, holds few threads at a time.
 
     All threads of the server may look for pictures, clips and jobs, and change them. If an address had all of them, the
-    page and everything else would wait for what it asks. Its further requests wait without a thread.
+    page and everything else would wait for what it asks. Its further requests wait without a thread. A change takes its
+    turn when its body has come, because a phone with a bad connection must not hold up others of its address.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -89,7 +95,10 @@ class OwnThreads:
         if not _holds_thread(scope):
             await self._app(scope, receive, send)
             return
-        addresses, networks = self._reads if scope["method"] in HARMLESS else self._changes
+        addresses, networks = self._reads
+        if scope["method"] not in HARMLESS:
+            addresses, networks = self._changes
+            receive = await _complete(receive)
         address = address_of(scope)
         async with AsyncExitStack() as held:
             await held.enter_async_context(addresses.of(address))
@@ -103,12 +112,26 @@ class OwnThreads:
             await self._app(scope, receive, sending)
 
 
+async def _complete(receive: Receive) -> Receive:
+    """Wait for the whole body, and return a `receive` that gives it. Bodies bounds its size, and the wait."""
+    came = deque([await receive()])
+    while came[-1]["type"] == "http.request" and came[-1].get("more_body", False):
+        came.append(await receive())
+
+    async def receive_again() -> Message:
+        return came.popleft() if came else await receive()
+
+    return receive_again
+
+
 def _holds_thread(scope: Scope) -> bool:
     """Whether a thread looks for something small, or changes something."""
     if scope["type"] != "http" or is_costly(scope):
         return False
     path = path_below(scope)
-    return path.startswith(API) and not path.startswith(WAITING) and not _brings_file(scope, path)
+    if not path.startswith(API) or path.startswith(WAITING) or ERASING.fullmatch(path):
+        return False
+    return not _brings_file(scope, path)
 
 
 def _brings_file(scope: Scope, path: str) -> bool:

@@ -56,8 +56,8 @@ def front_door(app: ASGIApp, settings: Settings) -> ASGIApp:
     app = Gate.of(app, settings, clock)
     if settings.audit:
         app = Audited(app, AuditLog(settings.data_dir))
-    app = Packing(Bodies(app))
-    app = HumanPace(CostlyReads(OwnThreads(SocketsAnswered(HeadAsGet(RangesAnswered(app)))), clock), clock)
+    app = Packing(Bodies(OwnThreads(app)))
+    app = HumanPace(CostlyReads(SocketsAnswered(HeadAsGet(RangesAnswered(app))), clock), clock)
     app = OriginGuard(app, allowed_origins=settings.allowed_origins, trusted_hosts=settings.trusted_hosts)
     app = OwnShare(OneByOne(app), settings.max_connections)
     app = BehindProxies(OwnersOnly(ShortRedirects(app)), settings.trusted_proxies, settings.root_path)

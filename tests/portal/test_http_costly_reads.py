@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.clock import ManualClock
+from pipeline.errors import BadRequest
 from portal.http import costly_reads
+from portal.http.bodies import Bodies, allow_body
 from portal.http.costly_reads import (
     CHANGED_EACH,
     COSTLY_AT_A_TIME,
@@ -20,6 +23,8 @@ from portal.http.costly_reads import (
     OwnThreads,
     is_costly,
 )
+from portal.http.door import front_door
+from portal.settings import Settings
 
 GREEDY, MODEST, QUIET = "203.0.113.1", "203.0.113.2", "203.0.113.3"
 
@@ -161,6 +166,7 @@ async def test_an_address_holds_few_threads_with_what_it_looks_for() -> None:
 CHANGES = [
     ("PATCH", "/api/avatars/mira", ""),
     ("DELETE", "/api/jobs/7", ""),
+    ("DELETE", "/api/avatars/everything", ""),
     ("POST", "/api/clips", "application/json"),
     ("POST", "/api/avatars/mira/test-clip", "multipart/form-data; boundary=x"),
 ]
@@ -186,6 +192,97 @@ async def test_an_address_holds_few_threads_with_what_it_changes(method: str, pa
     assert kitchen.making[CHANGED_EACH:] == [MODEST, GREEDY]
     kitchen.go_on.set()
     await asyncio.gather(*many, *others)
+
+
+async def never() -> Message:
+    await asyncio.Event().wait()
+    raise AssertionError("nothing comes")
+
+
+def change_of(address: str, path: str, method: str = "PATCH") -> Scope:
+    return {**scope_of(address, path), "method": method}
+
+
+async def test_a_change_takes_its_turn_when_its_body_has_come() -> None:
+    """Phones that lost their network in the middle of a change keep no turn from others behind their address."""
+    heard: list[bytes] = []
+
+    async def made(scope: Scope, receive: Receive, send: Send) -> None:
+        heard.append(await Request(scope, receive).body())
+        await PlainTextResponse("made")(scope, receive, send)
+
+    app = Bodies(OwnThreads(made))
+    slow = [
+        asyncio.create_task(app(change_of(GREEDY, "/api/avatars/mira/persona"), never, ignore))
+        for _ in range(2 * CHANGED_EACH)
+    ]
+    await settle()
+    pieces = [b"a", b"bc", b"d"]
+
+    async def whole() -> Message:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    await asyncio.wait_for(app(change_of(GREEDY, "/api/avatars/mira/persona"), whole, ignore), 30)
+    assert heard == [b"abcd"]
+    for task in slow:
+        task.cancel()
+
+
+@pytest.mark.parametrize("path", ["/api/admin/stop", "/api/avatars/mira/everything"])
+async def test_what_may_last_or_must_not_wait_takes_no_turn(path: str) -> None:
+    """An erasure may wait for minutes, and the operator stops the portal whatever else goes on."""
+    kitchen = Kitchen()
+    app = OwnThreads(kitchen)
+    changes = [change_of(GREEDY, "/api/avatars/mira")] * CHANGED_EACH + [change_of(GREEDY, path)] * CHANGED_EACH
+    tasks = [asyncio.create_task(app(scope, nothing, ignore)) for scope in changes]
+    await settle()
+    assert len(kitchen.making) == 2 * CHANGED_EACH
+    kitchen.go_on.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_the_body_of_a_change_has_a_bound() -> None:
+    """It is read before anything looks at it, so whoever sends without an end must be stopped there."""
+    came, sent = 0, []
+
+    async def endless() -> Message:
+        nonlocal came
+        came += 1
+        assert came < 1000
+        return {"type": "http.request", "body": b"x" * 4096, "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+
+    scope = {
+        **change_of("127.0.0.1", "/api/jobs/7", "DELETE"),
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
+    await asyncio.wait_for(front_door(inner, Settings())(scope, endless, send), 30)
+    assert sent[0]["status"] == 413
+
+
+async def test_a_form_that_has_come_already_still_has_its_own_bound() -> None:
+    """Forms without a file are small, and OwnThreads has read them before their route says so."""
+    body, sent = b"x" * 2000, []
+
+    async def whole() -> Message:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        with pytest.raises(BadRequest, match="Too much"):
+            allow_body(scope, 1000, BadRequest("Too much.", "Less."))
+        await PlainTextResponse("refused")(scope, receive, send)
+
+    await Bodies(OwnThreads(route))(change_of(GREEDY, "/api/clips", "POST"), whole, send)
+    assert sent[0]["status"] == 200
 
 
 async def test_uploads_have_places_of_their_own() -> None:
