@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -39,25 +40,37 @@ MAX_TOOL_THREADS = 16
 
 
 class ToolsBusy(Exception):
-    """All threads of tools are taken."""
+    """All threads of tools were taken for as long as a call may take."""
 
 
 class ToolThreads:
     """Threads for tools that are not async. They are the tools' own: one that hangs takes no thread from the portal.
 
-    A thread whose tool takes too long is abandoned. It counts until the tool returns, so that tools that hang have at
-    most MAX_TOOL_THREADS threads; calls beyond that fail at once.
+    There are at most MAX_TOOL_THREADS; further calls wait for one. A thread whose tool takes too long is abandoned, and
+    counts until the tool returns.
     """
 
     def __init__(self) -> None:
-        self._free = threading.BoundedSemaphore(MAX_TOOL_THREADS)
+        self._free = asyncio.Semaphore(MAX_TOOL_THREADS)
 
-    async def run(self, function: Callable[[], object]) -> object:
-        """Run the function in a thread and return its result. Raises ToolsBusy, and what the function raises."""
-        if not self._free.acquire(blocking=False):
-            raise ToolsBusy
-        loop, returned = asyncio.get_running_loop(), asyncio.Event()
+    async def run(self, function: Callable[[], object], timeout_s: float) -> object:
+        """Run the function in a thread and return its result.
+
+        Raises ToolsBusy or TimeoutError if that takes longer, and what the function raises.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_s
+        try:
+            async with asyncio.timeout_at(until_s):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise ToolsBusy from error
         outcome: Future[object] = Future()
+        returned = asyncio.Event()
+
+        def end() -> None:
+            self._free.release()
+            returned.set()
 
         def work() -> None:
             try:
@@ -67,13 +80,18 @@ class ToolThreads:
             except BaseException as error:  # noqa: BLE001 - SystemExit ends the thread, but not the portal
                 outcome.set_exception(RuntimeError(f"it raised {error!r}"))
             finally:
-                self._free.release()
                 with suppress(RuntimeError):  # the loop was closed while the tool ran
-                    loop.call_soon_threadsafe(returned.set)
+                    loop.call_soon_threadsafe(end)
 
         # A daemon, so that a tool that hangs does not keep the process from ending.
-        threading.Thread(target=work, name="vivavoce-tool", daemon=True).start()
-        await returned.wait()
+        thread = threading.Thread(target=copy_context().run, args=(work,), name="vivavoce-tool", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no further thread
+            self._free.release()
+            raise
+        async with asyncio.timeout_at(until_s):
+            await returned.wait()
         return outcome.result()
 
 
@@ -106,11 +124,11 @@ class Tool:
         except ValidationError as error:
             return f"error: the arguments do not fit: {error.errors(include_url=False, include_input=False)}"
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                if inspect.iscoroutinefunction(self.function):
+            if inspect.iscoroutinefunction(self.function):
+                async with asyncio.timeout(CALL_TIMEOUT_S):
                     result = await self.function(**given)
-                else:
-                    result = await self.threads.run(partial(self.function, **given))
+            else:
+                result = await self.threads.run(partial(self.function, **given), CALL_TIMEOUT_S)
         except TimeoutError:
             logger.warning("the tool %s took longer than %g s", self.name, CALL_TIMEOUT_S)
             return "error: it took too long"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pipeline.llm.openai import MAX_ROUNDS, OpenAILanguageModel
 from pipeline.llm.tools import MAX_RESULT_CHARACTERS, MAX_TOOL_THREADS, ToolCalls, ToolThreads, tool_of
 from pipeline.types import Message
 
+SPAN = ContextVar("SPAN", default="lost")
 QUESTION = [Message("user", "What is the weather?")]
 HERE = "tests.pipeline.test_llm_tools"
 ASKS = {"index": 0, "id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": '}}
@@ -137,12 +139,53 @@ async def test_tools_that_hang_keep_their_own_threads_only(monkeypatch: pytest.M
     assert answers.count("error: it took too long") == MAX_TOOL_THREADS
     assert answers.count("error: too many tools are at work") == calls - MAX_TOOL_THREADS
     assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 60) == "free"
-    monkeypatch.undo()
     go_on.set()
-    async with asyncio.timeout(60):
-        while (answer := await tool.call("")) != "at last":  # the threads that were abandoned come back
-            assert answer == "error: too many tools are at work"
-            await asyncio.sleep(0)
+    monkeypatch.setattr("pipeline.llm.tools.CALL_TIMEOUT_S", 60)
+    assert await tool.call("") == "at last"  # the threads that were abandoned come back
+
+
+async def test_tools_of_many_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of thirty asks in the same second, and everybody is answered."""
+    go_on, began = threading.Event(), threading.Semaphore(0)
+
+    def stock() -> str:
+        began.release()
+        go_on.wait(60)
+        return "twelve"
+
+    monkeypatch.setattr("pipeline.llm.tools.CALL_TIMEOUT_S", 60)
+    tool = tool_of(stock, ToolThreads())
+    calls = [asyncio.create_task(tool.call("")) for _ in range(2 * MAX_TOOL_THREADS)]
+    for _ in range(MAX_TOOL_THREADS):
+        assert await asyncio.to_thread(began.acquire, timeout=60)
+    assert not any(call.done() for call in calls)
+    go_on.set()
+    assert await asyncio.gather(*calls) == ["twelve"] * len(calls)
+
+
+async def test_a_thread_that_does_not_start_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may have none for a while. The model is told, and later calls are made."""
+
+    def fails(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    tool = tool_of(lambda: "done", ToolThreads())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fails)
+        for _ in range(MAX_TOOL_THREADS):
+            assert await tool.call("") == "error: it failed"
+    monkeypatch.setattr("pipeline.llm.tools.CALL_TIMEOUT_S", 1)
+    assert await tool.call("") == "done"
+
+
+async def test_a_tool_in_a_thread_knows_its_context() -> None:
+    """Tracing and logging of the operator's own tools depend on it."""
+
+    def span() -> str:
+        return SPAN.get()
+
+    SPAN.set("kept")
+    assert await tool_of(span, ToolThreads()).call("") == "kept"
 
 
 async def test_a_tool_that_wants_to_end_the_process_fails() -> None:
