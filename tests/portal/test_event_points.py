@@ -98,6 +98,14 @@ def test_a_message_without_an_end_is_told_from_one_of_many_values(text: str) -> 
         parse(text)
 
 
+@pytest.mark.parametrize("sign", ["1", " ", "]", ":"])
+def test_a_long_message_of_few_values_is_not_looked_at(sign: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look at it would take longer than to find that it makes no sense."""
+    monkeypatch.setattr("portal.api.messages._TOKEN", None)
+    with pytest.raises(BadRequest, match=r"valid JSON|understood|type"):
+        parse(sign * 250_000)
+
+
 def test_the_largest_messages_have_few_values() -> None:
     """What counts are values, and not the signs in texts."""
     remark = {"role": "user", "content": '[{,"' * 60}
