@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -252,6 +253,29 @@ async def test_an_erasure_that_cannot_be_finished_erases_nothing_of_a_new_avatar
     assert [(job.id, job.state) for job in queue.list(limit=None)] == [(new.id, "queued")]
     assert list((house.folder / "jobs" / new.id).rglob("upload*"))
     assert queue.folders.reports.pictures("ada") == ["01.jpg"]
+
+
+async def test_jobs_that_were_ordered_until_the_avatar_was_gone_are_erased_after_a_restart(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To delete the avatar may take minutes where a store is slow."""
+    clip, former_ids = house.made_clip("ada"), house.portal.desk.queue.folders.former_ids
+    retire, notes = former_ids.retire, house.folder / "erased" / ".unfinished"
+
+    def retired_slowly(library: AvatarLibrary, avatar_id: str) -> None:
+        retire(library, avatar_id)
+        os.utime(notes / avatar_id, (0, 0))  # the erasure began long ago
+
+    def ends(*_given: object) -> None:
+        raise StoreUnreachable("The portal ends here.", "Start it again.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(former_ids), "retire", lambda _ids, *given: retired_slowly(*given))
+        patch.setattr(Erasure, "_erase_rest", ends)
+        assert (await house.http.delete("/api/avatars/ada/everything")).status_code == 503
+    assert house.portal.desk.queue.folders.clip(clip).exists()
+    await erasure_of(house.portal).follow()
+    assert not house.portal.desk.queue.list(limit=None)
 
 
 async def test_an_avatar_that_cannot_be_looked_for_keeps_no_other_erasure_from_being_followed(
