@@ -159,7 +159,8 @@ class SharedRecordings(KeptRecordings):
             for name, index in {**there, **retried}.items()
             if avatar_id in index.about["avatars"]
         ]
-        for remove in (*removals, partial(super().erase_all_of, avatar_id)):
+        removals.append(partial(super().erase_all_of, avatar_id))
+        for remove in removals:
             try:
                 erased += remove()
             except (AvatarError, OSError) as error:
