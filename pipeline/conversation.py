@@ -13,6 +13,7 @@ from pipeline.history import Exchange, History, Standing
 from pipeline.llm.openai import SYSTEM_PROMPT
 from pipeline.metrics import EngineMetrics, TurnTimes
 from pipeline.question_pace import QuestionPace
+from pipeline.reading_pace import ReadingPace
 from pipeline.turn import Turn, Utterance
 from pipeline.turn_context import TurnContext
 from pipeline.turn_marks import TurnMarks
@@ -84,6 +85,7 @@ class Conversation:
         self._marks = TurnMarks(session_id, context.clock, metrics, post)
         self._history = History(context.limits.history_tokens)
         self._questions = questions
+        self._reading = ReadingPace(context.clock)
         self._asked: Channel[_Queued] = Channel(MAX_QUEUED_TURNS)
         self._started: list[_Started] = []  # the open turns that were started, and the last one even if it has ended
         self._noticed: set[NoticeEvent] = set()  # bounded: there are only so many languages and voices
@@ -147,7 +149,7 @@ class Conversation:
             if asked.question is not None:
                 exchange = self._history.ask(asked.question)
                 utterance = Utterance(messages=self.messages())
-            turn = Turn(asked.turn, self.context, utterance, self.emit, times=asked.times)
+            turn = Turn(asked.turn, self.context, utterance, self.emit, times=asked.times, pace=self._reading)
             task = asyncio.create_task(self._perform(turn, exchange), name=f"turn-{turn.id}")
             self._started = [*self._still_open(), _Started(turn, task, exchange)]
             try:

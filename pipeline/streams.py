@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeVar
 
+from models.errors import VivavoceError
 from pipeline.clock import Clock
 
-__all__ = ["items_and_pauses"]
+__all__ = ["each_within", "items_and_pauses"]
 
 T = TypeVar("T")
 
@@ -37,6 +38,28 @@ async def items_and_pauses(
         if coming is not None:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+
+
+async def each_within(
+    items: AsyncIterator[T], timeout_s: float, failure: type[VivavoceError], what: str
+) -> AsyncGenerator[T, None]:
+    """Pass items on. If the source gives nothing for timeout_s, close it and raise `failure`."""
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise failure(
+                    f"{what} gave nothing for {timeout_s:g} seconds.",
+                    "Try again, or choose another one in the settings.",
+                ) from None
+            yield item
+    finally:
         if isinstance(items, AsyncGenerator):
             await items.aclose()
 

@@ -28,8 +28,9 @@ from pipeline.drawing import Drawing
 from pipeline.errors import LanguageModelError, LanguageNotSupported, SpeechError
 from pipeline.metrics import TurnTimes
 from pipeline.polish import VoicePolish
+from pipeline.reading_pace import ReadingPace
 from pipeline.retries import patience_with_models, with_retries
-from pipeline.streams import items_and_pauses
+from pipeline.streams import each_within, items_and_pauses
 from pipeline.text import SentenceSplitter, detect_language, speakable
 from pipeline.text.apologies import APOLOGIES
 from pipeline.text.sentences import Sentence
@@ -50,7 +51,7 @@ SENTENCES_BOUND = 4
 SPEECH_BOUND_S = 2.0
 SLICES_BOUND = FPS  # 1 s of feature windows
 PIECE_CHARACTERS = 250
-"""Longest piece cut into sentences in one step. A model may send a megabyte at once; other tasks run in between."""
+"""Longest piece of a text that is told at once. A model may send a megabyte at once; other tasks run in between."""
 PAUSE_S = 0.4
 """When the model pauses this long after the end of a sentence, the sentence is spoken without waiting for more text."""
 DEVICE_PIECE_S = 0.32
@@ -105,10 +106,12 @@ class Turn:
         emit: Callable[[SessionEvent], None],
         shows_unspoken: bool = True,
         times: TurnTimes | None = None,
+        pace: ReadingPace | None = None,
     ) -> None:
         """shows_unspoken: whether sentences that no voice can speak are shown for as long as reading takes.
 
-        times: takes the turn's marks; None: they count from now.
+        times: takes the turn's marks; None: they count from now. pace: how fast the text is cut into sentences; None:
+        as fast as it comes.
         """
         self.id = turn_id
         self.text = ""
@@ -117,6 +120,7 @@ class Turn:
         self._speaks_as = context
         "the context whose voice and speed the next sentence uses"
         self._utterance = utterance
+        self._pace = pace
         self._emit = emit
         self._shows_unspoken = shows_unspoken
         self._tags = GestureTags(context.gesture_names)
@@ -185,14 +189,17 @@ class Turn:
             try:
                 async with aclosing(self._pieces(splitter)) as pieces:
                     async for piece in pieces:
-                        await self._say(splitter.pause() if piece is None else self._take(piece, splitter))
+                        if piece is None:
+                            await self._say(splitter.pause())
+                        else:
+                            await self._take(piece, splitter)
             except LanguageModelError as error:
                 self._tell(error)
-                await self._say(self._last(splitter))
+                await self._take_rest(splitter)
                 if self._said and error.retryable:
                     await self._apologise()
             else:
-                await self._say(self._last(splitter))
+                await self._take_rest(splitter)
         finally:
             self._sentences.close()
 
@@ -201,22 +208,28 @@ class Turn:
         apology = APOLOGIES.get(await self._in_pool(detect_language, self.text)) or APOLOGIES["en"]
         await self._queue_sentence(apology, len(self.text))
 
-    def _take(self, piece: str, splitter: SentenceSplitter) -> list[Sentence]:
+    async def _take(self, piece: str, splitter: SentenceSplitter) -> None:
         self.times.mark("llm_first_token")
         text, tags = self._tags.push(piece)
         self._gestures += tags
-        return self._take_text(text, splitter)
+        await self._take_text(text, splitter)
 
-    def _take_text(self, text: str, splitter: SentenceSplitter) -> list[Sentence]:
+    async def _take_text(self, text: str, splitter: SentenceSplitter) -> None:
+        """Tell a piece of the answer, and say its sentences. Other tasks run between two steps of the work."""
         if not text:
-            return []
+            return
         self._emit(TextEvent(self.id, text))
         self.text += text
-        return splitter.push(text)
+        for sentences in splitter.steps(text):
+            await self._say(sentences)
+            await asyncio.sleep(0)
+        if self._pace is not None:
+            await self._pace.read(len(text))
 
-    def _last(self, splitter: SentenceSplitter) -> list[Sentence]:
-        """Return the sentences that remain when the answer has ended."""
-        return self._take_text(self._tags.flush(), splitter) + splitter.flush()
+    async def _take_rest(self, splitter: SentenceSplitter) -> None:
+        """Say what remains when the answer has ended."""
+        await self._take_text(self._tags.flush(), splitter)
+        await self._say(splitter.flush())
 
     def _gestures_until(self, end: int) -> tuple[str, ...]:
         """Take the gestures at or before that place of the text, and return the name of the last one, if any.
@@ -245,7 +258,6 @@ class Turn:
                     continue
                 for at in range(0, len(delta), PIECE_CHARACTERS):
                     yield delta[at : at + PIECE_CHARACTERS]
-                    await asyncio.sleep(0)
 
     def _answer(self) -> AsyncGenerator[str, None]:
         if self._utterance.text is not None:
@@ -254,13 +266,15 @@ class Turn:
 
     def _ask_model(self) -> AsyncGenerator[str, None]:
         deltas = self._context.llm.stream(self._utterance.messages)
-        return _each_within(deltas, self._context.limits.wordless_s, LanguageModelError, "The language model")
+        return each_within(deltas, self._context.limits.wordless_s, LanguageModelError, "The language model")
 
     async def _say(self, sentences: Sequence[Sentence]) -> None:
         for sentence in sentences:
             if spoken := speakable(sentence):
                 self.times.mark("first_sentence")
                 await self._queue_sentence(spoken, sentence.end)
+            else:  # a sentence that is spoken waits for room; others would be looked at all at once
+                await asyncio.sleep(0)
 
     async def _queue_sentence(self, text: str, end: int) -> None:
         said = _Sentence(len(self._said), text, end, self._gestures_until(end - 1))
@@ -299,7 +313,7 @@ class Turn:
         ready, text = self._utterance.speech, sentence.text
         wait_s = self._context.limits.speechless_s
         if ready is not None:
-            async with aclosing(_each_within(ready, wait_s, SpeechError, "The recording")) as chunks:
+            async with aclosing(each_within(ready, wait_s, SpeechError, "The recording")) as chunks:
                 async for chunk in chunks:
                     yield chunk
         elif text:
@@ -307,7 +321,7 @@ class Turn:
             wanted = self._speaks_as
             self._name_speed(wanted)
             voice = speech_at(wanted.tts, text, wanted.voice, wanted.speed)
-            async with aclosing(_each_within(voice, wait_s, SpeechError, "The voice")) as chunks:
+            async with aclosing(each_within(voice, wait_s, SpeechError, "The voice")) as chunks:
                 async for chunk in chunks:
                     self._name_substitute(wanted.voice, chunk.voice)
                     yield await self._in_pool(polish.push, chunk)
@@ -399,25 +413,3 @@ def _time_to_read(text: str) -> AudioChunk:
 
 async def _single_delta(item: T) -> AsyncGenerator[T, None]:
     yield item
-
-
-async def _each_within(
-    items: AsyncIterator[T], timeout_s: float, failure: type[VivavoceError], what: str
-) -> AsyncGenerator[T, None]:
-    """Pass items on. If the source gives nothing for timeout_s, close it and raise `failure`."""
-    try:
-        while True:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    item = await anext(items)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise failure(
-                    f"{what} gave nothing for {timeout_s:g} seconds.",
-                    "Try again, or choose another one in the settings.",
-                ) from None
-            yield item
-    finally:
-        if isinstance(items, AsyncGenerator):
-            await items.aclose()

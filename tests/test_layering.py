@@ -24,7 +24,7 @@ PURE = tuple(
     f"pipeline/{name}.py"
     for name in (
         *("types", "errors", "clock", "channel", "audio", "idle", "ledger"),
-        *("text/scripts", "text/formulas", "text/sentences"),
+        *("text/scripts", "text/endings", "text/formulas", "text/sentences"),
     )
 )
 "These import only the standard library, numpy, each other and the module of base errors."

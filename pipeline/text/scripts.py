@@ -11,6 +11,8 @@ _CJK = re.compile("[\u1100-\u11ff\u2e80-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff01-\
 _JOINER = "\u200d"
 _MARKS = ("Mn", "Mc", "Me")
 "Unicode categories of marks written on or around a letter."
+_FLAGS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
+"Letters of which two are a flag."
 
 
 def is_cjk(character: str) -> bool:
@@ -47,6 +49,6 @@ def may_break_before(text: str, at: int) -> bool:
     if "\U0001f3fb" <= after <= "\U0001f3ff":  # a skin tone
         return False
     if "\U0001f1e6" <= after <= "\U0001f1ff":  # flags are pairs
-        flags = len(text[:at]) - len(text[:at].rstrip("".join(map(chr, range(0x1F1E6, 0x1F200)))))
+        flags = at - len(text[:at].rstrip(_FLAGS))
         return flags % 2 == 0
     return not ("\u1100" <= before <= "\u11ff" and "\u1160" <= after <= "\u11ff")  # parts of a Korean syllable

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Self
 
+from pipeline.text.endings import (
+    in_last_line,
+    is_abbreviation,
+    is_before_number,
+    is_short_form,
+    last_token,
+    near_end,
+)
 from pipeline.text.formulas import said_formula
 from pipeline.text.scripts import has_no_case, is_cjk, last_letter, may_break_before, width
 
@@ -21,6 +30,8 @@ MAX_INSIDE_CHARS = 100
 """A link, a formula or `code` is not cut inside, up to this length; a longer one is not what it seemed to be."""
 MAX_FORMULA_CHARS = 500
 MAX_FENCE_CHARS = 8
+STEP_CHARS = 50
+"""How much of a stream is looked at in one step."""
 
 _CLOSERS = "\"'”’»›“‘«)]}」』）】》〉〕｝*_`~"
 _WIDE_ENDS = "。！？｡．‼⁇⁈⁉" + "।॥" + "؟۔" + "։" + "።፧፨" + "។៕" + "။" + "෴" + "།༎" + "\u037e"
@@ -37,30 +48,20 @@ _BOUNDARY_MARKS = frozenset(_CLOSERS + _ENDS + _CLAUSES + "\n").union(
 )
 """The only characters after which a sentence can end."""
 
+_CLOSERS_AND_SPACE = _CLOSERS + " "
+_OPENERS = _CLOSERS + "(“‘«¿¡"
+
 _PLAIN = re.compile(rf"[^\s`~$\\(\[{{{re.escape(_CLOSERS + _ENDS + _CLAUSES)}]+")
 """Within such a run no sentence ends, and no markup begins."""
 _FENCE = "```"
 _FENCE_LINE = re.compile(r"(?:\A|\n)[ \t]*+(?:(?:[-*+>]|\d+[.)])[ \t]*)?\Z")
 """What may precede the marks of a code block on its own lines."""
+_FORMULAS = {"$": "$$", "[": "\\[", "(": "\\(", "{": "\\begin{"}
+"""By its last sign, what opens a formula."""
+_FORMULA_ENDS = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 
-_TITLES = re.compile(
-    r"mr|mrs|ms|mx|dr|prof|rev|fr|hon|pres|gov|sen|rep|gen|col|maj|capt|cmdr|lt|sgt|st|mt|ft|messrs|mme|mlle|vs|cf|al"
-    r"|hr|frau|sr|sra|srta|dna|inż|mgr|bzw|usw|ca|nr|ee|med|phil|rer|exm[oa]|av|np|ul|např|wm|viz"
-    r"|ул|пр|им|акад|проф|тов|डॉ|प्रो"
-)
-"""Abbreviations before a name: the capital that follows does not begin a sentence."""
-_BEFORE_NUMBER = re.compile(
-    r"no|nos|nr|figs?|eqs?|sec|ch|chap|vol|pp?|art|ver|approx|ca?|max|min|est|tel|ext"
-    r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec"
-)
-"""Abbreviations only before a digit ("No. 5"). Otherwise they may be words ("The answer is no.")."""
-_DOTTED = re.compile(r"[^\W\d_]{1,2}(\.[^\W\d_]{1,2})+")
-_CLOCK = frozenset({"a.m", "p.m"})
 _AFTER_CLAUSE = re.compile(rf"[{_CLAUSES}{_ENDS}](?=\s)|[{_WIDE_CLAUSES}{_WIDE_ENDS}]")
 _AFTER_WORD = re.compile(r"\s")
-_LIST_MARKER = re.compile(r"(?:^|\n|: |：)[ \t]*\(?(?:\d{1,3}|[IVX]{1,5})$")
-_ORDINAL = re.compile(r"(?<!I )\b(?:am|vom|zum|zur|den|dem|der|des|im|ab|seit|bis)\s\d{1,2}$", re.IGNORECASE)
-"""In German a full stop after a number makes it an ordinal: "am 3. Oktober"."""
 _CITED = re.compile(rf"(?<=[{re.escape(_ENDS)}])(?:\s?\[\^?[\w-]{{1,8}}\^?\])+\Z")
 _ENTITY = re.compile(r"&#?\w{1,8};\Z")
 _HEADING = re.compile(r"(?:\A|\n)[ \t]*#{1,6} [^\n]*\Z")
@@ -75,7 +76,6 @@ _COMMON_BEGINNING = re.compile(
     r"the|this|that|these|those|there|then|they|he|she|it|we|you|but|and|so|if|when|what|how|why"
 )
 """First words of sentences that cannot belong to a name: "at 9.The gate", "with Bob.He", as opposed to "Math.Floor"."""
-_LAST_TOKEN = re.compile(r"(?<!\S)\S*\Z")
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 _SENTENCE_WORD = re.compile(r"[^\W\d_][^\W\d_]*(?:['’][^\W\d_]+)?")
 _OPEN_FORMULA = re.compile(r"(?<![\w$\\])\$(?=[^\s\d$])[^$\n]*\Z")
@@ -111,14 +111,32 @@ class SentenceSplitter:
 
     def push(self, delta: str) -> list[Sentence]:
         """Take the next piece of the stream. Returns the sentences that it completes."""
+        return [sentence for step in self.steps(delta) for sentence in step]
+
+    def steps(self, delta: str) -> Iterator[list[Sentence]]:
+        """Take the next piece of the stream step by step: each takes a millisecond at most, whatever is written there.
+
+        Yields the sentences that each step completes. Nothing else may be called before the last step.
+        """
         sentences: list[Sentence] = []
-        at = 0
-        while at < len(delta):
-            run = _PLAIN.match(delta, at, at + MAX_CHARS) if self._is_in_text else None
+        at = raw = looked = 0
+        while True:
+            if self._no_formula:
+                delta, at, raw = self._no_formula + delta[at:], 0, len(self._no_formula)
+                self._no_formula = ""
+            if at >= len(delta):
+                break
+            self._sees_formulas = at >= raw
+            run = _PLAIN.match(delta, at, at + STEP_CHARS) if self._is_in_text else None
             end = run.end() if run else at + 1
             sentences += self._take_run(run[0]) if run else self._take(delta[at])
+            looked += end - at
             at = end
-        return sentences
+            if looked >= STEP_CHARS:
+                yield sentences
+                sentences, looked = [], 0
+        self._sees_formulas = True
+        yield sentences
 
     def pause(self) -> list[Sentence]:
         """Note that the stream has paused. Returns a sentence that is probably complete, so that it need not wait."""
@@ -128,7 +146,8 @@ class SentenceSplitter:
         """Note the end of the stream. Returns what remains, and resets the splitter."""
         rest: list[Sentence] = []
         if not self._fence:
-            rest = self._unformulated()
+            self._give_up_formula()
+            rest = self.push("")
             rest += self._cut(self._glued) if self._ends_glued_word("") else []
             rest += self._cut(len(self._held))
         self._reset()
@@ -145,6 +164,7 @@ class SentenceSplitter:
         self._fence_grows = False  # the opening mark may still become longer
         self._fence_line = ""  # the present line of the code block
         self._formula = ""  # the present raw formula, with its opening mark
+        self._no_formula = ""  # text that was taken for a formula, and is to be taken once more
         self._sees_formulas = True
         self._glued = 0  # place in the held text where a sentence may begin without a space before it
         self._glued_to_name = False  # the text before that place may be a name, a number or an address
@@ -204,7 +224,7 @@ class SentenceSplitter:
         if not self._held.endswith(mark[:-1]):
             return False
         before = self._held[:-2]
-        on_line = _FENCE_LINE.search(before) is not None
+        on_line = in_last_line(_FENCE_LINE, before)
         if mark != _FENCE and not on_line:
             return False
         self._held = before
@@ -232,7 +252,7 @@ class SentenceSplitter:
         return self._fence_line.endswith(self._fence) and self._fence_line.strip("`") != ""
 
     def _opens_formula(self, character: str) -> bool:
-        opened = {"$": "$$", "[": "\\[", "(": "\\(", "{": "\\begin{"}.get(character, "")
+        opened = _FORMULAS.get(character, "")
         before = opened[:-1]
         if (
             not opened
@@ -248,7 +268,7 @@ class SentenceSplitter:
     def _take_formula(self, character: str) -> list[Sentence]:
         """Put a complete formula into plain words. If it never ends it was none, and its text is kept."""
         self._formula += character
-        closer = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}.get(self._formula[:2])
+        closer = _FORMULA_ENDS.get(self._formula[:2])
         if closer is None and character == "}" and _ENVIRONMENT.match(self._formula):
             self._formula = ""
         elif closer and len(self._formula) >= 4 and self._formula.endswith(closer):
@@ -258,16 +278,13 @@ class SentenceSplitter:
             self._taken -= len(said)
             return cut
         if len(self._formula) > MAX_FORMULA_CHARS or self._formula.endswith("\n\n"):
-            return self._unformulated()
+            self._give_up_formula()
         return []
 
-    def _unformulated(self) -> list[Sentence]:
-        raw, self._formula = self._formula, ""
-        self._taken -= len(raw)
-        self._sees_formulas = False
-        cut = self.push(raw)
-        self._sees_formulas = True
-        return cut
+    def _give_up_formula(self) -> None:
+        """Have the text of the present formula, if any, taken once more as what it is: no formula."""
+        self._no_formula, self._formula = self._formula, ""
+        self._taken -= len(self._no_formula)
 
     # -- where sentences end --
 
@@ -280,16 +297,16 @@ class SentenceSplitter:
         if not gap and (following in _CLOSERS or following in _ENDS or following in _CLAUSES):
             # “ closes a German quotation, and opens a Chinese one.
             return following in "“‘" and text.rstrip("”’")[-1:] in _WIDE_ENDS
-        core = _CITED.sub("", text).rstrip(_CLOSERS + " ")
+        core = _uncited(text).rstrip(_CLOSERS_AND_SPACE)
         if not core or not may_break_before(self._held + following, len(self._held)):
             return False
         if following == "»" and core.count("«") > core.count("»"):
             return False  # French has a space before the closing quote
         if "\n" in gap:
             # A wrapped line of prose goes on in lower case. Anything else (a list, a heading) is separate.
-            return not following.islower() or _HEADING.search(text) is not None
+            return not following.islower() or in_last_line(_HEADING, text)
         last = core[-1]
-        if last in _WIDE_ENDS or (gap and _GREEK_QUESTION.search(core)):
+        if last in _WIDE_ENDS or (gap and near_end(_GREEK_QUESTION, core)):
             return True
         is_ellipsis = last == "…" or core.endswith("..")
         if gap or is_cjk(following) or following in _SENTENCE_OPENERS or _is_caseless(core[:-1], following):
@@ -297,7 +314,7 @@ class SentenceSplitter:
                 return core == text or not following.islower()
             if last == "." and not is_ellipsis:
                 goes_on = following.islower() and not has_no_case(following)
-                return not goes_on and not _is_abbreviation(core[:-1], following) and not _is_inside(core)
+                return not goes_on and not is_abbreviation(core[:-1], following) and not _is_inside(core)
             if is_ellipsis and gap and not following.islower():
                 return True
         is_clause = last in _WIDE_CLAUSES or ((last in _CLAUSES or is_ellipsis) and (bool(gap) or is_cjk(following)))
@@ -310,20 +327,20 @@ class SentenceSplitter:
         return last[0] if last[1:] == " " else last[-1:] or " "
 
     def _may_cut_clause(self, core: str) -> bool:
-        if core[:-1].endswith(".") or _is_inside(core) or _ENTITY.search(core):
+        if core[:-1].endswith(".") or _is_inside(core) or near_end(_ENTITY, core):
             return False
         return width(core) > (FIRST_CLAUSE_CHARS if self._is_first else LONG_CLAUSE_CHARS)
 
     def _may_be_glued(self, following: str) -> bool:
         """Whether `following` may begin a sentence without a space before it, as some models write it."""
-        core = _CITED.sub("", self._held).rstrip(_CLOSERS)
-        if not following.isupper() or core[-1:] not in (".", "!", "?") or _is_inside(core):
+        if not following.isupper():
+            return False
+        core = _uncited(self._held).rstrip(_CLOSERS)
+        if core[-1:] not in (".", "!", "?") or _is_inside(core):
             return False
         before = core[:-1] if core[-1:] == "." else core.rstrip("!?").rstrip()  # French has a space before ! and ?
-        token = _LAST_TOKEN.search(before)
-        word = token[0].lstrip(_CLOSERS + "(“‘«¿¡").rstrip(_CLOSERS) if token else ""
-        is_short = _DOTTED.fullmatch(word) is not None and word.lower() not in _CLOCK
-        if _TITLES.fullmatch(word.lower()) or is_short or (len(word) < 2 and not word.isdigit()):
+        word = last_token(before).lstrip(_OPENERS).rstrip(_CLOSERS)
+        if is_short_form(word) or (len(word) < 2 and not word.isdigit()):
             return False
         is_word = _WORD.fullmatch(word) is not None
         is_plain = is_word and (word.islower() or before.lstrip(_CLOSERS + "“‘«¿¡ ") == word)
@@ -360,33 +377,24 @@ class SentenceSplitter:
         return [Sentence(text, max(0, self._taken - len(self._held)))]
 
 
+def _uncited(text: str) -> str:
+    """Return the text without the citations at its end."""
+    cited = near_end(_CITED, text) if text.endswith("]") else None
+    return text[: cited.start()] if cited else text
+
+
 def _has_ended(held: str) -> bool:
     """Whether a text that pauses here is a whole sentence. Not after a digit: "3." may continue with "14"."""
     text = held.rstrip()
-    core = _CITED.sub("", text).rstrip(_CLOSERS + " ")
+    core = _uncited(text).rstrip(_CLOSERS_AND_SPACE)
     if not core or _is_inside(core):
         return False
     if core[-1] in "!?…" + _WIDE_ENDS:
         return True
-    token = _LAST_TOKEN.search(core[:-1])
-    word = token[0].lstrip(_CLOSERS + "(“‘«¿¡") if token else ""
+    word = last_token(core[:-1]).lstrip(_OPENERS)
     if core[-1] != "." or not _WORD.fullmatch(word) or len(word) < 2:
         return False
-    return not _is_abbreviation(core[:-1], "") and not _BEFORE_NUMBER.fullmatch(word.lower())
-
-
-def _is_abbreviation(word_and_before: str, following: str) -> bool:
-    """Whether the full stop after that text ends no sentence. Lower case after it was handled before."""
-    word = re.split(r"[\s(\[\"“‘'*_]", word_and_before)[-1]
-    lowered = word.lower()
-    if _TITLES.fullmatch(lowered) or (_BEFORE_NUMBER.fullmatch(lowered) and following.isdigit()):
-        return True
-    if _DOTTED.fullmatch(word):
-        return lowered not in _CLOCK
-    is_initial = word.isascii() or word.isupper() or (has_no_case(word) and not is_cjk(word))
-    if len(word) == 1 and word.isalpha() and is_initial and word not in ("I", "Я"):
-        return True
-    return any(kind.search(word_and_before) for kind in (_LIST_MARKER, _ORDINAL))
+    return not is_abbreviation(core[:-1], "") and not is_before_number(word)
 
 
 def _is_caseless(before: str, following: str) -> bool:
@@ -403,7 +411,7 @@ def _is_inside(text: str) -> bool:
     text = text[-MAX_INSIDE_CHARS:]
     if text.rfind("[") > text.rfind("]") or text.rfind("](") > text.rfind(")"):
         return True
-    return text.count("`") % 2 == 1 or _OPEN_FORMULA.search(text) is not None
+    return text.count("`") % 2 == 1 or ("$" in text and _OPEN_FORMULA.search(text) is not None)
 
 
 def _place_to_break(text: str) -> int:

@@ -16,6 +16,7 @@ from pipeline.errors import (
     SessionClosed,
 )
 from pipeline.history import Standing
+from pipeline.reading_pace import AHEAD_CHARACTERS, CHARACTERS_PER_S
 from pipeline.session import MAX_TEXT_CHARACTERS, Session
 from pipeline.transports.memory import MemoryTransport
 from pipeline.turn_context import Limits
@@ -196,6 +197,24 @@ async def test_text_that_cannot_be_said_is_refused(room: Room, text: str) -> Non
     with pytest.raises(BadRequest):
         room.session.say(text, mode="echo")
     assert room.session.stats()["turn"] == 0
+
+
+async def test_text_that_nobody_hears_is_read_at_a_pace_and_to_its_end(room: Room) -> None:
+    """Signs are not spoken, so speech does not hold them back. No interrupt lets a session have more of them read."""
+
+    def read() -> int:
+        return sum(len(event.delta) for event in room.told if isinstance(event, TextEvent))
+
+    room.session.say('."' * 5000, "echo")
+    await room.pass_time(1)
+    assert 0 < read() <= AHEAD_CHARACTERS + 1.5 * CHARACTERS_PER_S
+    await room.until(done(room, 1))
+    assert read() == 10_000
+    for _ in range(5):
+        room.session.interrupt()
+        room.session.say('."' * 5000, "echo")
+        await room.pass_time(0.1)
+    assert read() <= 10_000 + CHARACTERS_PER_S
 
 
 @pytest.mark.parametrize("mode", ["echo", "chat"])

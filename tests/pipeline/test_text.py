@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from pipeline.text import MAX_CHARS, OTHER_LANGUAGES, SentenceSplitter, detect_language, load_languages
+from pipeline.text.sentences import STEP_CHARS
+from tests.little_work import little_work
 
 
 def split(text: str) -> Sequence[str]:
@@ -429,3 +431,21 @@ def test_only_the_languages_that_are_asked_for_are_kept_in_memory() -> None:
     asked = set(languages.labels)
     languages.set_languages(None)
     assert set(languages.labels) == asked and {"en", "de", "no", "uk"} <= asked and "vo" not in asked
+
+
+@pytest.mark.parametrize("unit", ["{![1][…{…", '."', "\\[", "![1]\\[{![1]*![1][…{…[1]!", "A.", "~~~ ", "! "])
+def test_a_text_of_signs_is_cut_in_many_small_steps(unit: str) -> None:
+    """So others have their turn in between. No sign makes the splitter look at all of the text before it."""
+    text = (unit * 10_000)[:10_000]
+    with little_work():
+        steps = list(SentenceSplitter().steps(text))
+    assert len(steps) >= len(text) / STEP_CHARS
+
+
+def test_what_is_no_formula_after_all_is_cut_in_small_steps_too() -> None:
+    """It is looked at a second time, as text."""
+    begun = "\\[ " + "word " * 100
+    splitter = SentenceSplitter()
+    steps = list(splitter.steps(begun))
+    assert len(steps) > 1.5 * len(begun) / STEP_CHARS
+    assert " ".join([sentence for step in steps for sentence in step] + splitter.flush()).split() == begun.split()

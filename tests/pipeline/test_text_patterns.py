@@ -71,7 +71,7 @@ def look_at_all(look: Callable[[str], object]) -> None:
 
 def test_patterns_are_found() -> None:
     """Those of sentences, of speech and of names are among them."""
-    assert {"pipeline.text.speech._CITATION", "pipeline.text.sentences._DOTTED", "pipeline.tts.pico._LONG_RUN"} < set(
+    assert {"pipeline.text.speech._CITATION", "pipeline.text.endings._DOTTED", "pipeline.tts.pico._LONG_RUN"} < set(
         PATTERNS
     )
 
