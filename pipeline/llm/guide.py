@@ -14,6 +14,8 @@ __all__ = ["GuideLanguageModel"]
 _PIECE = re.compile(r"[\u3400-\u9fff][，。！？：；、]?|\s*[^\s\u3400-\u9fff]+|\s+")
 _WORD = re.compile(r"[\u3400-\u9fff]{1,2}|[^\W\u3400-\u9fff]+(?:['’]\w+)?")
 _GREETING_WORDS = 5
+LOOKED_AT = 600
+"""How many characters of a question's beginning and of its end are looked at, because others wait meanwhile."""
 
 
 class GuideLanguageModel:
@@ -26,12 +28,20 @@ class GuideLanguageModel:
 
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[str]:
         question = next((message.content for message in reversed(messages) if message.role == "user"), "")
+        question = _in_short(question)
         answer = _find(question)
         for piece in _PIECE.findall(answer.zh if language_of_script(question) == "zh" else answer.en):
             yield piece
 
     async def aclose(self) -> None:
         """Do nothing: there is nothing to close."""
+
+
+def _in_short(question: str) -> str:
+    """Return the question, or of a long one its beginning and its end: what is asked stands there."""
+    if len(question) <= 2 * LOOKED_AT:
+        return question
+    return f"{question[:LOOKED_AT]}\n{question[-LOOKED_AT:]}"
 
 
 def _find(question: str) -> Answer:

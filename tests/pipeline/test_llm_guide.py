@@ -2,8 +2,9 @@
 
 import pytest
 
+from pipeline.llm import guide
 from pipeline.llm.echo import EchoLanguageModel
-from pipeline.llm.guide import GuideLanguageModel
+from pipeline.llm.guide import LOOKED_AT, GuideLanguageModel
 from pipeline.llm.guide_topics import GREETINGS, TOPICS, Topic
 from pipeline.text import SentenceSplitter, detect_language, speakable
 from pipeline.types import Message
@@ -100,3 +101,14 @@ async def test_echo_repeats() -> None:
     """The echo repeats the last thing the user said, to the letter."""
     messages = [Message("user", "old"), Message("assistant", "x"), Message("user", " Hello,\n  你好 world ")]
     assert "".join([piece async for piece in EchoLanguageModel().stream(messages)]) == messages[-1].content
+
+
+async def test_of_a_long_question_only_so_much_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked stands at the beginning or at the end. Others wait while the guide looks at it."""
+    looked_at: list[int] = []
+    find = guide._find
+    monkeypatch.setattr(guide, "_find", lambda question: looked_at.append(len(question)) or find(question))
+    filling = "la " * 3000
+    assert "Press Rename" in await ask("How do I rename my avatar? " + filling)
+    assert "Press Rename" in await ask(filling + "How do I rename my avatar?")
+    assert max(looked_at) <= 2 * LOOKED_AT + 1
