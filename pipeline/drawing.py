@@ -204,7 +204,7 @@ class Drawing:
         patches: list[FacePatch] = []
         if planned.strength:
             window = planned.spoken.window
-            request = LipSyncRequest(context.lipsync_state, moved.frame_index, window, wanted_s, urgent=True)
+            request = LipSyncRequest(context.lipsync_state, moved.frame_index, window, wanted_s)
             patches = [await context.device.draw(context.lipsync, [request])[0]]
         loop = asyncio.get_running_loop()
         (image,) = await loop.run_in_executor(context.executor, _compose_all, context, [moved], patches)

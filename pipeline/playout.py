@@ -111,7 +111,7 @@ class Playout:
         self._questions: list[str] = []  # asked since the last frame; bounded, because a session limits questions
         self._flushing = False
         self._hold: _Hold | None = None
-        self._redrawing = Redrawing(self._frames.waiting, self._shown.place_of, self.due_s)
+        self._redrawing = Redrawing(self._frames.waiting, self._shown.place_of, self.due_s, clock.now_s)
 
     @property
     def cursor(self) -> LoopCursor:

@@ -9,12 +9,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from pipeline.types import FloatArray, ImageArray, Picture
 
 __all__ = ["Anew", "DrawnFrame", "Redrawing", "Subtitle"]
 
 logger = logging.getLogger(__name__)
+
+REDRAWN_AT_ONCE: Final = 50
+"""Most pictures that are redrawn at once: enough for two gestures, from their beginning to their end."""
+REDRAWN_PER_S: Final = 5
+"""Most that are redrawn from then on. A device is shared by sessions that draw 25 a second each, so whoever asks for
+one gesture after another must not draw several times as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Redrawing:
     """Redraws one picture at a time, until every waiting picture fits its place.
 
     waiting: returns the frames that wait, in order. place_of: returns the place where a frame is shown now.
-    due_s: returns the clock time at which the picture that many places from now is released.
+    due_s: returns the clock time at which the picture that many places from now is released. now_s: the clock's time.
     """
 
     def __init__(
@@ -74,17 +81,21 @@ class Redrawing:
         waiting: Callable[[], Iterable[DrawnFrame]],
         place_of: Callable[[DrawnFrame], int],
         due_s: Callable[[int], float],
+        now_s: Callable[[], float],
     ) -> None:
         self._waiting = waiting
         self._place_of = place_of
         self._due_s = due_s
+        self._now_s = now_s
+        self._left: float = REDRAWN_AT_ONCE
+        self._counted_s = now_s()
         self._made: dict[int, tuple[int, ImageArray]] = {}  # by reserved place: the place now, the picture
         self._task: asyncio.Task[None] | None = None
 
     def look(self) -> None:
         """Start redrawing if it is needed. Call it when places may have changed or a frame was queued."""
         is_busy = self._task is not None and not self._task.done()
-        if not is_busy and self._next() is not None:
+        if not is_busy and self._may_draw() and self._next() is not None:
             self._task = asyncio.create_task(self._draw_all(), name="pictures-drawn-anew")
 
     def picture(self, anew: Anew, place: int) -> ImageArray | None:
@@ -110,7 +121,8 @@ class Redrawing:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _draw_all(self) -> None:
-        while (stale := self._next()) is not None:
+        while self._may_draw() and (stale := self._next()) is not None:
+            self._left -= 1
             try:
                 image = await stale.anew.draw(stale.place, self._due_s(stale.ahead))
             except Exception:  # whatever the reason: these pictures show a resting mouth, and the turn goes on
@@ -118,6 +130,13 @@ class Redrawing:
                 return
             if any(drawn.anew is stale.anew for drawn in self._waiting()):
                 self._made[stale.anew.reserved] = (stale.place, image)
+
+    def _may_draw(self) -> bool:
+        """Whether one more picture may be redrawn. If not, those that wait show a resting mouth."""
+        now_s = self._now_s()
+        self._left = min(REDRAWN_AT_ONCE, self._left + (now_s - self._counted_s) * REDRAWN_PER_S)
+        self._counted_s = now_s
+        return self._left >= 1
 
     def _next(self) -> _Stale | None:
         """Return the first picture to redraw. Skips the very next frame, for which it would come too late."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +14,28 @@ from avatars.errors import GestureNotFound
 from avatars.gestures import delete_gesture
 from pipeline.clock import ManualClock
 from pipeline.compositing import Dissolve, pixels_of
+from pipeline.device import DeviceWorker
 from pipeline.drawing import Drawing
 from pipeline.engine import Engine
 from pipeline.errors import SessionClosed
 from pipeline.gestures import DISSOLVED_PICTURES
 from pipeline.idle import GestureRun
+from pipeline.interfaces import LipSync
 from pipeline.lipsync.flash import FlashLipSync
 from pipeline.llm.echo import EchoLanguageModel
 from pipeline.playout import QUEUED_PICTURES
-from pipeline.types import GestureEvent, LoopPosition, MediaFrame, Message, NoticeEvent, SubtitleEvent, TextEvent
+from pipeline.redrawing import REDRAWN_AT_ONCE, REDRAWN_PER_S
+from pipeline.types import (
+    FPS,
+    GestureEvent,
+    LipSyncRequest,
+    LoopPosition,
+    MediaFrame,
+    Message,
+    NoticeEvent,
+    SubtitleEvent,
+    TextEvent,
+)
 
 PICTURES = 12
 GREY, WHITE = 128, 255
@@ -109,6 +123,33 @@ async def test_a_gesture_that_is_asked_for_in_mid_speech_begins_within_four_pict
         assert (pixels_of(frame.picture)[32, 32] > 200).all() == loud, "the mouth is white where there is sound"
     assert len(shown) == 40 and sum(frame.audio.any() for frame in shown) == 24
     assert len(room.all(SubtitleEvent)) == 1
+
+
+async def test_whoever_asks_for_gesture_after_gesture_draws_little_more_than_others(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device is shared. Of the gestures of a moment each is spoken over; of too many some have a mouth at rest."""
+    drawn: list[LipSyncRequest] = []
+    draw = DeviceWorker.draw
+
+    def noted(worker: DeviceWorker, backend: LipSync, requests: Sequence[LipSyncRequest]) -> Any:
+        drawn.extend(requests)
+        return draw(worker, backend, requests)
+
+    monkeypatch.setattr(DeviceWorker, "draw", noted)
+    turn = room.session.say("one two three four five six seven eight nine ten " * 4, mode="echo")
+    await room.until(lambda: (turn, "speaking") in room.states)
+    urgent = sum(request.urgent for request in drawn)
+    begun = room.session.playout.number
+    for _ in range(15):
+        room.session.begin_gesture("wave")
+        await room.pass_time(0.12)
+        room.session.end_gesture()
+        await room.pass_time(0.12)
+    played = room.session.playout.number - begun
+    assert room.session.playout.unspoken_pictures
+    assert len(drawn) <= played + 2 * QUEUED_PICTURES + REDRAWN_AT_ONCE + REDRAWN_PER_S * played / FPS
+    assert sum(request.urgent for request in drawn) == urgent, "nobody else's picture waits for one drawn anew"
 
 
 async def test_pictures_that_cannot_be_drawn_anew_have_the_mouth_at_rest(
