@@ -21,6 +21,8 @@ SESSION_WAITING_S: Final = 90.0
 """How much sound of all turns of a session may wait together: 10 s for each turn that may wait in line."""
 SHORTEST_PIECE_S: Final = 0.01
 """The least that a piece counts for. The overhead of a tiny piece takes more memory than its samples do."""
+GATHERED_S: Final = 0.02
+"""Pieces are handed on with at least so much sound: each costs a turn the same work, however short it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,20 @@ class _Incoming:
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:
         """Yield the sound as it comes. Pieces wait as int16 and become float32 only here: that halves their memory."""
+        gathered: list[SpokenSound] = []
+        samples = 0
         async for piece in self.pieces:
-            yield AudioChunk(piece.samples.astype(np.float32) / np.float32(32768), self.rate_hz)
+            gathered.append(piece)
+            samples += len(piece.samples)
+            if samples >= GATHERED_S * self.rate_hz:
+                yield self._chunk(gathered)
+                gathered, samples = [], 0
+        if gathered:
+            yield self._chunk(gathered)
+
+    def _chunk(self, pieces: list[SpokenSound]) -> AudioChunk:
+        samples = np.concatenate([piece.samples for piece in pieces])
+        return AudioChunk(samples.astype(np.float32) / np.float32(32768), self.rate_hz)
 
 
 class SpokenSounds:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.types import AudioChunk, TurnEvent, TurnState
 from portal.api.sound_messages import SOUND_HEADER, SPEECH_ENDS, SPEECH_KIND
-from portal.api.spoken_sounds import SESSION_WAITING_S, WAITING_S
+from portal.api.spoken_sounds import GATHERED_S, SESSION_WAITING_S, WAITING_S
 from tests.portal.session_house import House
 from tests.portal.socket_viewer import Viewer
 
@@ -41,9 +41,21 @@ async def test_sound_reaches_its_turn_in_order(house: House) -> None:
     viewer.tell_bytes(speech(turn, [-32768] * 240))
     viewer.tell_bytes(speech(turn, [], SPEECH_ENDS))
     chunks = await heard_by(house)
-    assert [chunk.sample_rate for chunk in chunks] == [RATE_HZ, RATE_HZ]
+    assert {chunk.sample_rate for chunk in chunks} == {RATE_HZ}
     assert np.array_equal(np.concatenate([chunk.samples for chunk in chunks]), [0.5] * 240 + [-1.0] * 240)
     assert chunks[0].samples.dtype == np.float32
+
+
+async def test_crumbs_of_sound_are_spoken_in_pieces_of_a_fair_length(house: House) -> None:
+    """Each piece costs the turn the same work, so crumbs are gathered; none is lost, and no sound waits at the end."""
+    viewer, turn = await speaking(house)
+    for _ in range(100):
+        viewer.tell_bytes(speech(turn, [1] * 80))
+    viewer.tell_bytes(speech(turn, [2], SPEECH_ENDS))
+    chunks = await heard_by(house)
+    assert sum(len(chunk.samples) for chunk in chunks) == 8001
+    assert all(chunk.duration_s >= GATHERED_S for chunk in chunks[:-1])
+    assert all(chunk.duration_s < 2 * GATHERED_S for chunk in chunks)
 
 
 async def test_two_speeches_are_kept_apart(house: House) -> None:
