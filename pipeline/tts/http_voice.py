@@ -283,6 +283,7 @@ class HttpVoice(ABC):
         """Yield samples and rate of one answer, in pieces of at least CHUNK_S except for the last."""
         decoder = self.decoder()
         held: list[FloatArray] = []
+        held_samples = 0
         came = False
         left = MAX_SENTENCE_BYTES
         try:
@@ -292,11 +293,15 @@ class HttpVoice(ABC):
                     if left < 0:
                         reason = f"{self.service_name} does not stop speaking."
                         raise SpeechError(reason, "Try another voice.", cause="not_sound")
-                    held.append(decoder.push(piece))
-                    if decoder.sample_rate and sum(map(len, held)) >= CHUNK_S * decoder.sample_rate:
+                    samples = decoder.push(piece)
+                    if not len(samples):
+                        continue
+                    held.append(samples)
+                    held_samples += len(samples)
+                    if decoder.sample_rate and held_samples >= CHUNK_S * decoder.sample_rate:
                         came = True
                         yield np.concatenate(held), decoder.sample_rate
-                        held = []
+                        held, held_samples = [], 0
             held.append(decoder.finish())
         except ServiceRefusal as refusal:
             raise self._refusal(refusal.like_status, refusal.code, refusal.words.encode()) from refusal
