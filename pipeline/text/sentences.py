@@ -102,6 +102,7 @@ class SentenceSplitter:
     """
 
     def __init__(self) -> None:
+        self._no_formula = ""  # text that was taken for a formula, and is to be taken once more
         self._reset()
 
     @property
@@ -164,7 +165,6 @@ class SentenceSplitter:
         self._fence_grows = False  # the opening mark may still become longer
         self._fence_line = ""  # the present line of the code block
         self._formula = ""  # the present raw formula, with its opening mark
-        self._no_formula = ""  # text that was taken for a formula, and is to be taken once more
         self._sees_formulas = True
         self._glued = 0  # place in the held text where a sentence may begin without a space before it
         self._glued_to_name = False  # the text before that place may be a name, a number or an address
