@@ -174,7 +174,6 @@ async def test_a_thread_that_does_not_start_keeps_no_place(monkeypatch: pytest.M
         patched.setattr(threading.Thread, "start", fails)
         for _ in range(MAX_TOOL_THREADS):
             assert await tool.call("") == "error: it failed"
-    monkeypatch.setattr("pipeline.llm.tools.CALL_TIMEOUT_S", 1)
     assert await tool.call("") == "done"
 
 
