@@ -14,7 +14,7 @@ __all__ = ["GuideLanguageModel"]
 _PIECE = re.compile(r"[\u3400-\u9fff][，。！？：；、]?|\s*[^\s\u3400-\u9fff]+|\s+")
 _WORD = re.compile(r"[\u3400-\u9fff]{1,2}|[^\W\u3400-\u9fff]+(?:['’]\w+)?")
 _GREETING_WORDS = 5
-LOOKED_AT = 600
+LOOKED_AT = 300
 """How many characters of a question's beginning and of its end are looked at, because others wait meanwhile."""
 
 
