@@ -287,12 +287,17 @@ async def test_guests_of_one_address_make_room_for_those_of_others(desk: Desk) -
     assert desk.watching()[0] is desk.house.transports.made[0]
 
 
+def _session() -> Any:
+    return FakeSession("s", "mira")
+
+
 class Rooms:
     """The watchers of several sessions of one portal."""
 
     def __init__(self, cores: int, sessions: int) -> None:
-        self.transports, self.places = FakeTransports(), WatcherPlaces(cores)
-        self.sessions = [Watchers(FakeSession("s", "mira"), self.transports, self.places) for _ in range(sessions)]
+        self.transports: Any = FakeTransports()
+        self.places = WatcherPlaces(cores)
+        self.sessions = [Watchers(_session(), self.transports, self.places) for _ in range(sessions)]
 
     async def connect(self, session: int, address: str, *, is_guest: bool = True) -> str:
         peer_id, _answer = await self.sessions[session].join("v=0", local=True, is_guest=is_guest, address=address)
