@@ -18,6 +18,7 @@ from pipeline.transports.whereabouts import Whereabouts
 from portal.api.transports import PeerTransport, Transports
 from portal.errors import PeerNotFound
 from portal.http.limits import AddressShares, TooMany
+from portal.http.proxies import network_of
 
 __all__ = ["MAX_OF_ADDRESS", "MAX_WATCHERS", "MAX_WATCHERS_FOR_GUESTS", "Watched", "WatcherPlaces", "Watchers"]
 
@@ -34,6 +35,11 @@ MAX_OF_ADDRESS: Final = 16
 MAX_PER_CORE: Final = 12
 """Most watchers in all sessions together, per core of this machine. Each takes about 2 % of a core, so watchers take a
 quarter of the machine at most, and those who talk have the rest."""
+
+
+def _owner(address: str) -> str:
+    """Return the /48 network of an IPv6 address, or another address itself. Whoever has a /48 has 65,536 addresses."""
+    return network_of(address) or address
 
 
 class WatcherPlaces:
@@ -76,11 +82,12 @@ class WatcherPlaces:
 
     def _replaceable(self, address: str) -> str | None:
         """Return the newest watcher of the address with most, if that has more than this address will have."""
-        counts = Counter(whose for whose, _end in self._held.values())
+        whose = {name: _owner(held) for name, (held, _end) in self._held.items()}
+        counts = Counter(whose.values())
         most, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
-        if count <= counts[address] + 1:
+        if count <= counts[_owner(address)] + 1:
             return None
-        return next(name for name, (whose, _end) in reversed(self._held.items()) if whose == most)
+        return next(name for name, owner in reversed(whose.items()) if owner == most)
 
 
 class Watched(Protocol):
@@ -161,18 +168,22 @@ class Watchers:
         if watcher is None:
             raise PeerNotFound("There is no such connection.", "It has ended already.")
         self._forget(peer_id, watcher.peer)
-        self._leaving.pop(peer_id).cancel()
+        if following := self._leaving.pop(peer_id, None):
+            following.cancel()
 
     async def aclose(self) -> None:
         """End all connections. Idempotent."""
         tasks = tuple(self._leaving.values())
+        self._leaving.clear()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._leaving.clear()
+        # All are forgotten before the first await: in one, somebody else might be given the place of a watcher.
+        peers = [watcher.peer for watcher in self._watchers.values()]
         for peer_id, watcher in tuple(self._watchers.items()):
             self._forget(peer_id, watcher.peer)
-            await watcher.peer.aclose()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for peer in peers:
+            await peer.aclose()
         if self._coding is not None:
             self._coding.close()
 
@@ -192,7 +203,7 @@ class Watchers:
             connected.cancel()
             closed.cancel()
         self._forget(peer_id, peer)
-        del self._leaving[peer_id]
+        self._leaving.pop(peer_id, None)
 
     def _seats(self, peer_id: str) -> bool:
         """Take a place for a watcher who has connected, if it needs one. Return False if none is left."""
@@ -214,15 +225,15 @@ class Watchers:
         all are connected, it removes the newest guest of the address that has most guests, provided that this address
         has more of them than the newcomer's address will have.
         """
-        idle = {name: one.address for name, one in self._watchers.items() if not one.peer.connected.is_set()}
+        idle = {name: _owner(one.address) for name, one in self._watchers.items() if not one.peer.connected.is_set()}
         if idle:
             ((most, _count),) = Counter(idle.values()).most_common(1)
             self.leave(next(name for name, whose in idle.items() if whose == most))
             return True
-        guests = {name: one.address for name, one in self._watchers.items() if one.is_guest}
+        guests = {name: _owner(one.address) for name, one in self._watchers.items() if one.is_guest}
         counts = Counter(guests.values())
         most, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
-        if count <= counts[address] + 1:
+        if count <= counts[_owner(address)] + 1:
             return False
         self.leave(next(name for name, whose in reversed(guests.items()) if whose == most))
         return True

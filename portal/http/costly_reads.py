@@ -60,7 +60,9 @@ WAITING: Final = ("/api/sessions", "/api/watch/", "/api/backends/tts/", "/api/ad
 """Beginnings of addresses whose answers may take long, and wait without a thread; and those of the operator, who must
 not wait for anybody."""
 ERASING: Final = re.compile("/api/avatars/[^/]+/everything")
-"Addresses that erase. They may wait for minutes for the files of recordings."
+"Addresses that erase. They may wait for minutes for the files of recordings, so other changes do not wait for them."
+ERASED_EACH, ERASED_NEAR = 2, 4
+"Erasures made at a time for one address, and for one /48 network."
 UPLOADS: Final = ("/avatars", "/gestures", "/voice-sample", "/clips", "/avatar/task")
 "Ends of the addresses that take forms with files. Elsewhere a request cannot pass for an upload by its content type."
 
@@ -90,6 +92,7 @@ class OwnThreads:
         self._app = app
         self._reads = (Turns(FOUND_EACH), Turns(FOUND_NEAR))
         self._changes = (Turns(CHANGED_EACH), Turns(CHANGED_NEAR))
+        self._erasures = (Turns(ERASED_EACH), Turns(ERASED_NEAR))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _holds_thread(scope):
@@ -97,8 +100,11 @@ class OwnThreads:
             return
         addresses, networks = self._reads
         if scope["method"] not in HARMLESS:
-            addresses, networks = self._changes
-            receive = await _complete(receive)
+            addresses, networks = self._erasures if ERASING.fullmatch(path_below(scope)) else self._changes
+            came = await _body(receive)
+            if came[-1]["type"] == "http.disconnect":  # it was refused, and Bodies answers; or nobody waits any more
+                return
+            receive = _again(came, receive)
         address = address_of(scope)
         async with AsyncExitStack() as held:
             await held.enter_async_context(addresses.of(address))
@@ -112,11 +118,16 @@ class OwnThreads:
             await self._app(scope, receive, sending)
 
 
-async def _complete(receive: Receive) -> Receive:
-    """Wait for the whole body, and return a `receive` that gives it. Bodies bounds its size, and the wait."""
+async def _body(receive: Receive) -> deque[Message]:
+    """Return the messages of the whole body. Bodies bounds its size, and the wait."""
     came = deque([await receive()])
     while came[-1]["type"] == "http.request" and came[-1].get("more_body", False):
         came.append(await receive())
+    return came
+
+
+def _again(came: deque[Message], receive: Receive) -> Receive:
+    """Return a `receive` that gives what came, and then what else comes."""
 
     async def receive_again() -> Message:
         return came.popleft() if came else await receive()
@@ -129,14 +140,14 @@ def _holds_thread(scope: Scope) -> bool:
     if scope["type"] != "http" or is_costly(scope):
         return False
     path = path_below(scope)
-    if not path.startswith(API) or path.startswith(WAITING) or ERASING.fullmatch(path):
+    if not path.startswith(API) or path.startswith(WAITING):
         return False
     return not _brings_file(scope, path)
 
 
 def _brings_file(scope: Scope, path: str) -> bool:
     """Whether it is an upload. Uploads have places of their own (`portal/intake`), and may take minutes to arrive."""
-    is_form = Headers(scope=scope).get("content-type", "").startswith("multipart/")
+    is_form = Headers(scope=scope).get("content-type", "").lower().startswith("multipart/")
     return is_form and scope["method"] == "POST" and path.endswith(UPLOADS)
 
 

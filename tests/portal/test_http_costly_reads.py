@@ -16,6 +16,7 @@ from portal.http.bodies import Bodies, allow_body
 from portal.http.costly_reads import (
     CHANGED_EACH,
     COSTLY_AT_A_TIME,
+    ERASED_EACH,
     FOUND_EACH,
     FOUND_NEAR,
     LONGEST_REST_S,
@@ -228,17 +229,32 @@ async def test_a_change_takes_its_turn_when_its_body_has_come() -> None:
         task.cancel()
 
 
-@pytest.mark.parametrize("path", ["/api/admin/stop", "/api/avatars/mira/everything"])
-async def test_what_may_last_or_must_not_wait_takes_no_turn(path: str) -> None:
-    """An erasure may wait for minutes, and the operator stops the portal whatever else goes on."""
+@pytest.mark.parametrize(
+    ("path", "most"), [("/api/admin/stop", 2 * CHANGED_EACH), ("/api/avatars/mira/everything", ERASED_EACH)]
+)
+async def test_what_may_last_or_must_not_wait_does_not_wait_for_changes(path: str, most: int) -> None:
+    """An erasure may last for minutes, and the operator stops the portal whatever else goes on."""
     kitchen = Kitchen()
     app = OwnThreads(kitchen)
-    changes = [change_of(GREEDY, "/api/avatars/mira")] * CHANGED_EACH + [change_of(GREEDY, path)] * CHANGED_EACH
+    changes = [change_of(GREEDY, "/api/avatars/mira")] * CHANGED_EACH + [change_of(GREEDY, path)] * 2 * CHANGED_EACH
     tasks = [asyncio.create_task(app(scope, nothing, ignore)) for scope in changes]
     await settle()
-    assert len(kitchen.making) == 2 * CHANGED_EACH
+    assert len(kitchen.making) == CHANGED_EACH + most
     kitchen.go_on.set()
     await asyncio.gather(*tasks)
+
+
+async def test_a_change_whose_body_is_refused_is_not_carried_out() -> None:
+    """Also one that reads no body: the sender is told that it was refused, or has gone."""
+    kitchen = Kitchen()
+    kitchen.go_on.set()
+    came: list[Message] = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def refused() -> Message:
+        return came.pop(0)
+
+    await OwnThreads(kitchen)(change_of(GREEDY, "/api/jobs/7", "DELETE"), refused, ignore)
+    assert not kitchen.making and not came
 
 
 async def test_the_body_of_a_change_has_a_bound() -> None:
@@ -288,7 +304,7 @@ async def test_a_form_that_has_come_already_still_has_its_own_bound() -> None:
 async def test_uploads_have_places_of_their_own() -> None:
     """They arrive slowly, and must not hold up what else their sender changes."""
     kitchen = Kitchen()
-    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+    headers = [(b"content-type", b"Multipart/Form-Data; boundary=x")]
     scope = {**scope_of(GREEDY, "/api/avatars"), "method": "POST", "headers": headers}
     many = [asyncio.create_task(OwnThreads(kitchen)(scope, nothing, ignore)) for _ in range(2 * CHANGED_EACH)]
     await settle()

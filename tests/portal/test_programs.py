@@ -342,6 +342,36 @@ async def test_all_sessions_together_have_so_many_watchers() -> None:
     await rooms.aclose()
 
 
+async def test_a_session_that_closes_gives_its_watchers_places_at_once() -> None:
+    """While its connections close, others join; neither stumbles over the other."""
+    rooms = Rooms(cores=1, sessions=3)
+    for number in range(MAX_WATCHERS):
+        await rooms.connect(0 if number < 10 else 1, "many" if number < 10 else "some")
+    joining: list[asyncio.Task[str]] = []
+
+    async def closes_slowly() -> None:
+        joining.append(asyncio.create_task(rooms.connect(2, "newcomer")))
+        await settle()
+
+    for peer in rooms.transports.made[:10]:
+        peer.aclose = closes_slowly
+    await rooms.sessions[0].aclose()
+    await asyncio.gather(*joining)
+    assert rooms.counts == [0, 6, 10]
+    await rooms.aclose()
+    rooms.places.check("many")
+
+
+async def test_the_addresses_of_one_network_count_as_one_when_places_are_short() -> None:
+    """Whoever has a /48 network of IPv6 has 65,536 addresses, and must not keep others from watching."""
+    rooms = Rooms(cores=1, sessions=3)
+    for number in range(MAX_WATCHERS):
+        await rooms.connect(number % 2, f"2001:db8:1:{number:x}::")
+    await rooms.connect(2, "203.0.113.9")
+    assert rooms.counts[2] == 1 and sum(rooms.counts) == MAX_WATCHERS
+    await rooms.aclose()
+
+
 async def test_whoever_opened_a_session_sees_it_however_many_watch_others() -> None:
     """A class behind one address, or a program that passes its users' offers on: one watcher of each needs no place."""
     rooms = Rooms(cores=1, sessions=30)
