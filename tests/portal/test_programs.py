@@ -287,17 +287,18 @@ async def test_guests_of_one_address_make_room_for_those_of_others(desk: Desk) -
     assert desk.watching()[0] is desk.house.transports.made[0]
 
 
-def _session() -> Any:
-    return FakeSession("s", "mira")
+def _fakes() -> tuple[Any, Any]:
+    """Return a session and transports for Watchers."""
+    return FakeSession("s", "mira"), FakeTransports()
 
 
 class Rooms:
     """The watchers of several sessions of one portal."""
 
     def __init__(self, cores: int, sessions: int) -> None:
-        self.transports: Any = FakeTransports()
+        session, self.transports = _fakes()
         self.places = WatcherPlaces(cores)
-        self.sessions = [Watchers(_session(), self.transports, self.places) for _ in range(sessions)]
+        self.sessions = [Watchers(session, self.transports, self.places) for _ in range(sessions)]
 
     async def connect(self, session: int, address: str, *, is_guest: bool = True) -> str:
         peer_id, _answer = await self.sessions[session].join("v=0", local=True, is_guest=is_guest, address=address)
