@@ -411,10 +411,12 @@ def face_in(path: Path, width: int, height: int) -> tuple[float, float, float, f
 
     Only the landmarks of that frame are read from the file.
     """
+    if width <= 0 or height <= 0:
+        return None
     try:
         with safe_open(path / "tensors.safetensors", framework="np") as tensors:
             points = tensors.get_slice("landmarks")[:1][0, :, :2] / (width, height)
-    except (OSError, SafetensorError, IndexError, ZeroDivisionError):
+    except (OSError, SafetensorError, IndexError):
         return None  # opening the avatar will report what is wrong with it
     (x0, y0), (x1, y1) = np.clip(points.min(axis=0), 0, 1), np.clip(points.max(axis=0), 0, 1)
     box = (float(x0), float(y0), float(x1 - x0), float(y1 - y0))

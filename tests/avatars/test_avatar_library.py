@@ -19,7 +19,7 @@ from avatars import library as library_module
 from avatars.bundle import AvatarBundle
 from avatars.detect import MediaPipeFaceAnalyzer
 from avatars.errors import AvatarNotFound, BundleError, NoRealMouths
-from avatars.library import VALID_ID, AvatarLibrary, Preset, presets
+from avatars.library import VALID_ID, AvatarLibrary, Preset, face_in, presets
 from avatars.media import read_photo
 from avatars.real_mouths import mouth_of
 
@@ -343,6 +343,12 @@ def test_a_face_is_told_in_parts_of_the_picture(
     assert library.list()[0].face == pytest.approx((0.25, 0.25, 0.5, 0.5))
     (bundle.path / "tensors.safetensors").write_bytes(b"no tensors")
     assert library.list()[0].face is None
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 512), (512, -1)])
+def test_a_picture_without_a_size_has_no_face(make_bundle: Callable[..., AvatarBundle], size: tuple[int, int]) -> None:
+    """A damaged manifest may say so."""
+    assert face_in(make_bundle("ada").path, *size) is None
 
 
 def test_the_list_reads_only_what_has_changed(

@@ -1,4 +1,4 @@
-"""clients/js against a portal as a user starts it, in Node.js. In a browser: tests/browser/test_js_client.py."""
+"""clients/js against a portal as a user starts it, in Node.js. In a browser: tests/browser/test_js_client_in_page.py."""
 
 from __future__ import annotations
 
