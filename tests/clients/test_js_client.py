@@ -1,4 +1,4 @@
-"""clients/js against a portal as a user starts it, in Node.js. In a browser: tests/browser/test_js_client_in_page.py."""
+"""clients/js in Node.js, against a portal as a user starts it. tests/browser has the same in a browser."""
 
 from __future__ import annotations
 
