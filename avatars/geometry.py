@@ -34,6 +34,7 @@ __all__ = [
     "eye_rings",
     "face_axes",
     "face_scale",
+    "face_scales",
     "fit_affine_camera",
     "interocular",
     "mouth_box",
@@ -92,11 +93,11 @@ def face_scale(landmarks: Points) -> float:
     """Return one IOD in px. It stays steady when the head turns: half comes from the eyes in 3-D, half from the height
     of the face.
     """
-    return float(_face_scales(landmarks))
+    return float(face_scales(landmarks))
 
 
-def _face_scales(landmarks: Points) -> npt.NDArray[np.float64]:
-    """Return face_scale() for each face in landmarks (..., 478, 3)."""
+def face_scales(landmarks: Points) -> npt.NDArray[np.float64]:
+    """Return face_scale() of each face, in px. landmarks: (..., 478, 3) px."""
     eyes = np.linalg.norm(landmarks[..., _OUTER_CORNERS[1], :] - landmarks[..., _OUTER_CORNERS[0], :], axis=-1)
     height = np.linalg.norm(landmarks[..., CHIN_TIP, :] - landmarks[..., FACE_TOP, :], axis=-1)
     return np.asarray(0.5 * eyes + 0.5 * height / _FACE_HEIGHT_IOD)
@@ -124,7 +125,7 @@ def canonical_points(landmarks: Points) -> npt.NDArray[np.float64]:
     points = np.asarray(landmarks, np.float64)
     origin = points[..., list(_EYE_CORNERS), :].mean(axis=-2, keepdims=True)
     turned = (points - origin) @ np.swapaxes(face_axes(points), -1, -2)
-    return np.asarray(turned / _face_scales(points)[..., None, None])
+    return np.asarray(turned / face_scales(points)[..., None, None])
 
 
 def fit_affine_camera(

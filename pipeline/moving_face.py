@@ -8,6 +8,7 @@ picture. The mouth moves with it, whatever drew the mouth.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from avatars.bundle import AvatarBundle
 from avatars.errors import BundleError
-from avatars.geometry import CHIN_TIP, FACE_TOP, face_axes, face_scale
+from avatars.geometry import CHIN_TIP, FACE_TOP, face_axes, face_scales
 from avatars.mattes import Mattes
 from pipeline.acting import Expression
 from pipeline.types import FloatArray, ImageArray
@@ -52,8 +53,8 @@ _UNSEEN_PX = 0.2
 "Motion is shortened by this; what would move less stays where it is, and costs nothing."
 _BAND_ROWS = 4
 "Rows of the field per band: the pixels of a band are moved at once, from the first to the last column that moves."
-_KEPT_SHAPES = 512
-"Number of frames whose shapes are kept, 4 kB each. A loop has about 300 frames, and repeats."
+_KEPT_SHAPES = 2048
+"Number of frames whose shapes are kept, 4 kB each. A loop of a minute has 1500 frames, and repeats."
 _SURELY = 250
 "Matte value, of 255, from which a pixel is certainly part of the person."
 
@@ -81,7 +82,7 @@ class MovingFace:
         between = bundle.landmarks[:, [_EYES[0], FACE_TOP]] - bundle.landmarks[:, [_EYES[-1], CHIN_TIP]]
         if not (np.linalg.norm(between, axis=2) > 1).all():
             raise BundleError(f"The landmarks of the avatar '{bundle.id}' are no face.", "Make the avatar again.")
-        self._landmarks = bundle.landmarks
+        self._faces = _Faces(bundle.landmarks)
         self._loop_frames = bundle.without_gestures.frame_count
         self._shapes: dict[int, _Shape] = {}
         # Only for stills: hardly any pixel of a clip shows the person throughout, and clips move well without mattes.
@@ -89,7 +90,7 @@ class MovingFace:
         self._person: FloatArray | None = None
         if mattes is not None:
             person = mattes.person_throughout()
-            near_px = _cell_px(face_scale(bundle.landmarks[0])) + _MAX_MOVED_PX
+            near_px = _cell_px(float(face_scales(bundle.landmarks[:1])[0])) + _MAX_MOVED_PX
             self._person = _inside(person, near_px * person.shape[1] / bundle.width)
 
     def show(self, picture: ImageArray, frame_index: int, expression: Expression) -> ImageArray:
@@ -126,7 +127,7 @@ class MovingFace:
         """Return the shape of a frame of that size (height, width, 3). Keeps the first ones, because a loop repeats."""
         shape = self._shapes.get(frame_index)
         if shape is None:
-            shape = _Face(self._landmarks[frame_index].astype(np.float64)).shape(picture[1], picture[0])
+            shape = self._faces.shape(frame_index, picture[1], picture[0])
             if self._person is not None and frame_index < self._loop_frames:
                 near = self._person_in(shape.box, shape.head.shape, picture)
                 shape = replace(shape, head=shape.head * near, brow=shape.brow * near)
@@ -172,71 +173,87 @@ class _Shape:
         return np.asarray(planes * (1 - _UNSEEN_PX / length), np.float32)
 
 
-class _Face:
-    """The geometry of a face in a picture, and how far its parts move. Lengths are in IOD, along the face's axes."""
+class _Faces:
+    """The geometry of a face in all frames, and how far its parts move. Lengths are in IOD, along the face's axes.
+
+    What needs one frame's landmarks only is computed for all frames at once: numpy takes longer to be called than to
+    compute so few numbers.
+    """
 
     def __init__(self, landmarks: Points) -> None:
-        """landmarks (478, 3) px."""
-        across, down = face_axes(landmarks)[:2, :2]
-        self._iod_px = face_scale(landmarks)
-        self._across, self._down = across / np.linalg.norm(across), down / np.linalg.norm(down)
-        self._middle = landmarks[list(_EYES), :2].mean(axis=0)
-        points = (landmarks[:, :2] - self._middle) @ np.stack([self._across, self._down], axis=1) / self._iod_px
-        self._ridge = float(points[list(_NOSE_RIDGE), 0].mean())
-        self._top, self._chin = float(points[FACE_TOP, 1]), float(points[CHIN_TIP, 1])
-        self._sides = [points[list(side)] for side in _OUTLINE]
-        self._brows = points[list(_BROW_LINE)]
-        self._lids = float(points[list(_UPPER_LIDS), 1].mean())
+        """landmarks (frames, 478, 3) px."""
+        axes = face_axes(landmarks)[:, :2, :2]
+        self._axes = axes / np.linalg.norm(axes, axis=2, keepdims=True)
+        self._iod_px = face_scales(landmarks)
+        self._middles = landmarks[:, list(_EYES), :2].mean(axis=1, dtype=np.float64)
+        self._ridges = self._points(landmarks, _NOSE_RIDGE)[:, :, 0].mean(axis=1)
+        self._tops, self._chins = self._points(landmarks, (FACE_TOP, CHIN_TIP))[:, :, 1].T
+        sides = [self._points(landmarks, side) for side in _OUTLINE]
+        self._reaches = np.stack([side[:, :, 0] for side in sides], axis=1)
+        self._edges = [self._edge(side) for side in sides]
+        self._brows = self._points(landmarks, _BROW_LINE)
+        self._lids = self._points(landmarks, _UPPER_LIDS)[:, :, 1].mean(axis=1)
 
-    def shape(self, width: int, height: int) -> _Shape:
-        """Return the shape of the face in a picture of that size."""
-        box = x0, y0, x1, y1 = self._box(width, height)
-        cell = _cell_px(self._iod_px)
+    def shape(self, index: int, width: int, height: int) -> _Shape:
+        """Return the shape of the face in a frame of that size."""
+        iod_px, middle, (across, down) = float(self._iod_px[index]), self._middles[index], self._axes[index]
+        box = x0, y0, x1, y1 = self._box(index, width, height)
+        cell = _cell_px(iod_px)
         columns, rows = max(2, round((x1 - x0) / cell)), max(2, round((y1 - y0) / cell))
-        x = x0 + (np.arange(columns) + 0.5) * ((x1 - x0) / columns) - 0.5 - self._middle[0]
-        y = y0 + (np.arange(rows) + 0.5) * ((y1 - y0) / rows) - 0.5 - self._middle[1]
-        u = (x * self._across[0] + y[:, None] * self._across[1]) / self._iod_px
-        v = (x * self._down[0] + y[:, None] * self._down[1]) / self._iod_px
-        axes_px = (self._iod_px * self._across, self._iod_px * self._down)
+        x = (x0 + (np.arange(columns) + 0.5) * ((x1 - x0) / columns) - 0.5 - middle[0]) / iod_px
+        y = ((y0 + (np.arange(rows) + 0.5) * ((y1 - y0) / rows) - 0.5 - middle[1]) / iod_px)[:, None]
+        u, v = x * across[0] + y * across[1], x * down[0] + y * down[1]
         head, brow, across_px, down_px = (
-            np.asarray(values, np.float32) for values in (self._head(u, v), self._brow(u, v), *axes_px)
+            np.asarray(values, np.float32)
+            for values in (self._head(index, u, v), self._brow(index, u, v), iod_px * across, iod_px * down)
         )
         return _Shape(box, head, brow, across_px, down_px)
 
-    def _box(self, width: int, height: int) -> Box:
+    def _points(self, landmarks: Points, numbers: Sequence[int]) -> Points:
+        """Return (frames, n, 2): where landmarks lie, from the middle between the eyes, along the face's axes."""
+        places_px = landmarks[:, list(numbers), :2] - self._middles[:, None]
+        return np.asarray(places_px @ self._axes.transpose(0, 2, 1) / self._iod_px[:, None, None], np.float64)
+
+    def _box(self, index: int, width: int, height: int) -> Box:
         """Return x0, y0, x1, y1 px: the box of all that moves, clipped to a picture of that size."""
-        edges = np.concatenate(self._sides)[:, 0]
-        corners = np.array([(x, y) for x in (edges.min(), edges.max()) for y in (self._top, self._end)])
-        places = self._middle + self._iod_px * (corners @ np.stack([self._across, self._down]))
-        x0, y0 = np.clip(np.floor(places.min(axis=0)), 0, (width, height)).astype(int).tolist()
-        x1, y1 = np.clip(np.ceil(places.max(axis=0)), 0, (width, height)).astype(int).tolist()
-        return x0, y0, x1, y1
+        reach = self._reaches[index]
+        ends = self._tops[index], self._end(index)
+        corners = np.array([(u, v) for u in (reach.min(), reach.max()) for v in ends])
+        places = self._middles[index] + self._iod_px[index] * (corners @ self._axes[index])
+        (left, top), (right, bottom) = np.floor(places.min(axis=0)), np.ceil(places.max(axis=0))
+        return (
+            min(max(0, int(left)), width),
+            min(max(0, int(top)), height),
+            min(max(0, int(right)), width),
+            min(max(0, int(bottom)), height),
+        )
 
-    @property
-    def _end(self) -> float:
-        return self._chin + _BELOW_CHIN_IOD
+    def _end(self, index: int) -> float:
+        return float(self._chins[index]) + _BELOW_CHIN_IOD
 
-    def _head(self, u: Points, v: Points) -> Points:
+    def _head(self, index: int, u: Points, v: Points) -> Points:
         """Return how far the face lies in front of the axis through the ears: 1 along the nose, 0 at the edge."""
-        left, right = (np.interp(v, *self._edge(side)) for side in self._sides)
-        width = np.where(u < self._ridge, self._ridge - left, right - self._ridge)
-        dome = np.clip(1 - ((u - self._ridge) / np.maximum(width, 0.05)) ** 2, 0, 1) ** 1.25
-        forehead = _rise(v, self._top, self._top + 0.55)
-        return np.asarray(dome * forehead * (1 - _rise(v, self._chin - 0.1, self._end)), np.float64)
+        ridge, top, chin = self._ridges[index], self._tops[index], self._chins[index]
+        left, right = (np.interp(v, down[index], side[index]) for down, side in self._edges)
+        width = np.where(u < ridge, ridge - left, right - ridge)
+        dome = np.clip(1 - ((u - ridge) / np.maximum(width, 0.05)) ** 2, 0, 1) ** 1.25
+        forehead = _rise(v, top, top + 0.55)
+        return np.asarray(dome * forehead * (1 - _rise(v, chin - 0.1, self._end(index))), np.float64)
 
     def _edge(self, side: Points) -> tuple[Points, Points]:
-        """Return v and u of one edge, from the top of the face to below the chin, for np.interp. v is rising."""
-        down = np.maximum.accumulate(side[:, 1])
-        chin = self._ridge + _NARROWER_CHIN * (side[-1, 0] - self._ridge)
-        return np.append(down, max(self._chin, down[-1])), np.append(side[:, 0], chin)
+        """Return v and u of one edge in all frames, from the top of the face to below the chin; v is rising."""
+        down = np.maximum.accumulate(side[:, :, 1], axis=1)
+        end = np.maximum(self._chins, down[:, -1])
+        chin = self._ridges + _NARROWER_CHIN * (side[:, -1, 0] - self._ridges)
+        return np.column_stack([down, end]), np.column_stack([side[:, :, 0], chin])
 
-    def _brow(self, u: Points, v: Points) -> Points:
+    def _brow(self, index: int, u: Points, v: Points) -> Points:
         """Return how far the skin moves with the brows: 1 at the brows, 0 at the lids and at the top of the face."""
-        line = np.interp(u, self._brows[:, 0], self._brows[:, 1])
-        ends = self._brows[:, 0].min(), self._brows[:, 0].max()
-        beside = np.maximum(ends[0] - u, u - ends[1])
-        above = _rise(v, line - 0.85 * (line - self._top), line)
-        end = np.maximum(self._lids - _CELL_IOD, line + _CELL_IOD)
+        across, heights = self._brows[index].T
+        line = np.interp(u, across, heights)
+        beside = np.maximum(across.min() - u, u - across.max())
+        above = _rise(v, line - 0.85 * (line - self._tops[index]), line)
+        end = np.maximum(self._lids[index] - _CELL_IOD, line + _CELL_IOD)
         below = 1 - _rise(v, line + 0.25 * (end - line), end)
         return np.asarray(above * below * (1 - _rise(beside, 0.0, _BROW_SIDE_IOD)), np.float64)
 

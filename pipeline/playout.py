@@ -150,6 +150,13 @@ class Playout:
         await self.spoken.send(drawn)
         self._redrawing.look()  # a gesture may have begun while it was drawn
 
+    def keep_released(self, keep: bool) -> None:
+        """Set whether hold() may be called: resume() needs the frames released last, which take memory. Idempotent.
+
+        Without them, speech resumes after the frames that were released before the hold.
+        """
+        self._frames.keep_released(keep)
+
     @property
     def reached(self) -> Played:
         """How much of the speech has been played at the viewer."""

@@ -1,5 +1,6 @@
 """Speech that somebody speaks over: it gets quieter, is held, and goes on or ends, and nothing of it is lost."""
 
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.playout = Playout(LongBundle(), ManualClock())  # type: ignore[arg-type]
+        self.playout.keep_released(True)
         self.ledger = self.playout.ledger
         self.told: list[SessionEvent] = []
         self.frames: list[MediaFrame] = []
@@ -174,6 +176,22 @@ def test_no_more_than_600_ms_come_again(talk: Talk) -> None:
         talk.release()
     talk.hold()
     assert len(talk.playout.resume()) == REMEMBERED_PICTURES
+
+
+def test_released_pictures_are_kept_only_where_speech_may_be_held(talk: Talk) -> None:
+    """Fifteen pictures of each speaking session are megabytes. How much was played is known without them."""
+    talk.playout.keep_released(False)
+    talk.playout.viewer_delay_s = 0.2
+    talk.say(10)
+    pictures = [weakref.ref(drawn.picture) for drawn in talk.playout.spoken.waiting()]
+    talk.release(8)
+    talk.frames.clear()
+    assert [number for number, picture in enumerate(pictures, 1) if picture() is not None] == [9, 10]
+    assert talk.playout.reached == Played(1, 0, 0.03)
+    talk.playout.keep_released(True)
+    talk.release()
+    talk.hold()
+    assert talk.playout.resume() == [1]
 
 
 def test_the_subtitle_comes_again_for_the_rest_of_its_sentence(talk: Talk) -> None:

@@ -16,7 +16,7 @@ from pipeline.ears.events import Failed, NoWords, Words
 from pipeline.errors import BackendUnavailable, RecognitionError, SessionClosed
 from pipeline.registry import Label
 from pipeline.transports.memory import MemoryTransport
-from pipeline.types import EarsEvent, ErrorEvent, NoticeEvent, TranscriptEvent, TurnEvent
+from pipeline.types import EarsEvent, EarsState, ErrorEvent, NoticeEvent, SubtitleEvent, TranscriptEvent, TurnEvent
 
 
 @pytest.fixture
@@ -60,6 +60,31 @@ async def test_an_output_takes_the_viewers_sound_while_the_microphone_is_on(room
     room.session.outputs.remove(output)
     room.session.hear(np.full(320, 0.75, np.float32))
     assert heard == [0.25, 0.5]
+
+
+@pytest.mark.usefixtures("senses")
+async def test_held_speech_comes_again_only_while_the_session_listens(room: Room) -> None:
+    """Who listens may hold speech, and then what had not been played is released again."""
+    words = "one two three four five six seven eight nine ten eleven twelve"
+
+    async def released_again() -> bool:
+        turn = room.session.say(words)
+        await room.until(lambda: (turn, "speaking") in room.states)
+        await room.pass_time(0.8)
+        room.session.conversation.hold()
+        await room.pass_time(0.4)
+        room.session.note_reached(0.0)
+        subtitles = len(room.all(SubtitleEvent))
+        room.session.conversation.resume()
+        await room.until(done(room, turn))
+        return len(room.all(SubtitleEvent)) > subtitles
+
+    assert not await released_again()
+    room.session.listen("open", "en")
+    assert await released_again()
+    room.session.listen("off")
+    await room.until(lambda: room.all(EarsEvent)[-1:] == [EarsEvent(EarsState.OFF)])
+    assert not await released_again()
 
 
 async def test_without_its_packages_listening_is_refused_with_the_command(
