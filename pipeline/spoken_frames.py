@@ -1,7 +1,7 @@
 """Spoken frames of a session: those that wait to be released, and those released a moment ago.
 
-Held speech resumes from shortly before the cut. So the last released frames can be put before those that wait. They hold
-pictures, so they are kept only while somebody may hold speech. How far the speech had come is remembered in any case.
+Held speech resumes from shortly before the cut. So the last released frames can be put before those that wait. They
+hold pictures, so they are kept only while somebody may hold speech. How far the speech had come is always remembered.
 """
 
 from __future__ import annotations

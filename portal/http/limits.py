@@ -95,6 +95,10 @@ class Allowance:
         """Take an amount that was used already, even if less is left; the bucket then goes below zero."""
         self._bucket(key).left -= amount
 
+    def left(self, key: str) -> float:
+        """Return how much may be taken now; below zero after a large amount."""
+        return self._bucket(key).left
+
     def _bucket(self, key: str) -> _Bucket:
         now_s = self._clock.now_s()
         if key not in self._buckets and len(self._buckets) >= self._max_keys:
@@ -136,6 +140,12 @@ class AddressAllowance:
         self._addresses.charge(address, amount)
         if network := network_of(address):
             self._networks.charge(network, amount)
+
+    def left(self, address: str) -> float:
+        """Return how much the address has left; less if its network has used up more of what it may have."""
+        left = self._addresses.left(address)
+        network = network_of(address)
+        return min(left, self._networks.left(network) / WIDER) if network else left
 
 
 class SessionAllowance:

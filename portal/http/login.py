@@ -30,8 +30,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from models.errors import VivavoceError
 from pipeline.clock import Clock
 from portal.http.errors import error_response_for, internal_error
-from portal.http.limits import AddressAllowance, TooOften, Turns
+from portal.http.limits import AddressAllowance, TooOften
 from portal.http.login_key import secret_of
+from portal.http.login_line import LoginLine
 from portal.http.login_page import login_page, other_login_page
 from portal.http.origins import HARMLESS
 from portal.http.people import (
@@ -66,10 +67,6 @@ ALGORITHM = "HS256"
 TRIES_BURST = 10
 TRIES_PER_S = 0.1
 "How many passwords one address may try, at once and per second. A family that logs in one evening does not notice."
-TRIED_AT_A_TIME = 2
-"Passwords that are hashed at the same time."
-MAX_WAITING, MAX_WAITING_EACH = 16, 2
-"Most logins that wait to be checked, in all and for one address. So a login waits at most 5 s, whoever else tries."
 KEPT_LOGINS = 256
 "Most correct passwords that are remembered; the oldest goes first."
 KEPT_LOGIN_S = 300.0
@@ -117,8 +114,7 @@ class Gate:
         self._clock = clock
         self._is_closed = any((keys.password, keys.token_secret, keys.header))
         self._tries = AddressAllowance(clock, burst=TRIES_BURST, per_s=TRIES_PER_S)
-        self._turns = Turns()
-        self._trying = asyncio.Semaphore(TRIED_AT_A_TIME)
+        self._line = LoginLine(clock)
         self._logins: OrderedDict[bytes, _Login] = OrderedDict()
         "keyed by the digest of what the program sent"
         self._anybody = replace(ANYBODY, login_state=self._login_of_anybody)
@@ -234,19 +230,15 @@ class Gate:
         is_right = bool(self._users.names()) and await self._is_right(address_of(scope), name, password, is_gone)
         person = self._person(name) if is_right and name else None
         if person is None:
+            self._line.note_wrong(address_of(scope))
             raise WrongPassword("The name or the password is wrong.", "Try again, or ask whoever runs this portal.")
         return person
 
     async def _is_right(
         self, address: str, name: str, password: str, is_gone: Callable[[], Awaitable[bool]] | None
     ) -> bool:
-        """Check a password. Raises TooOften.
-
-        Hashing takes a core for a quarter of a second. So few run at a time, and only one for each address.
-        """
-        if len(self._turns) >= MAX_WAITING or self._turns.wanted(address) >= MAX_WAITING_EACH:
-            raise TooOften("Too many people log in at this moment.", "Wait a few seconds, then try again.", 5.0)
-        async with self._turns.of(address), self._trying:
+        """Check a password, when its turn has come. Raises TooOften."""
+        async with self._line.turn(address):
             if is_gone is not None and await is_gone():
                 return False
             return await asyncio.to_thread(is_password, password, self._users.hash_of(name))
