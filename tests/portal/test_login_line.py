@@ -12,7 +12,7 @@ from portal.http.login_line import AT_A_TIME, FORGOTTEN_S, MAX_WAITING, MAX_WAIT
 
 
 class People:
-    """Logins, each named by its address and a word after it, that are checked until the test says that they are done."""
+    """Logins that are checked until the test says that they are done. Each is named by its address, and a word."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.line = LoginLine(clock)
