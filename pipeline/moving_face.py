@@ -82,7 +82,7 @@ class MovingFace:
         between = bundle.landmarks[:, [_EYES[0], FACE_TOP]] - bundle.landmarks[:, [_EYES[-1], CHIN_TIP]]
         if not (np.linalg.norm(between, axis=2) > 1).all():
             raise BundleError(f"The landmarks of the avatar '{bundle.id}' are no face.", "Make the avatar again.")
-        self._faces = _Faces(bundle.landmarks)
+        self._faces = _Faces(bundle.landmarks.astype(np.float64))
         self._loop_frames = bundle.without_gestures.frame_count
         self._shapes: dict[int, _Shape] = {}
         # Only for stills: hardly any pixel of a clip shows the person throughout, and clips move well without mattes.
