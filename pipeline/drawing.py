@@ -1,7 +1,8 @@
 """The last stage of a turn. It draws mouths on the device, composes pictures in the pool, and feeds the playout.
 
 Each picture is handed on as soon as it is ready: the device may draw other sessions' pictures between two of one
-request. While some pictures are composed the next are drawn, as long as the playout is not full.
+request. While some pictures are composed the next are drawn, as long as the playout is not full. In a live turn, if
+drawing falls behind, some pictures are left out, and the one before each is shown again (see DrawingPace).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from avatars.bundle import AvatarBundle
 from pipeline.acting import Acting, Expression
 from pipeline.channel import Channel
 from pipeline.compositing import compose
+from pipeline.drawing_pace import DrawingPace
 from pipeline.finishing import Finish, finish
 from pipeline.metrics import TurnTimes
 from pipeline.playout import QUEUED_PICTURES
@@ -69,6 +71,13 @@ class _Planned:
     strength: float
     "opacity of the drawn mouth, 0..1; at 0 no mouth is drawn"
     expression: Expression
+    is_left_out: bool = False
+    "whether the picture before it is shown again"
+
+    @property
+    def needs_mouth(self) -> bool:
+        """Whether the device has to draw a mouth for it."""
+        return self.strength > 0 and not self.is_left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,9 @@ class Drawing:
         self._requested: deque[_Requested] = deque()
         self._begun = False
         self._composing = 0  # pictures that are drawn and not handed over yet
+        self._pace = DrawingPace()
+        self._last_planned: _Planned | None = None
+        self._last_image: ImageArray | None = None
         # Seeded by avatar and turn, so that the same text in the same turn looks the same every time.
         self._acting = Acting(crc32(f"{context.bundle.id} {turn}".encode()))
 
@@ -101,10 +113,11 @@ class Drawing:
         """Draw all pictures. Returns when the last one is handed over. Raises what the backend raised."""
         try:
             while await self._something_requested(pictures):
+                waits_from_s = self._context.clock.now_s()
                 drawn = await self._next_drawn()
                 if self._ahead < QUEUED_PICTURES:
                     self._request(pictures)
-                await self._hand_over(drawn)
+                await self._hand_over(drawn, waits_from_s)
         finally:
             self._forget_requested()
 
@@ -128,7 +141,8 @@ class Drawing:
         size = min(max(FIRST_BATCH, self._ahead), self._context.lipsync.max_batch)
         planned: list[_Planned] = []
         while len(self._requested) + len(planned) < size and (spoken := pictures.receive_nowait()) is not None:
-            planned.append(self._plan(spoken))
+            self._last_planned = self._plan(spoken)
+            planned.append(self._last_planned)
         if planned:
             self._requested += self._drawn(planned)
             self._begun = True
@@ -136,10 +150,16 @@ class Drawing:
     def _plan(self, spoken: SpeechSlice) -> _Planned:
         for gesture in spoken.gestures:
             self._context.begin_gesture(gesture)
+        expression = self._acting.next(spoken.stress, spoken.left)
+        last = self._last_planned
+        may_leave_out = last is not None and not spoken.gestures and self._context.playout.is_running
+        if last is not None and may_leave_out and self._pace.leaves_out(self._ahead):
+            # It keeps the place of the one before, so that the head moves on from there without a jump.
+            self._context.playout.repeated_pictures += 1
+            return replace(last, spoken=spoken, expression=expression, is_left_out=True)
         place = self._context.playout.cursor.reserve(loop_only=self._context.lipsync.on_device)
         strength = 1.0 if self._context.lipsync.draws_rest else spoken.mouth
         reserved = self._context.playout.cursor.reserved
-        expression = self._acting.next(spoken.stress, spoken.left)
         index = self._context.bundle.frame_index(place)
         frame = _Frame(self._context.bundle, index)
         return _Planned(spoken, reserved, place, index, frame, strength, expression)
@@ -156,10 +176,10 @@ class Drawing:
                 read_frame=one.frame.read,
             )
             for place, one in enumerate(planned)
-            if one.strength
+            if one.needs_mouth
         ]
         patches = iter(context.device.draw(context.lipsync, requests))
-        return [_Requested(one, next(patches) if one.strength else None) for one in planned]
+        return [_Requested(one, next(patches) if one.needs_mouth else None) for one in planned]
 
     async def _next_drawn(self) -> list[_Requested]:
         """Wait for the picture requested first. Returns it, and those after it that are ready, too."""
@@ -172,13 +192,21 @@ class Drawing:
         self._composing = len(drawn)
         return drawn
 
-    async def _hand_over(self, drawn: list[_Requested]) -> None:
+    async def _hand_over(self, drawn: list[_Requested], waits_from_s: float) -> None:
         planned = [one.planned for one in drawn]
+        composed = [one for one in planned if not one.is_left_out]
         patches = _results([one.patch for one in drawn if one.patch is not None])
         loop = asyncio.get_running_loop()
-        images = await loop.run_in_executor(self._context.executor, _compose_all, self._context, planned, patches)
+        images = deque(
+            await loop.run_in_executor(self._context.executor, _compose_all, self._context, composed, patches)
+        )
         self._times.mark("first_frame")
-        for one, image in zip(planned, images, strict=True):
+        if self.frames_sent:  # the first wait is that for the device, and says little about the pace
+            self._pace.note(len(composed), self._context.clock.now_s() - waits_from_s)
+        for one in planned:
+            image = self._last_image if one.is_left_out else images.popleft()
+            assert image is not None, "the first picture is never left out"
+            self._last_image = image
             await self._context.playout.take(self._frame(one, image))
             self.frames_sent += 1
             self._composing -= 1
@@ -200,7 +228,9 @@ class Drawing:
         """Redraw a picture of speech for another place of the loop, or on a gesture. Raises what the backend raises."""
         context = self._context
         index = context.bundle.frame_index(place)
-        moved = replace(planned, loop_index=place, frame_index=index, frame=_Frame(context.bundle, index))
+        moved = replace(
+            planned, loop_index=place, frame_index=index, frame=_Frame(context.bundle, index), is_left_out=False
+        )
         patches: list[FacePatch] = []
         if planned.strength:
             window = planned.spoken.window

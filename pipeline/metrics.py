@@ -60,6 +60,11 @@ class EngineMetrics:
         self.starved_pictures = Counter(
             "vivavoce_starved_pictures", "Idle pictures shown while late speech was waited for", registry=self.registry
         )
+        self.repeated_pictures = Counter(
+            "vivavoce_repeated_pictures",
+            "Pictures of speech shown again in place of others, because drawing was too slow",
+            registry=self.registry,
+        )
         self.slipped_seconds = Counter(
             "vivavoce_slipped_seconds", "Time by which media clocks gave up catching up", registry=self.registry
         )
@@ -112,6 +117,7 @@ class Losses:
     def __init__(self, metrics: EngineMetrics) -> None:
         self._metrics = metrics
         self._starved_pictures = 0
+        self._repeated_pictures = 0
         self._slipped_s = 0.0
         self._transport: Transport | None = None
         self._sent = TransportStats()
@@ -119,8 +125,10 @@ class Losses:
     def count(self, playout: Playout, transport: Transport | None) -> None:
         """Count. transport: the present one. Call it once more before another transport takes its place."""
         self._metrics.starved_pictures.inc(playout.starved_pictures - self._starved_pictures)
+        self._metrics.repeated_pictures.inc(playout.repeated_pictures - self._repeated_pictures)
         self._metrics.slipped_seconds.inc(playout.slipped_s - self._slipped_s)
         self._starved_pictures, self._slipped_s = playout.starved_pictures, playout.slipped_s
+        self._repeated_pictures = playout.repeated_pictures
         if transport is None:
             return
         before = self._sent if transport is self._transport else TransportStats()

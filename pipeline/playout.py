@@ -92,6 +92,8 @@ class Playout:
         self.outputs: tuple[Output, ...] = ()
         "Each output gets every frame. The session adds outputs, and closes those that are removed."
         self.starved_pictures = 0
+        self.repeated_pictures = 0
+        "Pictures of speech that were left out because drawing was too slow; the one before was shown again."
         self.unspoken_pictures = 0
         "Pictures of speech shown with a resting mouth, because a gesture began and they were not redrawn in time."
         self.slipped_s = 0.0
@@ -117,6 +119,11 @@ class Playout:
     def cursor(self) -> LoopCursor:
         """Position in the loop and its gestures, with the places that are reserved for speech."""
         return self._shown.cursor
+
+    @property
+    def is_running(self) -> bool:
+        """Whether frames are released by the clock, and not as fast as they come."""
+        return self._start_s is not None
 
     @property
     def number(self) -> int:

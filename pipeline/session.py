@@ -269,6 +269,7 @@ class Session:
             "state": str(ledger.state(ledger.last_turn) or "idle"),
             "queued_pictures": len(playout.spoken),
             "starved_pictures": playout.starved_pictures,
+            "repeated_pictures": playout.repeated_pictures,
             "slipped_ms": round(1000 * playout.slipped_s),
             "transport": self.outputs.transport_name,
             "ears": self.listening.stats(),

@@ -409,6 +409,7 @@ class SessionStats(TypedDict):
     state: str
     queued_pictures: int
     starved_pictures: int
+    repeated_pictures: int
     slipped_ms: int
     transport: str
     ears: dict[str, object]

@@ -108,7 +108,7 @@ async def _null_device(bundle: AvatarBundle, sessions: int, batch_ms: float, pic
         await engine.warm_up(choice, bundle)
         opened = [await engine.open_session(f"s{index}", bundle, choice) for index in range(sessions)]
         seen = await asyncio.gather(*(_speak(session) for session in opened))
-        late = sum(session.playout.starved_pictures for session in opened)
+        late = sum(one.playout.starved_pictures + one.playout.repeated_pictures for one in opened)
         return NullRun(late, sum(count for count, _ in seen), max(first for _, first in seen))
     finally:
         await engine.aclose()

@@ -36,6 +36,11 @@ CLIENTS, SESSIONS_EACH = 20, 5
 OPEN_S = 30.0
 MAX_SWAPS = 8
 """A session may change its avatar ten times at once (portal/api/allowances.py); two changes load both."""
+LATE_PICTURES = (
+    "vivavoce_starved_pictures_total",
+    "vivavoce_repeated_pictures_total",
+    "vivavoce_dropped_pictures_total",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +101,19 @@ async def guest(portal: PortalProcess, **hello: object) -> AsyncIterator[Guest]:
             reading.cancel()
 
 
+def repeated_pictures(portal: PortalProcess) -> float:
+    """Pictures of speech that were left out so far, because drawing was too slow."""
+    lines = httpx.get(f"{portal.url}/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vivavoce_repeated_pictures_total"))
+
+
 def late_pictures(portal: PortalProcess) -> float:
-    """Pictures that were too late so far: for a viewer, for the clock, and idle ones shown where speech was late."""
+    """Pictures that were too late so far: for a viewer, for the clock, left out, and idle where speech was late."""
     text = httpx.get(f"{portal.url}/metrics").text
     late = 0.0
     for line in text.splitlines():
         name, _, value = line.rpartition(" ")
-        if name.startswith(("vivavoce_starved_pictures_total", "vivavoce_dropped_pictures_total")):
+        if name.startswith(LATE_PICTURES):
             late += float(value)
         elif name.startswith("vivavoce_slipped_seconds_total"):
             late += 25 * float(value)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from pipeline.metrics import TurnTimes
 from pipeline.playout import QUEUED_PICTURES, SILENCE, Playout
 from pipeline.timeline import SpeechSlice
 from pipeline.turn_context import TurnContext
-from pipeline.types import FacePatch, FeatureWindow, ImageArray, LipSyncRequest
+from pipeline.types import FacePatch, FeatureWindow, ImageArray, LipSyncRequest, MediaFrame
 
 NETWORK = type("Network", (), {"name": "network", "max_batch": 16, "on_device": True, "draws_rest": False})()
+
+STEP_S = 0.01
 
 
 class SlowDevice:
@@ -46,7 +49,7 @@ class Desk:
     """A turn's drawing under way, what it is fed, and what it hands over."""
 
     def __init__(self, bundle: AvatarBundle, face: Any = None) -> None:
-        clock = ManualClock()
+        self.clock = clock = ManualClock()
         self.device: Any = SlowDevice()
         self.pictures: Channel[SpeechSlice] = Channel(100)
         self.executor = ThreadPoolExecutor(1)
@@ -248,3 +251,55 @@ async def test_a_frame_that_a_backend_reads_is_decoded_once(desk: Desk) -> None:
     first, _second = desk.playout.spoken.clear()
     assert first.picture is pixels
     assert read_frame() is not pixels
+
+
+async def speak_slowly(desk: Desk, picture_s: float, pictures: int, live: bool = True) -> list[MediaFrame]:
+    """Feed a turn to a device that draws one picture after another. Return what the playout released."""
+    released: list[MediaFrame] = []
+    playing = asyncio.create_task(desk.playout.run(released.append)) if live else None
+    turn, _ = desk.playout.ledger.queue()
+    desk.playout.ledger.begun(turn)
+    desk.feed(pictures)
+    desk.pictures.close()
+    done = 0
+    for step in range(1, 1000):
+        await desk.settle()
+        if step * STEP_S >= (done + 1) * picture_s and done < len(desk.device.futures):
+            desk.device.finish(done)
+            done += 1
+        if not live:
+            desk.playout.spoken.clear()
+        await desk.clock.advance(STEP_S)
+        if desk.running.done() and not len(desk.playout.spoken):
+            break
+    if playing is not None:
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+    return released
+
+
+async def test_where_drawing_is_too_slow_pictures_are_left_out_and_the_voice_has_no_gaps(desk: Desk) -> None:
+    """At 60 ms for each, about every third is left out. The picture before it is shown again, with the new sound."""
+    released = await speak_slowly(desk, 0.06, 90)
+    spoken = [frame for frame in released if frame.speaking]
+    assert len(spoken) == 90
+    assert len(desk.device.requests) + desk.playout.repeated_pictures == 90
+    assert desk.playout.repeated_pictures >= 20
+    # Until the pace is known, pictures are late. Then nothing is.
+    assert desk.playout.starved_pictures <= 12
+    numbers = [frame.number for frame in spoken][-50:]
+    assert numbers == list(range(numbers[0], numbers[0] + 50))
+    again = [(before, after) for before, after in pairwise(spoken) if after.loop_index == before.loop_index]
+    assert len(again) == desk.playout.repeated_pictures
+    assert all(after.picture is before.picture for before, after in again)
+
+
+async def test_where_drawing_keeps_up_every_picture_is_drawn(desk: Desk) -> None:
+    await speak_slowly(desk, 0.03, 40)
+    assert (len(desk.device.requests), desk.playout.repeated_pictures) == (40, 0)
+
+
+async def test_a_clip_has_every_picture_however_slowly_it_is_drawn(desk: Desk) -> None:
+    """Nobody waits for the sound of a clip that is being made."""
+    await speak_slowly(desk, 0.1, 30, live=False)
+    assert (len(desk.device.requests), desk.playout.repeated_pictures) == (30, 0)

@@ -136,12 +136,14 @@ async def test_every_dropped_picture_is_counted_once_whatever_becomes_of_the_tra
     assert found["vivavoce_dropped_sound_frames_total{memory}"] == 2
 
 
-async def test_starved_and_slipped_pictures_show_at_once(room: Room) -> None:
+async def test_what_is_lost_shows_at_once(room: Room) -> None:
     """A scrape in the middle of a turn sees what was lost until then."""
     room.session.playout.starved_pictures = 4
+    room.session.playout.repeated_pictures = 3
     room.session.playout.slipped_s = 0.5
     found = samples(room)
     assert (found["vivavoce_starved_pictures_total"], found["vivavoce_slipped_seconds_total"]) == (4, 0.5)
+    assert found["vivavoce_repeated_pictures_total"] == 3
 
 
 async def test_tasks_are_counted_as_they_are_asked_for(room: Room) -> None:
