@@ -30,6 +30,8 @@ OWNER = "owner.txt"
 "File beside them with the name of the recording's owner. It is missing if nobody had logged in."
 BEGUN_FROM = "begun-from.txt"
 "File beside them that tells apart from where recordings without an owner were begun; see note_place()."
+AVATARS = "avatars.txt"
+"File beside them with the id of the avatar that the recording begins with. Only a transcript names later ones."
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{10,40}")
 "Form of a recording's id. Nothing else may become part of a path."
 STANDS_STILL_S = 300.0
@@ -70,6 +72,10 @@ class KeptRecordings:
         """
         self._note(recording_id, BEGUN_FROM, begun_from)
 
+    def note_avatar(self, recording_id: str, avatar_id: str) -> None:
+        """Note which avatar a recording shows, before it has any files, in case a crash leaves it. Raises DiskFull."""
+        self._note(recording_id, AVATARS, avatar_id)
+
     def keep(self, recording_id: str) -> None:
         """Take a recording whose files are complete into keeping."""
 
@@ -90,15 +96,18 @@ class KeptRecordings:
     def erase_all_of(self, avatar_id: str) -> int:
         """Remove the recordings of sessions that have shown an avatar. Return how many there were.
 
+        Those that another portal is making stay: it ends and removes them itself. What a crash has left is removed.
+
         Raises OSError if one cannot be read or removed, after all others.
         """
         erased, trouble = 0, None
-        for told in self.root.glob("*/recording.json"):
+        for folder in self.root.glob("*"):
             try:
-                if avatar_id in _avatars_in(told.parent):
-                    shutil.rmtree(told.parent)
+                if avatar_id in _avatars_in(folder) and not _grows(folder):
+                    shutil.rmtree(folder)
                     erased += 1
-            except (FileNotFoundError, ValueError) as error:  # the sweep has removed it, or will: a crash left half
+            # Not a recording, or one that the sweep has removed or will remove: a crash has left half of it.
+            except (FileNotFoundError, NotADirectoryError, ValueError) as error:
                 logger.debug("a recording is passed over: %s", error)
             except OSError as error:
                 trouble = error
@@ -116,7 +125,7 @@ class KeptRecordings:
     def _note(self, recording_id: str, name: str, text: str) -> None:
         folder = self.root / recording_id
         with disk_full_explained(UNWRITTEN):
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -240,8 +249,14 @@ def _about(folder: Path) -> Mapping[str, object]:
 
 
 def _avatars_in(folder: Path) -> list[str]:
-    """Return the ids of the avatars that the recording shows. Raises OSError, ValueError."""
-    return list(json.loads((folder / "recording.json").read_text(encoding="utf-8")).get("avatars", ()))
+    """Return the ids of the avatars that the recording shows. Without a transcript only the first one is known.
+
+    Raises OSError, ValueError.
+    """
+    try:
+        return list(json.loads((folder / "recording.json").read_text(encoding="utf-8")).get("avatars", ()))
+    except FileNotFoundError:
+        return (folder / AVATARS).read_text(encoding="utf-8").split()
 
 
 def _owner_in(folder: Path) -> str:

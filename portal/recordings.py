@@ -172,6 +172,7 @@ class Recordings:
         elif address:
             place = network_of(address) or address
             self._kept.note_place(recording_id, fingerprint(self._settings.data_dir, place.encode()))
+        self._kept.note_avatar(recording_id, bundle.id)
         name = UNNAMEABLE.sub(" ", f"{bundle.name} - {datetime.now().astimezone():%Y-%m-%d %H.%M}").strip()
         writer = ClipWriter(
             self._folder / recording_id / "recording.mp4",

@@ -323,6 +323,28 @@ def test_what_another_portal_is_just_recording_stays(tmp_path: Path) -> None:
     assert [folder.name for folder in (tmp_path / "recordings").iterdir()] == ["grows"]
 
 
+async def test_what_a_crash_left_of_an_avatar_is_erased_with_it(
+    room: Room, recordings: Recordings, tmp_path: Path
+) -> None:
+    """It has no transcript yet, which would name the avatar. What another portal is just recording stays there."""
+    recording = recordings.begin(room.session)
+    folder = tmp_path / "data" / "recordings"
+    noted = (folder / recording.id / "avatars.txt").read_text()
+    await room.pass_time(0.4)
+    await recordings.end(room.session)
+    for name, age_s in (("crashed", 3600), ("grows", 1)):
+        kept = KeptRecordings(folder)
+        kept.note_owner(name, "max")
+        kept.note_avatar(name, noted)
+        unfinished = folder / name / ".recording.mp4"
+        unfinished.write_bytes(b"so far")
+        os.utime(unfinished, (time.time() - age_s,) * 2)
+    (folder / "a file.txt").touch()
+    assert await recordings.erase_all_of("somebody else") == 0
+    assert await recordings.erase_all_of(room.session.bundle.id) == 2
+    assert {path.name for path in folder.iterdir()} == {"grows", "a file.txt"}
+
+
 def test_an_erasure_is_not_done_while_a_recording_cannot_be_read(tmp_path: Path) -> None:
     """Nobody knows whom it shows. All others are erased."""
     kept = KeptRecordings(tmp_path)
