@@ -48,6 +48,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 "Set in lanes without a browser. The lanes share the cores, so threads of numeric libraries would only wait there."
 TEST_TIMEOUT_S = 300
 "Limit for a single test. A test that hangs is ended, and its stack shows where it hung."
+SLOWEST_SHOWN = 25
+"Number of its slowest tests that each run of pytest lists, because that is where time can be saved."
 
 
 class Module(Protocol):
@@ -226,7 +228,7 @@ def _verdict(failed: Mapping[str, int], say: Callable[[str], None]) -> int:
 
 
 def _pytest(arguments: Sequence[str]) -> tuple[str, ...]:
-    return ("pytest", f"--timeout={TEST_TIMEOUT_S}", *arguments)
+    return ("pytest", f"--timeout={TEST_TIMEOUT_S}", f"--durations={SLOWEST_SHOWN}", *arguments)
 
 
 def _missing(browser: Browser) -> str:

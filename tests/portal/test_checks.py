@@ -69,7 +69,7 @@ class Runs:
 
     def tests(self):
         """What pytest was asked for, but for where it remembers what failed."""
-        return {without_memory(call)[2:] for call in self.calls if call[0] == "pytest"}
+        return {without_memory(call)[3:] for call in self.calls if call[0] == "pytest"}
 
 
 def without_memory(call: tuple[str, ...]) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ def test_the_tests_in_browsers_know_their_browser() -> None:
     runs = Runs()
     check(runs)
     in_browsers = (BROWSER_TESTS, TIMING_TESTS)
-    extra = [runs.extra[index] for index, call in enumerate(runs.calls) if without_memory(call)[2:] in in_browsers]
+    extra = [runs.extra[index] for index, call in enumerate(runs.calls) if without_memory(call)[3:] in in_browsers]
     assert extra == [{"CHROMIUM": "/bin/chromium"}] * 2
 
 
@@ -109,7 +109,7 @@ def test_the_tests_that_measure_time_come_last_and_alone() -> None:
     """How sound and picture keep time: nothing of ours may take the processor from them."""
     runs = Runs()
     check(runs)
-    assert without_memory(runs.calls[-1])[2:] == TIMING_TESTS
+    assert without_memory(runs.calls[-1])[3:] == TIMING_TESTS
     assert runs.under_way_at_last == 1
 
 
@@ -190,7 +190,7 @@ def test_a_test_that_passes_when_it_runs_alone_is_named() -> None:
     """It does not fail the whole; it runs last, in the browser, and what is said last names it."""
     runs, said = Unsteady(TIMING_TESTS[-1], [LATE]), []
     assert check(runs, say=said.append) == 0
-    assert runs.calls[-1][2:] == (LATE,) and runs.extra[-1] == {"CHROMIUM": "/bin/chromium"}
+    assert runs.calls[-1][3:] == (LATE,) and runs.extra[-1] == {"CHROMIUM": "/bin/chromium"}
     assert LATE in said[-1] and "All of it passed." not in said
 
 
