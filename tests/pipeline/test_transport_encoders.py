@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from avatars.bundle import decode_jpeg
+from pipeline.transports import encoders
 from pipeline.transports.encoders import (
     MIN_BITRATE_BPS,
     H264Encoder,
@@ -18,6 +19,7 @@ from pipeline.transports.encoders import (
     Vp8Encoder,
     default_bitrate_bps,
     encode_jpeg,
+    i420,
     pcm16,
 )
 from pipeline.types import SAMPLES_PER_PICTURE, FloatArray, ImageArray
@@ -54,6 +56,17 @@ def is_key(data: bytes, decoder: str) -> bool:
 
 @pytest.mark.parametrize("decoder", ENCODERS)
 class TestVideoEncoders:
+    def test_pictures_do_not_mix_in_memory_that_is_used_again(
+        self, decoder: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same pictures, converted into new memory each, are encoded to the same bytes; also after another size."""
+        pictures = [*noise(8), *moving(4, 130, 98), *noise(3)]
+        encoder: VideoEncoder = ENCODERS[decoder](1_000_000)
+        packets = [encoder.encode(picture) for picture in pictures]
+        monkeypatch.setattr(encoders, "i420", lambda rgb, _planes: i420(rgb))
+        careful: VideoEncoder = ENCODERS[decoder](1_000_000)
+        assert packets == [careful.encode(picture) for picture in pictures]
+
     def test_each_picture_gives_one_that_decodes_to_it(self, decoder: str) -> None:
         """Every call gives exactly one encoded picture, near to what went in, without delay."""
         encoder: VideoEncoder = ENCODERS[decoder](1_000_000)
