@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 import threading
 import time
@@ -170,12 +169,11 @@ class Erasure:
             if is_first:
                 await asyncio.to_thread(self.notes.finish, avatar_id)
             raise
+        retired_at = time.time()
         try:
             await asyncio.to_thread(self.notes.begin, avatar_id)  # up to now jobs were ordered for this avatar
             await asyncio.to_thread(self.notes.note, avatar_id)
-            # All its jobs, whatever the clock said where they were ordered: until the end of this nobody can make a new
-            # avatar with this id.
-            erased = await self._erase_rest(avatar_id, math.inf)
+            erased = await self._erase_rest(avatar_id, retired_at + CLOCKS_APART_S)
             await asyncio.to_thread(self._finish, avatar_id)
             return erased
         except (VivavoceError, OSError) as error:

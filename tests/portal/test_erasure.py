@@ -255,19 +255,6 @@ async def test_an_erasure_that_cannot_be_finished_erases_nothing_of_a_new_avatar
     assert queue.folders.reports.pictures("ada") == ["01.jpg"]
 
 
-async def test_a_job_of_a_machine_whose_clock_is_ahead_is_erased_too(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queue = house.portal.desk.queue
-    house.made_clip("ada")
-    listed = queue.store.list
-    monkeypatch.setattr(
-        queue.store, "list", lambda **wish: [replace(job, created_at=job.created_at + 60) for job in listed(**wish)]
-    )
-    assert (await house.http.delete("/api/avatars/ada/everything")).json()["jobs"] == 1
-    assert not queue.list(limit=None)
-
-
 async def test_jobs_that_were_ordered_until_the_avatar_was_gone_are_erased_after_a_restart(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
