@@ -100,10 +100,9 @@ class Listening:
                     lambda: self._avatar is not Avatar.SILENT,
                 )
                 self._ears.start()
+                self.playout.keep_pictures()
         if self._ears is not None:
             self._ears.listen(mode, language)
-        if self.is_on:
-            self.playout.keep_released(True)
         if mode == "hold":
             self._react(self._barge_in.pressed(self._avatar, self.clock.now_s()))
         else:
@@ -129,7 +128,6 @@ class Listening:
                 self.tell(heard)
                 if state is EarsState.OFF:
                     self._react(self._barge_in.switched_off())
-                    self.playout.keep_released(self.is_on)  # the microphone may be on again
             case SpeechBegan():
                 self.speech_began_s = now_s
                 self._barge_in.speech_began(self._avatar, sounded_s, now_s)

@@ -113,6 +113,7 @@ class Playout:
         self._questions: list[str] = []  # asked since the last frame; bounded, because a session limits questions
         self._flushing = False
         self._hold: _Hold | None = None
+        self._keeps_pictures = False
         self._redrawing = Redrawing(self._frames.waiting, self._shown.place_of, self.due_s, clock.now_s)
 
     @property
@@ -157,12 +158,12 @@ class Playout:
         await self.spoken.send(drawn)
         self._redrawing.look()  # a gesture may have begun while it was drawn
 
-    def keep_released(self, keep: bool) -> None:
-        """Set whether hold() may be called: resume() needs the frames released last, which take memory. Idempotent.
+    def keep_pictures(self) -> None:
+        """Keep the pictures that were released last, for resume(): a viewer may interrupt from now on. Idempotent.
 
-        Without them, speech resumes after the frames that were released before the hold.
+        They take megabytes. Without them, speech that is released again is seen with a resting mouth.
         """
-        self._frames.keep_released(keep)
+        self._keeps_pictures = True
 
     @property
     def reached(self) -> Played:
@@ -365,7 +366,9 @@ class Playout:
 
     def _spoken(self, drawn: DrawnFrame) -> MediaFrame:
         self.cursor.show_spoken(drawn.loop_index)
-        self._frames.released(drawn, self._number)
+        self._frames.released(
+            drawn, self._number, drawn.picture if self._keeps_pictures else self._shown.at_rest(drawn)
+        )
         if drawn.audio.any():
             self._sounded_pictures += 1
             self._sounded_number = self._number

@@ -37,13 +37,15 @@ class Showing:
         elif (name := self._idle_clips.due()) is not None and self._gestures is not None:
             self.cursor.begin(self._gestures.run(name, spoken_over=False))
         place = self.cursor.show_idle()
-        if place < len(self._loop.loop) or (picture := self.gesture_picture(place)) is None:
-            picture = LoopPosition(self._loop, place)
-        return place, picture
+        return place, self._picture(place)
 
     def gesture_picture(self, place: int) -> Picture | None:
         """Return the picture at a place of a gesture; None if the avatar has no gestures."""
         return None if self._gestures is None else self._gestures.picture(place)
+
+    def at_rest(self, drawn: DrawnFrame) -> Picture:
+        """Return the picture at a drawn frame's place, without speech. It takes no memory."""
+        return self._picture(drawn.loop_index)
 
     def place_of(self, drawn: DrawnFrame) -> int:
         """Return the place where a drawn frame is shown now."""
@@ -57,3 +59,7 @@ class Showing:
         """Silence the gesture that is shown. Its pictures go on."""
         if self._show is not None:
             self._show.hush()
+
+    def _picture(self, place: int) -> Picture:
+        picture = None if place < len(self._loop.loop) else self.gesture_picture(place)
+        return LoopPosition(self._loop, place) if picture is None else picture

@@ -1,7 +1,7 @@
 """Spoken frames of a session: those that wait to be released, and those released a moment ago.
 
-Held speech resumes from shortly before the cut. So the last released frames can be put before those that wait. They
-hold pictures, so they are kept only while somebody may hold speech. How far the speech had come is always remembered.
+Held speech resumes from shortly before the cut. So the last released frames are remembered, and can be put before
+those that wait.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pipeline.channel import Channel
 from pipeline.ledger import TurnLedger
 from pipeline.redrawing import DrawnFrame, Subtitle
+from pipeline.types import Picture
 
 __all__ = ["REMEMBERED_PICTURES", "Played", "SpokenFrames"]
 
@@ -61,11 +62,8 @@ class SpokenFrames:
         self._ledger = ledger
         self._again: deque[DrawnFrame] = deque()
         "frames to release again, before those in the queue; at most as many as are remembered"
-        self._keeps_released = False
         self._recent: deque[_Released] = deque(maxlen=REMEMBERED_PICTURES)
         "the frames released last; kept while a turn is open"
-        self._reached: deque[tuple[int, Played]] = deque(maxlen=REMEMBERED_PICTURES)
-        "numbers of the frames released last, and how far the speech had come before each; kept while a turn is open"
         self._subtitle: Subtitle | None = None
 
     @property
@@ -81,36 +79,32 @@ class SpokenFrames:
         """Take the next frame off the queue, whatever its turn. None: there is none."""
         return self._again.popleft() if self._again else self._queue.receive_nowait()
 
-    def keep_released(self, keep: bool) -> None:
-        """Set whether released frames are kept, so that they can be released again. Idempotent."""
-        self._keeps_released = keep
-        if not keep:
-            self._recent.clear()
+    def released(self, drawn: DrawnFrame, number: int, picture: Picture) -> None:
+        """Remember a frame that was released under this number.
 
-    def released(self, drawn: DrawnFrame, number: int) -> None:
-        """Remember a frame that was released under this number."""
+        picture: the one to show if the frame is released again. It may be one that takes less memory.
+        """
         if drawn.subtitle is not None:
             self._subtitle = drawn.subtitle
-        if self._keeps_released:
-            self._recent.append(_Released(drawn, number, self.played, self._subtitle))
-        self._reached.append((number, self.played))
+        again = drawn if picture is drawn.picture else replace(drawn, picture=picture)
+        self._recent.append(_Released(again, number, self.played, self._subtitle))
         self.played = Played(drawn.turn, drawn.sentence, drawn.played_share)
 
     def played_before(self, number: int) -> Played:
         """Return how far the speech had come before that frame; if it is not remembered, how far it has come by now."""
-        return next((played for released, played in self._reached if released >= number), self.played)
+        lost = self._from(number)
+        return lost[0].before if lost else self.played
 
     def first_from(self, number: int) -> DrawnFrame | None:
-        """Return the first kept frame at or after that number; if there is none, the next one that waits."""
+        """Return the first remembered frame at or after that number; if there is none, the next one that waits."""
         lost = self._from(number)
         return lost[0].drawn if lost else self.first
 
     def rewind(self, number: int) -> list[int]:
-        """Release the kept frames from that number on again. Returns the turn of each."""
+        """Release the remembered frames from that number on again. Returns the turn of each."""
         lost = self._from(number)
         for _ in lost:  # they are the newest
             self._recent.pop()
-            self._reached.pop()
         again = [released for released in lost if self._ledger.is_open(released.drawn.turn)]
         if again:
             self.played = again[0].before
@@ -121,13 +115,12 @@ class SpokenFrames:
     def forget_released(self) -> None:
         """Forget the released frames, because none will be released again."""
         self._recent.clear()
-        self._reached.clear()
 
     def clear(self) -> None:
         """Drop all frames, waiting and remembered."""
         self._queue.clear()
         self._again.clear()
-        self.forget_released()
+        self._recent.clear()
 
     def _from(self, number: int) -> list[_Released]:
         return [released for released in self._recent if released.number >= number]

@@ -18,6 +18,7 @@ from pipeline.types import (
     FPS,
     SAMPLES_PER_PICTURE,
     HoldEvent,
+    LoopPosition,
     MediaFrame,
     SessionEvent,
     SubtitleEvent,
@@ -37,9 +38,10 @@ class LongBundle:
 class Talk:
     """A playout whose frames are released one by one, and what its ledger told. Sound is how far the turn has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_pictures: bool = True) -> None:
         self.playout = Playout(LongBundle(), ManualClock())  # type: ignore[arg-type]
-        self.playout.keep_released(True)
+        if keeps_pictures:
+            self.playout.keep_pictures()
         self.ledger = self.playout.ledger
         self.told: list[SessionEvent] = []
         self.frames: list[MediaFrame] = []
@@ -178,20 +180,23 @@ def test_no_more_than_600_ms_come_again(talk: Talk) -> None:
     assert len(talk.playout.resume()) == REMEMBERED_PICTURES
 
 
-def test_released_pictures_are_kept_only_where_speech_may_be_held(talk: Talk) -> None:
-    """Fifteen pictures of each speaking session are megabytes. How much was played is known without them."""
-    talk.playout.keep_released(False)
-    talk.playout.viewer_delay_s = 0.2
+def test_released_pictures_are_kept_only_for_a_session_that_has_listened() -> None:
+    """Fifteen pictures of each speaking session are megabytes. Without them the sound comes again, over a still mouth."""
+    talk = Talk(keeps_pictures=False)
     talk.say(10)
     pictures = [weakref.ref(drawn.picture) for drawn in talk.playout.spoken.waiting()]
     talk.release(8)
     talk.frames.clear()
     assert [number for number, picture in enumerate(pictures, 1) if picture() is not None] == [9, 10]
-    assert talk.playout.reached == Played(1, 0, 0.03)
-    talk.playout.keep_released(True)
-    talk.release()
     talk.hold()
-    assert talk.playout.resume() == [1]
+    talk.release(30)
+    talk.resume()
+    talk.release(30)
+    again = [frame for frame in talk.frames if frame.turn]
+    assert [isinstance(frame.picture, LoopPosition) for frame in again] == [True] * LEAD_PICTURES + [False] * 2
+    assert all(frame.audio[FADE_SAMPLES:].all() for frame in again)
+    places = [frame.loop_index for frame in again]
+    assert [frame.picture.index for frame in again if isinstance(frame.picture, LoopPosition)] == places[:LEAD_PICTURES]
 
 
 def test_the_subtitle_comes_again_for_the_rest_of_its_sentence(talk: Talk) -> None:

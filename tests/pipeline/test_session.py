@@ -142,7 +142,6 @@ async def test_held_speech_goes_on_and_its_history_is_whole(room: Room) -> None:
     words = "one two three four five six seven eight nine ten eleven twelve"
     turn = room.session.say(words)
     await room.until(lambda: (turn, "speaking") in room.states)
-    room.session.playout.keep_released(True)
     await room.pass_time(0.8)
     room.session.conversation.hold()
     held = len(room.transport.frames)

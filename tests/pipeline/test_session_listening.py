@@ -15,8 +15,9 @@ from pipeline import registry
 from pipeline.ears.events import Failed, NoWords, Words
 from pipeline.errors import BackendUnavailable, RecognitionError, SessionClosed
 from pipeline.registry import Label
+from pipeline.spoken_frames import REMEMBERED_PICTURES
 from pipeline.transports.memory import MemoryTransport
-from pipeline.types import EarsEvent, EarsState, ErrorEvent, NoticeEvent, SubtitleEvent, TranscriptEvent, TurnEvent
+from pipeline.types import EarsEvent, EarsState, ErrorEvent, LoopPosition, NoticeEvent, TranscriptEvent, TurnEvent
 
 
 @pytest.fixture
@@ -63,28 +64,28 @@ async def test_an_output_takes_the_viewers_sound_while_the_microphone_is_on(room
 
 
 @pytest.mark.usefixtures("senses")
-async def test_held_speech_comes_again_only_while_the_session_listens(room: Room) -> None:
-    """Who listens may hold speech, and then what had not been played is released again."""
-    words = "one two three four five six seven eight nine ten eleven twelve"
+async def test_speech_that_comes_again_is_seen_again_once_the_session_has_listened(room: Room) -> None:
+    """Also with the talk key, which turns the microphone off between its presses."""
 
-    async def released_again() -> bool:
-        turn = room.session.say(words)
+    async def rest_at_most() -> int:
+        """Return how many spoken frames were seen with the loop's own picture."""
+        turn = room.session.say("one two three four five six seven eight nine ten eleven twelve")
         await room.until(lambda: (turn, "speaking") in room.states)
         await room.pass_time(0.8)
         room.session.conversation.hold()
         await room.pass_time(0.4)
         room.session.note_reached(0.0)
-        subtitles = len(room.all(SubtitleEvent))
+        frames = len(room.transport.frames)
         room.session.conversation.resume()
         await room.until(done(room, turn))
-        return len(room.all(SubtitleEvent)) > subtitles
+        again = list(room.transport.frames)[frames:]
+        return sum(isinstance(frame.picture, LoopPosition) for frame in again if frame.turn)
 
-    assert not await released_again()
-    room.session.listen("open", "en")
-    assert await released_again()
+    assert await rest_at_most() == REMEMBERED_PICTURES
+    room.session.listen("hold", "en")
     room.session.listen("off")
     await room.until(lambda: room.all(EarsEvent)[-1:] == [EarsEvent(EarsState.OFF)])
-    assert not await released_again()
+    assert await rest_at_most() == 0
 
 
 async def test_without_its_packages_listening_is_refused_with_the_command(
