@@ -85,6 +85,8 @@ class _Requested:
     planned: _Planned
     patch: asyncio.Future[FacePatch] | None
     "None: no mouth is drawn"
+    more_waited: bool
+    "whether there was more to draw than was requested with it, so that drawing is what the turn waits for"
 
     @property
     def is_ready(self) -> bool:
@@ -141,18 +143,18 @@ class Drawing:
         size = min(max(FIRST_BATCH, self._ahead), self._context.lipsync.max_batch)
         planned: list[_Planned] = []
         while len(self._requested) + len(planned) < size and (spoken := pictures.receive_nowait()) is not None:
-            self._last_planned = self._plan(spoken)
+            self._last_planned = self._plan(spoken, more_waits=len(pictures) > 0)
             planned.append(self._last_planned)
         if planned:
-            self._requested += self._drawn(planned)
+            self._requested += self._drawn(planned, more_waits=len(pictures) > 0)
             self._begun = True
 
-    def _plan(self, spoken: SpeechSlice) -> _Planned:
+    def _plan(self, spoken: SpeechSlice, *, more_waits: bool) -> _Planned:
         for gesture in spoken.gestures:
             self._context.begin_gesture(gesture)
         expression = self._acting.next(spoken.stress, spoken.left)
         last = self._last_planned
-        may_leave_out = last is not None and not spoken.gestures and self._context.playout.is_running
+        may_leave_out = more_waits and not spoken.gestures and self._context.playout.is_running
         if last is not None and may_leave_out and self._pace.leaves_out(self._ahead):
             # It keeps the place of the one before, so that the head moves on from there without a jump.
             self._context.playout.repeated_pictures += 1
@@ -164,7 +166,7 @@ class Drawing:
         frame = _Frame(self._context.bundle, index)
         return _Planned(spoken, reserved, place, index, frame, strength, expression)
 
-    def _drawn(self, planned: list[_Planned]) -> list[_Requested]:
+    def _drawn(self, planned: list[_Planned], *, more_waits: bool) -> list[_Requested]:
         context, ahead = self._context, self._ahead + len(self._requested)
         requests = [
             LipSyncRequest(
@@ -179,7 +181,7 @@ class Drawing:
             if one.needs_mouth
         ]
         patches = iter(context.device.draw(context.lipsync, requests))
-        return [_Requested(one, next(patches) if one.needs_mouth else None) for one in planned]
+        return [_Requested(one, next(patches) if one.needs_mouth else None, more_waits) for one in planned]
 
     async def _next_drawn(self) -> list[_Requested]:
         """Wait for the picture requested first. Returns it, and those after it that are ready, too."""
@@ -201,7 +203,8 @@ class Drawing:
             await loop.run_in_executor(self._context.executor, _compose_all, self._context, composed, patches)
         )
         self._times.mark("first_frame")
-        if self.frames_sent:  # the first wait is that for the device, and says little about the pace
+        # If a turn waits for its voice, small batches take long, and that says nothing about the pace of drawing.
+        if drawn[0].more_waited and self.frames_sent:  # the first also waited for its turn at the device
             self._pace.note(len(composed), self._context.clock.now_s() - waits_from_s)
         for one in planned:
             image = self._last_image if one.is_left_out else images.popleft()

@@ -303,3 +303,25 @@ async def test_a_clip_has_every_picture_however_slowly_it_is_drawn(desk: Desk) -
     """Nobody waits for the sound of a clip that is being made."""
     await speak_slowly(desk, 0.1, 30, live=False)
     assert (len(desk.device.requests), desk.playout.repeated_pictures) == (30, 0)
+
+
+async def test_no_picture_is_left_out_while_the_voice_is_what_the_turn_waits_for(desk: Desk) -> None:
+    """Sound that comes in real time gives small batches. They take as long as a network's large ones do."""
+    playing = asyncio.create_task(desk.playout.run(lambda _frame: None))
+    turn, _ = desk.playout.ledger.queue()
+    desk.playout.ledger.begun(turn)
+    drawn_at: list[float] = []
+    done = 0
+    for step in range(400):
+        if step % 4 == 0:
+            desk.feed(1)
+        await desk.settle()
+        drawn_at += [desk.clock.now_s() + 0.06] * (len(desk.device.futures) - len(drawn_at))
+        while done < len(drawn_at) and drawn_at[done] <= desk.clock.now_s() + 1e-6:
+            desk.device.finish(done)
+            done += 1
+        await desk.clock.advance(STEP_S)
+    playing.cancel()
+    await asyncio.gather(playing, return_exceptions=True)
+    assert desk.playout.repeated_pictures == 0
+    assert len(desk.device.requests) > 90

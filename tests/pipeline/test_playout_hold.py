@@ -181,7 +181,7 @@ def test_no_more_than_600_ms_come_again(talk: Talk) -> None:
 
 
 def test_released_pictures_are_kept_only_for_a_session_that_has_listened() -> None:
-    """Fifteen pictures of each speaking session are megabytes. Without them the sound comes again, over a still mouth."""
+    """Fifteen pictures of each session are megabytes. Without them the sound comes again, over a still mouth."""
     talk = Talk(keeps_pictures=False)
     talk.say(10)
     pictures = [weakref.ref(drawn.picture) for drawn in talk.playout.spoken.waiting()]

@@ -83,6 +83,7 @@ async def test_speech_that_comes_again_is_seen_again_once_the_session_has_listen
 
     assert await rest_at_most() == REMEMBERED_PICTURES
     room.session.listen("hold", "en")
+    await room.until(lambda: bool(room.all(EarsEvent)))
     room.session.listen("off")
     await room.until(lambda: room.all(EarsEvent)[-1:] == [EarsEvent(EarsState.OFF)])
     assert await rest_at_most() == 0
