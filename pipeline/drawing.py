@@ -72,7 +72,7 @@ class _Planned:
     "opacity of the drawn mouth, 0..1; at 0 no mouth is drawn"
     expression: Expression
     is_left_out: bool = False
-    "whether the picture before it is shown again"
+    "whether the picture before it is shown again, in this one's place"
 
     @property
     def needs_mouth(self) -> bool:
@@ -106,7 +106,6 @@ class Drawing:
         self._begun = False
         self._composing = 0  # pictures that are drawn and not handed over yet
         self._pace = DrawingPace()
-        self._last_planned: _Planned | None = None
         self._last_image: ImageArray | None = None
         # Seeded by avatar and turn, so that the same text in the same turn looks the same every time.
         self._acting = Acting(crc32(f"{context.bundle.id} {turn}".encode()))
@@ -142,9 +141,10 @@ class Drawing:
         """
         size = min(max(FIRST_BATCH, self._ahead), self._context.lipsync.max_batch)
         planned: list[_Planned] = []
-        while len(self._requested) + len(planned) < size and (spoken := pictures.receive_nowait()) is not None:
-            self._last_planned = self._plan(spoken, more_waits=len(pictures) > 0)
-            planned.append(self._last_planned)
+        to_draw = sum(not requested.planned.is_left_out for requested in self._requested)
+        while to_draw < size and (spoken := pictures.receive_nowait()) is not None:
+            planned.append(self._plan(spoken, more_waits=len(pictures) > 0))
+            to_draw += not planned[-1].is_left_out
         if planned:
             self._requested += self._drawn(planned, more_waits=len(pictures) > 0)
             self._begun = True
@@ -153,18 +153,15 @@ class Drawing:
         for gesture in spoken.gestures:
             self._context.begin_gesture(gesture)
         expression = self._acting.next(spoken.stress, spoken.left)
-        last = self._last_planned
-        may_leave_out = more_waits and not spoken.gestures and self._context.playout.is_running
-        if last is not None and may_leave_out and self._pace.leaves_out(self._ahead):
-            # It keeps the place of the one before, so that the head moves on from there without a jump.
-            self._context.playout.repeated_pictures += 1
-            return replace(last, spoken=spoken, expression=expression, is_left_out=True)
         place = self._context.playout.cursor.reserve(loop_only=self._context.lipsync.on_device)
         strength = 1.0 if self._context.lipsync.draws_rest else spoken.mouth
         reserved = self._context.playout.cursor.reserved
         index = self._context.bundle.frame_index(place)
         frame = _Frame(self._context.bundle, index)
-        return _Planned(spoken, reserved, place, index, frame, strength, expression)
+        may_leave_out = more_waits and not spoken.gestures and self._context.playout.is_running
+        is_left_out = may_leave_out and self._pace.leaves_out(self._ahead)
+        self._context.playout.repeated_pictures += is_left_out
+        return _Planned(spoken, reserved, place, index, frame, strength, expression, is_left_out)
 
     def _drawn(self, planned: list[_Planned], *, more_waits: bool) -> list[_Requested]:
         context, ahead = self._context, self._ahead + len(self._requested)

@@ -79,6 +79,8 @@ class MovingFace:
 
         Raises BundleError if they are damaged or the landmarks are not a face.
         """
+        if not np.isfinite(bundle.landmarks).all():
+            raise BundleError(f"The landmarks of the avatar '{bundle.id}' are no numbers.", "Make the avatar again.")
         between = bundle.landmarks[:, [_EYES[0], FACE_TOP]] - bundle.landmarks[:, [_EYES[-1], CHIN_TIP]]
         if not (np.linalg.norm(between, axis=2) > 1).all():
             raise BundleError(f"The landmarks of the avatar '{bundle.id}' are no face.", "Make the avatar again.")

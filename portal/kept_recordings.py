@@ -96,14 +96,16 @@ class KeptRecordings:
     def erase_all_of(self, avatar_id: str) -> int:
         """Remove the recordings of sessions that have shown an avatar. Return how many there were.
 
-        Those that another portal is making stay: it ends and removes them itself. What a crash has left is removed.
+        Those that another portal is making stay: it ends and removes them itself. What a crash has left is removed if
+        it has stood still for STANDS_STILL_S; until then nobody can tell the two apart.
 
         Raises OSError if one cannot be read or removed, after all others.
         """
         erased, trouble = 0, None
         for folder in self.root.glob("*"):
             try:
-                if avatar_id in _avatars_in(folder) and not _grows(folder):
+                is_complete = (folder / "recording.json").is_file()
+                if avatar_id in _avatars_in(folder) and (is_complete or not _grows(folder)):
                     shutil.rmtree(folder)
                     erased += 1
             # Not a recording, or one that the sweep has removed or will remove: a crash has left half of it.

@@ -105,7 +105,7 @@ def _reading(portal: PortalProcess, at_s: float, heard: Sequence[Heard]) -> Read
         descriptors=sum(1 for _ in (of_process / "fd").iterdir()),
         threads=sum(1 for _ in (of_process / "task").iterdir()),
         tasks=round(samples["vivavoce_tasks"]),
-        late=round(samples["vivavoce_starved_pictures_total"]),
+        late=round(samples["vivavoce_starved_pictures_total"] + samples["vivavoce_repeated_pictures_total"]),
         slipped_s=samples["vivavoce_slipped_seconds_total"],
         heard=heard,
     )

@@ -96,8 +96,11 @@ class Allowance:
         self._bucket(key).left -= amount
 
     def left(self, key: str) -> float:
-        """Return how much may be taken now; below zero after a large amount."""
-        return self._bucket(key).left
+        """Return how much may be taken now; below zero after a large amount. Newcomers have all of the burst."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            return self._burst
+        return min(self._burst, bucket.left + self._per_s * (self._clock.now_s() - bucket.filled_s))
 
     def _bucket(self, key: str) -> _Bucket:
         now_s = self._clock.now_s()

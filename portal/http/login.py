@@ -227,20 +227,22 @@ class Gate:
         shared = self._keys.password
         if shared and hmac.compare_digest(password.encode(), shared.encode()):
             return self._admin()
-        is_right = bool(self._users.names()) and await self._is_right(address_of(scope), name, password, is_gone)
+        address = address_of(scope)
+        is_right = await self._is_right(address, name, password, is_gone) if self._users.names() else False
         person = self._person(name) if is_right and name else None
         if person is None:
-            self._line.note_wrong(address_of(scope))
+            if is_right is not None:
+                self._line.note_wrong(address)
             raise WrongPassword("The name or the password is wrong.", "Try again, or ask whoever runs this portal.")
         return person
 
     async def _is_right(
         self, address: str, name: str, password: str, is_gone: Callable[[], Awaitable[bool]] | None
-    ) -> bool:
-        """Check a password, when its turn has come. Raises TooOften."""
+    ) -> bool | None:
+        """Check a password, when its turn has come. None: the client had left by then. Raises TooOften."""
         async with self._line.turn(address):
             if is_gone is not None and await is_gone():
-                return False
+                return None
             return await asyncio.to_thread(is_password, password, self._users.hash_of(name))
 
     def _by_token(self, token: str) -> Person:

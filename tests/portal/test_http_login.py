@@ -296,9 +296,12 @@ async def test_nothing_is_hashed_for_whoever_has_hung_up(
     async def send(message: Message) -> None:
         sent.append(message)
 
+    noted: list[str] = []
+    monkeypatch.setattr(login.LoginLine, "note_wrong", lambda _line, address: noted.append(address))
     scope = {"type": "http", "method": "POST", "path": "/login", "headers": [], "client": ("203.0.113.5", 1)}
     await gate(scope, receive, send)
     assert hashing.tried.empty() and sent[0]["status"] == 401
+    assert noted == [], "it was not wrong, as far as anybody knows"
 
 
 def test_the_file_of_users_keeps_no_password_and_only_its_owner_reads_it(tmp_path: Path, users: UsersFile) -> None:

@@ -7,8 +7,16 @@ import asyncio
 import pytest
 
 from pipeline.clock import ManualClock
-from portal.http.limits import TooOften
-from portal.http.login_line import AT_A_TIME, FORGOTTEN_S, MAX_WAITING, MAX_WAITING_EACH, WRONG_BURST, LoginLine
+from portal.http.limits import MAX_KEYS, TooOften
+from portal.http.login_line import (
+    AT_A_TIME,
+    FORGOTTEN_S,
+    LONG_S,
+    MAX_WAITING,
+    MAX_WAITING_EACH,
+    WRONG_BURST,
+    LoginLine,
+)
 
 
 class People:
@@ -79,15 +87,40 @@ async def test_who_is_as_good_as_all_others_does_not_push_in(people: People) -> 
 
 
 async def test_wrong_passwords_are_forgotten_one_by_one(people: People, clock: ManualClock) -> None:
-    """Who was wrong once waits behind others for five minutes."""
-    people.line.note_wrong("203.0.113.7")
+    """Of any number only ten count: an office whose program sends an old password all day is not last for a month."""
+    for _ in range(1000):
+        people.line.note_wrong("203.0.113.7")
+    await clock.advance((WRONG_BURST - 1) * FORGOTTEN_S)
     await people.come("a", "b", "203.0.113.7", "c")
     await people.end("a")
     assert people.checked == ["a", "b", "c"]
+    await people.end("b", "c", "203.0.113.7")
     await clock.advance(FORGOTTEN_S)
-    await people.come("d")
+    await people.come("d", "e", "203.0.113.7 again", "f")
+    await people.end("d")
+    assert people.checked[-1] == "203.0.113.7 again"
+
+
+async def test_nobody_is_overtaken_for_long(people: People, clock: ManualClock) -> None:
+    """Who mistyped once comes before all others after a few seconds."""
+    people.line.note_wrong("203.0.113.7")
+    await people.come("a", "b", "203.0.113.7")
+    await clock.advance(0.1)
+    await people.come("c", "d")
+    await people.end("a")
+    assert people.checked[-1] == "c"
+    await clock.advance(LONG_S)
+    await people.come("e")
     await people.end("b")
-    assert people.checked == ["a", "b", "c", "203.0.113.7"]
+    assert people.checked[-1] == "203.0.113.7"
+
+
+async def test_many_addresses_that_were_wrong_do_not_make_a_newcomer_look_wrong(people: People) -> None:
+    """The table of addresses has an end. Beyond it nobody knows anything bad of an address."""
+    for number in range(MAX_KEYS + 200):
+        people.line.note_wrong(f"10.0.{number // 256}.{number % 256}")
+    await people.come(*(f"10.0.0.{number}" for number in range(MAX_WAITING)), "203.0.113.7")
+    assert people.refused == [f"10.0.0.{MAX_WAITING - 1}"]
 
 
 async def test_guesses_of_a_whole_network_count_against_its_addresses(people: People) -> None:
