@@ -58,15 +58,16 @@ class Upload:
     "facts for the manifest: file name, consent, licence"
 
 
-def check_source(emit: Emit, path: Path) -> None:
+def check_source(emit: Emit, path: Path) -> bool:
     """Read the header of a photo or clip, or the names in a zipped foreign avatar; nothing is decoded.
 
-    Raises BadMedia, BadImport.
+    Return whether it is anything but a photo, so that making an avatar of it may take minutes. Raises BadMedia,
+    BadImport.
     """
     if is_import(path):
         check_import(path)
-    else:
-        probe(path)
+        return True
+    return probe(path).kind != "photo"
 
 
 def decoding_limits(path: Path) -> Limits:

@@ -91,7 +91,7 @@ def submit_avatar(
 
     def submit() -> Job:
         used = _framing(framing)
-        check_media(path, limits)
+        is_long = check_media(path, limits)
         avatar = avatar_id or library.new_id(title_of(name, file_name))
         order = order_of_avatar(
             path,
@@ -103,7 +103,7 @@ def submit_avatar(
             cutout=cutout,
             owner=owner,
         )
-        return queue.submit(replace(order, id=job_id, notify=notify), asker, check_id)
+        return queue.submit(replace(order, id=job_id, notify=notify, is_long=is_long), asker, check_id)
 
     def check_id() -> None:
         if avatar_id:

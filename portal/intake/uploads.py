@@ -246,14 +246,14 @@ def _family_of(path: Path) -> str:
         return ""
 
 
-def check_media(path: Path, limits: Limits = LONG_LOOK) -> None:
+def check_media(path: Path, limits: Limits = LONG_LOOK) -> bool:
     """Check the header of a photo or clip, or the names in a zipped foreign avatar, without decoding anything.
 
-    Raises AvatarError (BadMedia, BadImport) with its cause and remedy.
+    Return whether it is anything but a photo. Raises AvatarError (BadMedia, BadImport) with its cause and remedy.
     """
     from avatars.source import check_source
 
-    run_confined(check_source, limits, _ignored, path)
+    return bool(run_confined(check_source, limits, _ignored, path))
 
 
 def check_speech(path: Path, limits: Limits = LONG_LOOK) -> float:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 from portal.jobs.dbos_database import APPLICATION, APPLICATION_VERSION, JobDatabase
-from portal.jobs.records import CLIP, KINDS, LONG_CLIPS, JobInputs
+from portal.jobs.records import KINDS, LONG_LINES, JobInputs
 from portal.jobs.store import TakenJob
 
 __all__ = ["DbosSource"]
@@ -78,7 +78,7 @@ class DbosSource:
         for kind, perform in kinds.items():
             DBOS.workflow(name=kind, max_recovery_attempts=MAX_ATTEMPTS)(_workflow_of(perform))
         DBOS.launch()
-        for line in (*kinds, *([LONG_CLIPS] if CLIP in kinds else [])):
+        for line in (*kinds, *(LONG_LINES[kind] for kind in kinds if kind in LONG_LINES)):
             DBOS.register_queue(line, worker_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S)
 
 

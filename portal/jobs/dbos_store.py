@@ -210,6 +210,7 @@ def _attributes_of(order: JobOrder) -> dict[str, object]:
     attributes |= {"backend": order.backend, "parameters": dict(order.parameters)} if order.backend else {}
     attributes |= {"speaker": order.speaker} if order.speaker else {}
     attributes |= {"speech_s": order.speech_s} if order.speech_s else {}
+    attributes |= {"is_long": True} if order.is_long else {}
     attributes |= {"owner": order.owner} if order.owner else {}
     attributes |= {"notify": order.notify} if order.notify else {}
     attributes |= {"format": order.format} if order.format != MP4 else {}
@@ -239,6 +240,7 @@ def _job_of(row: WorkflowStatus) -> Job:
         reported_at=float(attributes.get("told_at", 0.0)),
         rank=max(0, (row.priority or 0) - ORDINARY),
         speech_s=float(attributes.get("speech_s", 0.0)),
+        is_long=bool(attributes.get("is_long")),
         owner=attributes.get("owner", ""),
         notify=attributes.get("notify", ""),
         format=attributes.get("format", MP4),

@@ -20,7 +20,7 @@ __all__ = [
     "CLIP_TYPES",
     "GESTURE",
     "KINDS",
-    "LONG_CLIPS",
+    "LONG_LINES",
     "MP4",
     "PARTS",
     "PREPARE",
@@ -44,8 +44,8 @@ MP4 = "mp4"
 CLIP_TYPES: Final[Mapping[str, str]] = {MP4: "video/mp4", "webm": "video/webm", "mov": "video/quicktime"}
 """Formats of clips, as file name ending -> media type. All but MP4 show the person alone, without a background."""
 
-LONG_CLIPS = "long-clip"
-"Name of the line for clips that take minutes to make."
+LONG_LINES: Final[Mapping[str, str]] = {PREPARE: "long-prepare", CLIP: "long-clip"}
+"""Names of the lines for jobs that take minutes, by their kind. Those of other kinds take seconds."""
 LONG_CLIP_S = 60.0
 "A clip with more than this many seconds of speech counts as long."
 ALPHA_WORK = 10.0
@@ -133,6 +133,8 @@ class JobOrder:
     joins: Joins = Joins.NOTHING
     speech_s: float = 0.0
     "approximate seconds of speech in a clip; 0 for other kinds of job"
+    is_long: bool = False
+    "whether an avatar is made of anything but a photo, which may take minutes"
 
     @property
     def backend(self) -> str:
@@ -200,6 +202,8 @@ class Job:
     "see JobOrder"
     speech_s: float = 0.0
     "see JobOrder; 0 for clips of earlier versions"
+    is_long: bool = False
+    "see JobOrder; False for jobs of earlier versions"
     owner: str = ""
     "see JobOrder; empty for jobs of earlier versions"
     notify: str = ""
@@ -223,10 +227,10 @@ class Job:
 def line_of(job: Job | JobOrder) -> str:
     """Return the name of the line in which a job waits. A worker runs one job of each line at a time.
 
-    Long clips have a line of their own, so that short clips of other people do not wait for them.
+    Long jobs have lines of their own, so that short ones of other people do not wait for them.
     """
     work_s = job.speech_s * (1.0 if job.format == MP4 else ALPHA_WORK)
-    return LONG_CLIPS if job.kind == CLIP and work_s > LONG_CLIP_S else job.kind
+    return LONG_LINES.get(job.kind, job.kind) if job.is_long or work_s > LONG_CLIP_S else job.kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,9 +32,10 @@ from portal.jobs.face_reports import FaceReports
 from portal.jobs.opening import open_queue
 from portal.jobs.orders import id_of_test_clip, order_of_avatar, order_of_clip
 from portal.jobs.queue import JobQueue
-from portal.jobs.records import LONG_CLIPS, Job, line_of
+from portal.jobs.records import CLIP, LONG_LINES, PREPARE, Job, line_of
 from portal.settings import Settings
 from portal.worker.process import WorkerProcess
+from tests.clips import grey_levels, write_clip
 
 pytestmark = pytest.mark.thorough
 
@@ -63,10 +66,11 @@ class Bench:
         )
         self.worker = WorkerProcess(settings, self.queue, command=(sys.executable, str(SCRIPT)), clock=clock)
 
-    def submit_photo(self, content: bytes = b"pixels") -> Job:
+    def submit_photo(self, content: bytes = b"pixels", *, avatar: str = "ada-1", is_long: bool = False) -> Job:
         photo = self.data_dir / "photo.JPG"
         photo.write_bytes(content)
-        return self.queue.submit(order_of_avatar(photo, avatar="ada-1", name="Ada", consent=True))
+        order = order_of_avatar(photo, avatar=avatar, name="Ada", consent=True)
+        return self.queue.submit(replace(order, is_long=is_long))
 
     def open_gate(self) -> None:
         os.write(self._gate, b".")
@@ -297,8 +301,38 @@ async def test_nobodys_few_words_wait_for_a_long_clip(bench: Bench, make_bundle:
     words = [order_of_clip(avatar="ada", text="hello"), order_of_clip(avatar="ada", text="hello", clip_format="mov")]
     for one in words:
         assert (await bench.finished((await asyncio.to_thread(bench.queue.submit, one)).id)).state == "done"
-    assert line_of(order_of_clip(avatar="ada", text="hello " * 40, clip_format="mov")) == line_of(long) == LONG_CLIPS
+    assert (
+        line_of(order_of_clip(avatar="ada", text="hello " * 40, clip_format="mov")) == line_of(long) == LONG_LINES[CLIP]
+    )
     assert (await asyncio.to_thread(bench.queue.cancel, long.id)).state == "cancelled"
+
+
+async def test_nobodys_photo_waits_for_a_clip(bench: Bench) -> None:
+    """A clip whose background is cut out takes minutes. It keeps its line when it is run again."""
+    clip = await asyncio.to_thread(partial(bench.submit_photo, avatar="clip", is_long=True))
+    assert line_of(clip) == LONG_LINES[PREPARE]
+    await bench.until(clip.id, lambda job: job.step == "gated")
+    photo = await asyncio.to_thread(bench.submit_photo)
+    await bench.until(photo.id, lambda job: job.step == "gated")
+    await asyncio.to_thread(bench.queue.cancel, clip.id)
+    assert line_of(await asyncio.to_thread(bench.queue.retry, clip.id)) == LONG_LINES[PREPARE]
+    for job in (photo, clip):
+        await asyncio.to_thread(bench.queue.cancel, job.id)
+    bench.open_gate()
+    bench.open_gate()
+
+
+def test_whether_an_upload_is_a_photo_is_seen_in_it(tmp_path: Path) -> None:
+    """Whatever its name says: clips wait in a line of their own."""
+    library = AvatarLibrary(tmp_path / "avatars")
+    queue = open_queue(tmp_path, library)
+    small_photo(tmp_path / "photo.mp4", presets()[0].picture)
+    write_clip(tmp_path / "clip.mp4", grey_levels(range(60, 110)))
+    (tmp_path / "clip.mp4").rename(tmp_path / "clip.jpg")
+    for name, line in (("photo.mp4", PREPARE), ("clip.jpg", LONG_LINES[PREPARE])):
+        job = submit_avatar(library, queue, tmp_path / name, name=name, file_name=name, consent=True)
+        assert line_of(job) == line_of(queue.get(job.id)) == line
+    queue.close()
 
 
 async def test_a_failed_job_can_be_run_again(bench: Bench, make_bundle: Callable[..., AvatarBundle]) -> None:

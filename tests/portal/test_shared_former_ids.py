@@ -59,7 +59,7 @@ def make(make_bundle: Callable[..., AvatarBundle]) -> Callable[..., None]:
 @pytest.fixture
 def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
     """Order an avatar of that id."""
-    monkeypatch.setattr("portal.intake.submissions.check_media", lambda *_given: None)
+    monkeypatch.setattr("portal.intake.submissions.check_media", lambda *_given: False)
 
     def ordered(node: Node, owner: str, avatar_id: str = "ada") -> Job:
         photo = tmp_path / "photo.png"
