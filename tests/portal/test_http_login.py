@@ -20,6 +20,7 @@ from portal.app import Portal, create_app
 from portal.http import login
 from portal.http.door import front_door
 from portal.http.login import COOKIE, LONGEST_FORM_BYTES, TRIES_BURST, Gate
+from portal.http.login_line import LoginLine
 from portal.http.people import Role, UsersError, UsersFile
 from portal.http.proxies import BehindProxies
 from tests.portal.login_gate import HTML, PASSWORD, PRODUCT, Opened, echo, log_in, settings_with
@@ -297,7 +298,7 @@ async def test_nothing_is_hashed_for_whoever_has_hung_up(
         sent.append(message)
 
     noted: list[str] = []
-    monkeypatch.setattr(login.LoginLine, "note_wrong", lambda _line, address: noted.append(address))
+    monkeypatch.setattr(LoginLine, "note_wrong", lambda _line, address: noted.append(address))
     scope = {"type": "http", "method": "POST", "path": "/login", "headers": [], "client": ("203.0.113.5", 1)}
     await gate(scope, receive, send)
     assert hashing.tried.empty() and sent[0]["status"] == 401
