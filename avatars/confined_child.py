@@ -21,6 +21,8 @@ from avatars.errors import AvatarError
 __all__ = ["main"]
 
 NICENESS = 10
+OPENCV_NO_MEMORY = -4
+"Code of OpenCV's error if it gets no memory."
 MAX_OPEN_FILES = 64
 MAX_MESSAGE_CHARACTERS = 4000
 
@@ -51,8 +53,8 @@ class _Answers:
         told = {"kind": kind, "message": "".join(traceback.format_exception(error))[-MAX_MESSAGE_CHARACTERS:]}
         if isinstance(error, AvatarError):
             told |= {"message": error.message, "hint": error.hint, "cause": error.cause}
-        elif isinstance(error, MemoryError):
-            told["kind"] = "MemoryError"  # numpy and FFmpeg have subclasses of it
+        elif isinstance(error, MemoryError) or getattr(error, "code", None) == OPENCV_NO_MEMORY:
+            told["kind"] = "MemoryError"  # numpy and FFmpeg have subclasses of it, and OpenCV has its own error
         self.send(FAILURE, json.dumps(told).encode())
 
 

@@ -29,6 +29,7 @@ from models.arrays import ImageArray
 
 __all__ = ["footage_frames", "probe_footage"]
 
+Matrix = tuple[int, int, int, int]
 T = TypeVar("T")
 
 WHOLE_CLIP: Final = 0.8
@@ -129,11 +130,15 @@ class _Canvas:
         self._aspect = aspect if 0.1 < aspect < 10 else 1.0
         self._max_side = max_side
         self._size: tuple[int, int] | None = None
+        self._matrix: Matrix | None = None
         self._painter = FramePainter()
 
     def paint(self, frame: VideoFrame) -> ImageArray:
         """Return a decoded frame as uint8 sRGB (height, width, 3) of the canvas' size, upright."""
         own_width, own_height = frame.width * self._aspect, frame.height
+        if self._size is None:
+            # Once only: PyAV makes a reference cycle of a frame whose side data are read, so its memory would stay.
+            self._matrix = _display_matrix(frame)
         self._size = self._size or even_size(own_width, own_height, self._max_side)
         width, height = self._size
         scale = min(width / own_width, height / own_height)
@@ -144,16 +149,23 @@ class _Canvas:
             x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
             canvas[y : y + inner[1], x : x + inner[0]] = rgb
             rgb = canvas
-        return _upright(rgb, frame)
+        return _upright(rgb, self._matrix)
 
 
-def _upright(rgb: ImageArray, frame: VideoFrame) -> ImageArray:
-    """Turn the picture by quarter turns, and mirror it, as the file's display matrix says."""
+def _display_matrix(frame: VideoFrame) -> Matrix | None:
+    """Return a, b, c, d of the file's display matrix, if it has one: it shows (x, y) at (a x + c y, b x + d y)."""
     sides: Any = frame.side_data  # PyAV's type hints miss this kind of side data
     if "DISPLAYMATRIX" not in sides:
-        return np.ascontiguousarray(rgb)
-    # The matrix shows the point (x, y) at (a x + c y, b x + d y).
+        return None
     a, b, _, c, d, *_ = np.frombuffer(bytes(sides["DISPLAYMATRIX"]), np.int32).tolist()
+    return a, b, c, d
+
+
+def _upright(rgb: ImageArray, matrix: Matrix | None) -> ImageArray:
+    """Turn the picture by quarter turns, and mirror it, as the display matrix says."""
+    if matrix is None:
+        return np.ascontiguousarray(rgb)
+    a, b, c, d = matrix
     across, down = a, d
     if abs(b) > abs(a):
         rgb, across, down = np.swapaxes(rgb, 0, 1), c, b

@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from avatars.confined import Emit
 from avatars.errors import BadImport
 
@@ -16,6 +19,14 @@ def echo(emit: Emit, *items: object) -> str:
     for item in items:
         emit(item)
     return "done"
+
+
+def eat_memory_of_opencv(emit: Emit) -> None:
+    """Like eat_memory(), but it is OpenCV that gets no more."""
+    big = np.zeros((2000, 2000, 3), np.uint8)
+    pictures = []
+    while True:
+        pictures.append(cv2.cvtColor(big, cv2.COLOR_RGB2BGR))
 
 
 def eat_memory(emit: Emit) -> None:

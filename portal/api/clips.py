@@ -15,6 +15,7 @@ from portal.api.orders import Orders
 from portal.api.schemas import ClipRequest, JobView, checked, form_body, job_view
 from portal.errors import JobNotFound
 from portal.http.errors import ErrorRoute
+from portal.http.proxies import address_of
 from portal.intake.uploads import Uploads
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import CLIP_TYPES
@@ -46,7 +47,8 @@ def clips_router(
                 given = {key: str(value) for key in ClipRequest.model_fields if (value := form.get(key))}
                 wish = checked(ClipRequest, {"avatar": "", "text": "", **given})
                 file = form.get("audio")
-                audio = await uploads.store(file) if isinstance(file, UploadFile) else None
+                if isinstance(file, UploadFile):
+                    audio = await uploads.store(file, address_of(request.scope))
         return job_view(await orders.clip(request.scope, wish, audio))
 
     @router.get("/{job_id}.{ending}")

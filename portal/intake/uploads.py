@@ -27,6 +27,7 @@ from pipeline.errors import BadRequest
 from portal.errors import QueueFull, UnsupportedMedia
 from portal.http.bodies import UploadPlaces
 from portal.http.limits import AddressAllowance, AddressShares, TooMany, TooOften, Turns
+from portal.http.proxies import address_of
 from portal.intake.forms import NOT_STORED, Spool, limited_form
 
 __all__ = ["MAX_SPEECH_S", "YES", "HandedIn", "Uploads", "check_media", "check_speech"]
@@ -39,8 +40,9 @@ LOOKED_AT = 2
 "Files examined at a time in the quick lane."
 DOUBTED_S = 600.0
 "How long a family of formats is doubted after a file of it took too long; see Uploads."
-MAX_WAITING = 50
-"Most uploads that wait to be examined; further ones are refused."
+MAX_WAITING, MAX_WAITING_FIRST = 50, 150
+"""Most uploads that wait to be examined; further ones are refused. The second number counts for an address with no
+other upload in the line, so that a few addresses cannot fill it for all."""
 MAX_WAITING_EACH = 10
 "Most uploads of one address that wait or are being examined, so that nobody fills the line for everybody else."
 MAX_SLOW = 8
@@ -125,15 +127,16 @@ class Uploads:
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no file in the form.", f"Send {what} in the field 'file'.", cause="no_file")
             texts = {name: text for name, text in form.items() if isinstance(text, str)}
-            return HandedIn(await self.store(file), file.filename or "", texts)
+            path = await self.store(file, address_of(request.scope))
+            return HandedIn(path, file.filename or "", texts)
 
-    async def store(self, upload: UploadFile) -> Path:
-        """Write an upload to a file with a name of our own.
+    async def store(self, upload: UploadFile, address: str) -> Path:
+        """Write an upload of an address to a file with a name of our own.
 
         Raises QueueFull (too many uploads wait to be examined), DiskFull; then no file is left behind.
         """
         waiting = len(self._turns) - LOOKED_AT
-        if waiting >= MAX_WAITING:
+        if waiting >= (MAX_WAITING if self._waiting_each.has(address) else MAX_WAITING_FIRST):
             raise QueueFull(f"{waiting} uploads wait to be looked at.", "Try again in a minute.", cause="uploads")
         return await run_in_threadpool(self._copy, upload)
 

@@ -25,6 +25,7 @@ from portal.api.owners import seen_jobs
 from portal.api.schemas import MAX_FIELD_CHARACTERS, UploadForm
 from portal.errors import JobNotFound
 from portal.http.people import person_of
+from portal.http.proxies import address_of
 from portal.jobs.queue import JobQueue
 from portal.jobs.records import PREPARE, Job
 from portal.livetalking.answers import NO_SERVER_FILES, Body, LiveTalkingRoute, failed, ok, parse
@@ -119,7 +120,7 @@ async def _order_task(request: Request, orders: Orders, max_upload_bytes: int, w
         task_id = wish.task_id or str(uuid.uuid4())
         if await asyncio.to_thread(_find, orders.queue, task_id) is not None:
             raise BadRequest(f"There is a task {task_id!r} already.", "Choose another id, or leave it out.")
-        path, file_name = await orders.uploads.store(file), file.filename or ""
+        path, file_name = await orders.uploads.store(file, address_of(request.scope)), file.filename or ""
     await orders.avatar(
         request.scope,
         path,

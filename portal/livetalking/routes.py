@@ -199,8 +199,8 @@ def _add_recorded_speech(router: APIRouter, clients: Clients, uploads: Uploads, 
             client, file = clients.find(str(form.get("sessionid", ""))), form.get("file")
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no recording.", "Send it in the field `file`.")
-            path = await uploads.store(file)
-        address = address_of(request.scope)
+            address = address_of(request.scope)
+            path = await uploads.store(file, address)
         declared_s = await uploads.submit(partial(check_speech, path), path, address)
         try:
             client.speak(await openings.open(path, declared_s, address, request.is_disconnected))

@@ -314,8 +314,9 @@ def gradio_router(calls: GradioCalls, max_upload_bytes: int) -> APIRouter:
             file = form.get("files")
             if not isinstance(file, UploadFile):
                 raise BadRequest("There is no file in the form.", "Send one in the field 'files'.", cause="no_file")
-            path, name = await tools.orders.uploads.store(file), file.filename or ""
-        return [tools.parked.put(path, name, address_of(request.scope))]
+            address = address_of(request.scope)
+            path, name = await tools.orders.uploads.store(file, address), file.filename or ""
+        return [tools.parked.put(path, name, address)]
 
     @router.post("/gradio_api/queue/join")
     async def join(request: Request, wish: Join) -> dict[str, str]:

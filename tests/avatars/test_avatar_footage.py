@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -377,3 +378,17 @@ def test_damage_in_the_middle_is_passed_over(tmp_path: Path, suffix: str, codec:
     data[middle : middle + tenth] = np.random.default_rng(1).integers(0, 256, tenth, np.uint8).tobytes()
     path.write_bytes(data)
     assert len(list(clip_frames(path))) >= 40
+
+
+def test_pictures_do_not_stay_in_memory(tmp_path: Path) -> None:
+    """Garbage collection comes too late: a minute of 4K took gigabytes, and was refused for that."""
+    path = write_clip(tmp_path / "clip.mp4", grey_levels(range(60, 120)))
+    gc.collect()
+    gc.disable()
+    try:
+        frames = clip_frames(path)
+        for _ in range(50):
+            next(frames)
+        assert sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()) < 10
+    finally:
+        gc.enable()

@@ -35,6 +35,7 @@ def photo(folder: Path) -> Path:
 async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a look takes, other requests have their threads; beyond the bound an upload is refused, unstored."""
     monkeypatch.setattr(module, "MAX_WAITING", 1)
+    monkeypatch.setattr(module, "MAX_WAITING_FIRST", 2)
     uploads, go_on = Uploads(tmp_path), threading.Event()
     looking = threading.Semaphore(0)
 
@@ -48,13 +49,18 @@ async def test_few_files_are_looked_at_at_a_time_and_few_wait(tmp_path: Path, mo
         for _ in range(LOOKED_AT):
             assert await run_in_threadpool(looking.acquire, timeout=30)
         with pytest.raises(QueueFull) as told:
-            await uploads.store(UploadFile(io.BytesIO(b"more")))
+            await uploads.store(UploadFile(io.BytesIO(b"more")), "0")
         assert told.value.hint and stored(tmp_path) == [path]
+        (await uploads.store(UploadFile(io.BytesIO(b"the first one")), "newcomer")).unlink()
+        looks.append(asyncio.create_task(uploads.submit(look, path, "another newcomer")))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            await uploads.store(UploadFile(io.BytesIO(b"the first one")), "newcomer")
         assert not looking.acquire(blocking=False)
     finally:
         go_on.set()
         await asyncio.gather(*looks)
-    assert (await uploads.store(UploadFile(io.BytesIO(b"more")))).read_bytes() == b"more"
+    assert (await uploads.store(UploadFile(io.BytesIO(b"more")), "0")).read_bytes() == b"more"
 
 
 async def test_one_address_does_not_fill_the_line_for_others(tmp_path: Path) -> None:
@@ -85,7 +91,7 @@ async def test_one_address_does_not_fill_the_line_for_others(tmp_path: Path) -> 
 async def test_part_of_the_disk_stays_free(tmp_path: Path) -> None:
     """An upload that would leave less than is kept free is refused, with nothing left behind."""
     with pytest.raises(DiskFull, match="kept free") as caught:
-        await Uploads(tmp_path, keep_free_bytes=10**18).store(UploadFile(io.BytesIO(b"pixels"), size=6))
+        await Uploads(tmp_path, keep_free_bytes=10**18).store(UploadFile(io.BytesIO(b"pixels"), size=6), "a")
     assert caught.value.hint
     assert stored(tmp_path) == []
 
