@@ -11,11 +11,12 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import cv2
 import numpy as np
@@ -126,7 +127,7 @@ class MediaPipeFaceAnalyzer:
         "the faces in the previous picture, while tracking"
         self._quiet = True
         networks = network_file(NETWORK, NETWORK_SHA256, "no face can be found")
-        with _silent_stderr():
+        with _SILENCE:
             self._single: FaceLandmarker | None = _landmarker(networks, max_faces, min_confidence, tracking=False)
             self._clip = _landmarker(networks, max_faces, min_confidence, tracking=True) if tracking else None
 
@@ -135,7 +136,7 @@ class MediaPipeFaceAnalyzer:
         if self._single is None:
             raise RuntimeError("This face analyzer is closed.")
         # At their first face the networks print warnings from C++, directly to file descriptor 2.
-        with _silent_stderr() if self._quiet else nullcontext():
+        with _SILENCE if self._quiet else nullcontext():
             faces = self._in_clip(rgb) if self._clip else self._in_photo(rgb)
         self._quiet = self._quiet and not faces
         return sorted(faces, key=lambda face: face.size_px, reverse=True)[: self._max_faces]
@@ -263,15 +264,34 @@ def _inside(point: tuple[float, float], box: Box) -> bool:
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Redirect file descriptor 2 to the null device: MediaPipe's C++ log cannot be silenced otherwise."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+class _Silence:
+    """Redirects file descriptor 2 to the null device: MediaPipe's C++ log cannot be silenced otherwise.
+
+    The descriptor belongs to the whole process, and several threads may need this at once. So the first one redirects
+    it, and the last one restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._kept = -1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                sys.stderr.flush()
+                self._kept = os.dup(2)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 2)
+                os.close(nowhere)
+            self._inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+
+
+_SILENCE: Final = _Silence()

@@ -107,6 +107,7 @@ class Drawing:
         self._composing = 0  # pictures that are drawn and not handed over yet
         self._pace = DrawingPace()
         self._last_image: ImageArray | None = None
+        self._last_reserved = 0
         # Seeded by avatar and turn, so that the same text in the same turn looks the same every time.
         self._acting = Acting(crc32(f"{context.bundle.id} {turn}".encode()))
 
@@ -158,7 +159,9 @@ class Drawing:
         reserved = self._context.playout.cursor.reserved
         index = self._context.bundle.frame_index(place)
         frame = _Frame(self._context.bundle, index)
-        may_leave_out = more_waits and not spoken.gestures and self._context.playout.is_running
+        # After a pause the picture before is not the one that is shown now.
+        goes_on, self._last_reserved = reserved - self._last_reserved <= 1, reserved
+        may_leave_out = goes_on and more_waits and not spoken.gestures and self._context.playout.is_running
         is_left_out = may_leave_out and self._pace.leaves_out(self._ahead)
         self._context.playout.repeated_pictures += is_left_out
         return _Planned(spoken, reserved, place, index, frame, strength, expression, is_left_out)
@@ -201,7 +204,7 @@ class Drawing:
         )
         self._times.mark("first_frame")
         # If a turn waits for its voice, small batches take long, and that says nothing about the pace of drawing.
-        if drawn[0].more_waited and self.frames_sent:  # the first also waited for its turn at the device
+        if composed and drawn[0].more_waited and self.frames_sent:  # the first also waited for its turn at the device
             self._pace.note(len(composed), self._context.clock.now_s() - waits_from_s)
         for one in planned:
             image = self._last_image if one.is_left_out else images.popleft()

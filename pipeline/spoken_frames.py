@@ -86,7 +86,8 @@ class SpokenFrames:
         """
         if drawn.subtitle is not None:
             self._subtitle = drawn.subtitle
-        again = drawn if picture is drawn.picture else replace(drawn, picture=picture)
+        # A picture at rest is not redrawn, so what redrawing needs can go, too.
+        again = drawn if picture is drawn.picture else replace(drawn, picture=picture, anew=None)
         self._recent.append(_Released(again, number, self.played, self._subtitle))
         self.played = Played(drawn.turn, drawn.sentence, drawn.played_share)
 

@@ -54,6 +54,9 @@ class DbosStore:
     def add(self, job_id: str, order: JobOrder) -> Job:
         from dbos import error as refusals
 
+        # DBOS looks for another job of this avatar in the same line only, and there are two lines. So we look, too.
+        if order.kind == PREPARE and (other := self._other_making(order.avatar, job_id)) is not None:
+            return _joined(other, order)
         with self._client() as client:
             try:
                 handle: WorkflowHandle[object] = client.enqueue(_options_of(job_id, order), dict(order.inputs))
@@ -64,7 +67,20 @@ class DbosStore:
         found = handle.get_workflow_id()
         if found != job_id and order.joins is not Joins.ANY:
             raise being_made(order.avatar)
+        if order.kind == PREPARE and found == job_id:
+            # Another portal may have been asked at the same time. At least one of the two sees the other's job now, and
+            # gives way. If both do, nobody's avatar is made, but nobody's is replaced either.
+            other = self._other_making(order.avatar, job_id)
+            if other is not None:
+                self.cancel(job_id)
+                self.delete(job_id)
+                return _joined(other, order)
         return self.get(found)
+
+    def _other_making(self, avatar: str, job_id: str) -> Job | None:
+        """Return a job that makes an avatar, if it is not this one."""
+        making = self._read_list(kind=PREPARE, active=True)
+        return next((job for job in making if job.avatar == avatar and job.id != job_id), None)
 
     def get(self, job_id: str) -> Job:
         jobs = self.get_many([job_id])
@@ -175,6 +191,13 @@ class DbosStore:
     def _note(self, job_id: str, attributes: dict[str, object]) -> None:
         with self._client() as client:
             client.update_workflow_attributes(job_id, attributes, merge=True)
+
+
+def _joined(made: Job, order: JobOrder) -> Job:
+    """Return the job that makes the order's avatar already, if the order may join it. Raises BadRequest."""
+    if order.joins is not Joins.ANY:
+        raise being_made(order.avatar)
+    return made
 
 
 def _options_of(job_id: str, order: JobOrder) -> EnqueueOptions:

@@ -28,7 +28,7 @@ from pipeline.errors import BadRequest
 from portal.errors import JobNotFound, QueueFull
 from portal.http.limits import TooMany
 from portal.jobs.askers import Askers, FileAskers
-from portal.jobs.records import CLIP, PREPARE, Job, JobFailure, JobFolders, JobOrder, Joins
+from portal.jobs.records import CLIP, PREPARE, Job, JobFailure, JobFolders, JobOrder, Joins, line_of
 from portal.jobs.shares import is_viewer_key, person_key
 from portal.jobs.store import JobStore, id_taken
 
@@ -183,7 +183,7 @@ class JobQueue:
             self._check_room()
             self._check_speech(order, asker)
             check()
-            job = self.store.add(job_id, replace(order, rank=self._rank_of_next(order.kind, asker)))
+            job = self.store.add(job_id, replace(order, rank=self._rank_of_next(order, asker)))
             self._note(job, asker)
         self._announce()
         return job
@@ -301,12 +301,13 @@ class JobQueue:
             return True
         return False
 
-    def _rank_of_next(self, kind: str, asker: str) -> int:
+    def _rank_of_next(self, order: JobOrder, asker: str) -> int:
         """Return the rank of an asker's next job: one above their last job's, and at least the lowest rank in the line.
 
         So a newcomer gets the next turn, yet newcomers cannot overtake a waiting job for ever.
         """
-        line, askers = self.active(kind=kind), self._askers.known() if asker else {}
+        line = [job for job in self.active(kind=order.kind) if line_of(job) == line_of(order)]
+        askers = self._askers.known() if asker else {}
         own = [job.rank + 1 for job in line if asker and askers.get(job.id) == asker]
         return max(min((job.rank for job in line), default=0), *own, 0)
 

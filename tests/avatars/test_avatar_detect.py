@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -153,3 +154,16 @@ def test_the_face_finder_reports_to_nobody() -> None:
     contents = [Path(str(path)).read_bytes() for path in libraries if path.name.startswith("libmediapipe")]
     assert contents
     assert not [content for content in contents if b"play.googleapis.com" in content]
+
+
+def test_two_threads_that_silence_the_process_leave_it_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whichever of them ends first. A worker whose log stays silent says nothing of its failed jobs."""
+    first, second = detect._SILENCE, detect._SILENCE
+    first.__enter__()
+    second.__enter__()
+    os.write(2, b"one")
+    first.__exit__()
+    os.write(2, b"two")
+    second.__exit__()
+    os.write(2, b"three")
+    assert capfd.readouterr().err == "three"

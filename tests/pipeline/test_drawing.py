@@ -350,5 +350,7 @@ async def test_after_a_pause_the_head_goes_on_where_it_is(desk: Desk, pictures: 
     await asyncio.gather(playing, return_exceptions=True)
     assert sum(frame.speaking for frame in released) == pictures + 30
     assert desk.playout.repeated_pictures > 10
+    spoken = [frame.picture for frame in released if frame.speaking]
+    assert spoken[pictures] is not spoken[pictures - 1], "the head would go back to where it was before the pause"
     places = [frame.loop_index for frame in released]
     assert {(after - before) % len(desk.bundle.loop) for before, after in pairwise(places)} <= {0, 1}

@@ -43,6 +43,7 @@ class MemoryStore:
             finished_at=None,
             rank=order.rank,
             speech_s=order.speech_s,
+            is_long=order.is_long,
             owner=order.owner,
             notify=order.notify,
             format=order.format,

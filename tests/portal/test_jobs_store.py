@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +87,46 @@ def test_an_avatar_is_made_by_one_job_at_a_time(store: JobStore, tmp_path: Path)
     clip(store, "a4", "me")
     store.cancel("a1")
     assert photo("a5", "me").id == "a5"
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_an_avatar_is_made_by_one_job_whichever_line_it_waits_in(
+    store: JobStore, tmp_path: Path, is_long: bool
+) -> None:
+    """Photos and clips have lines of their own. The second of the two would replace the first one's avatar."""
+    order = order_of_avatar(tmp_path / "a.jpg", avatar="me", name="Me", consent=True)
+    store.add("a1", replace(order, is_long=is_long))
+    with pytest.raises(BadRequest) as refused:
+        store.add("a2", replace(order, is_long=not is_long))
+    assert refused.value.cause == "id" and [job.id for job in store.list()] == ["a1"]
+
+
+def test_of_two_portals_that_ask_at_once_one_at_most_makes_the_avatar(database: JobDatabase, tmp_path: Path) -> None:
+    """One with a photo, one with a clip: both look before the other one has asked, and again after it."""
+    stores = DbosStore(database), DbosStore(database)
+    order = order_of_avatar(tmp_path / "a.jpg", avatar="me", name="Me", consent=True)
+    together = threading.Barrier(2)
+    for store in stores:
+        store.list()  # so that both have the database open
+
+    def added(store: DbosStore, job_id: str, is_long: bool) -> None:
+        look, looks = store._other_making, itertools.count()
+
+        def look_together(avatar: str, own: str) -> Job | None:
+            found = look(avatar, own)
+            if next(looks) == 0:
+                together.wait(20)
+            return found
+
+        store._other_making = look_together  # type: ignore[method-assign]
+        with suppress(BadRequest):
+            store.add(job_id, replace(order, is_long=is_long))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(added, stores, ("a1", "a2"), (False, True)))
+    assert sum(job.active for job in stores[0].list()) <= 1
+    for store in stores:
+        store.close()
 
 
 def test_an_upload_belongs_to_one_job(database: JobDatabase, tmp_path: Path) -> None:
