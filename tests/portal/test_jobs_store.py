@@ -101,7 +101,9 @@ def test_an_avatar_is_made_by_one_job_whichever_line_it_waits_in(
     assert refused.value.cause == "id" and [job.id for job in store.list()] == ["a1"]
 
 
-def test_of_two_portals_that_ask_at_once_one_at_most_makes_the_avatar(database: JobDatabase, tmp_path: Path) -> None:
+def test_of_two_portals_that_ask_at_once_one_at_most_makes_the_avatar(
+    database: JobDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One with a photo, one with a clip: both look before the other one has asked, and again after it."""
     stores = DbosStore(database), DbosStore(database)
     order = order_of_avatar(tmp_path / "a.jpg", avatar="me", name="Me", consent=True)
@@ -118,7 +120,7 @@ def test_of_two_portals_that_ask_at_once_one_at_most_makes_the_avatar(database: 
                 together.wait(20)
             return found
 
-        store._other_making = look_together  # type: ignore[method-assign]
+        monkeypatch.setattr(store, "_other_making", look_together)
         with suppress(BadRequest):
             store.add(job_id, replace(order, is_long=is_long))
 
