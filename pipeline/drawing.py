@@ -161,7 +161,8 @@ class Drawing:
         frame = _Frame(self._context.bundle, index)
         # After a pause the picture before is not the one that is shown now.
         goes_on, self._last_reserved = reserved - self._last_reserved <= 1, reserved
-        may_leave_out = goes_on and more_waits and not spoken.gestures and self._context.playout.is_running
+        is_live = self._context.playout.start_s is not None
+        may_leave_out = is_live and goes_on and more_waits and not spoken.gestures
         is_left_out = may_leave_out and self._pace.leaves_out(self._ahead)
         self._context.playout.repeated_pictures += is_left_out
         return _Planned(spoken, reserved, place, index, frame, strength, expression, is_left_out)

@@ -100,7 +100,7 @@ class Listening:
                     lambda: self._avatar is not Avatar.SILENT,
                 )
                 self._ears.start()
-                self.playout.keep_pictures()
+                self.playout.keeps_pictures = True
         if self._ears is not None:
             self._ears.listen(mode, language)
         if mode == "hold":

@@ -99,6 +99,9 @@ class Playout:
         self.slipped_s = 0.0
         self.viewer_delay_s = 0.0
         "Estimated delay between the release of a frame and its playback at the viewer, in seconds."
+        self.keeps_pictures = False
+        """Whether the pictures that were released last are kept for resume(). They take megabytes. Without them, speech
+        that is released again is seen with a resting mouth."""
         self.volume = Volume()
         "Volume of the speech that is released from now on."
         self._shown = Showing(loop, gestures, seed)
@@ -108,12 +111,12 @@ class Playout:
         self._spoken_number = -HELD_PICTURES - 1
         self._sounded_number = self._spoken_number
         self._sounded_pictures = 0
-        self._start_s: float | None = None
+        self.start_s: float | None = None
+        "Clock time at which the first frame was due; None if frames are not released by the clock, but as they come."
         self._fading: DrawnFrame | None = None
         self._questions: list[str] = []  # asked since the last frame; bounded, because a session limits questions
         self._flushing = False
         self._hold: _Hold | None = None
-        self._keeps_pictures = False
         self._redrawing = Redrawing(self._frames.waiting, self._shown.place_of, self.due_s, clock.now_s)
 
     @property
@@ -122,18 +125,13 @@ class Playout:
         return self._shown.cursor
 
     @property
-    def is_running(self) -> bool:
-        """Whether frames are released by the clock, and not as fast as they come."""
-        return self._start_s is not None
-
-    @property
     def number(self) -> int:
         """Number of the next frame, which is the number of frames released so far."""
         return self._number
 
     def due_s(self, pictures_ahead: int) -> float:
         """Return the clock time at which the picture `pictures_ahead` places from now is released."""
-        start_s = self._clock.now_s() if self._start_s is None else self._start_s
+        start_s = self._clock.now_s() if self.start_s is None else self.start_s
         return start_s + (self._number + pictures_ahead) / FPS
 
     def swap_loop(self, loop: LoopPictures, gestures: Gestures | None = None) -> None:
@@ -157,13 +155,6 @@ class Playout:
         """Queue the next spoken frame. Waits for room."""
         await self.spoken.send(drawn)
         self._redrawing.look()  # a gesture may have begun while it was drawn
-
-    def keep_pictures(self) -> None:
-        """Keep the pictures that were released last, for resume(): a viewer may interrupt from now on. Idempotent.
-
-        They take megabytes. Without them, speech that is released again is seen with a resting mouth.
-        """
-        self._keeps_pictures = True
 
     @property
     def reached(self) -> Played:
@@ -252,16 +243,16 @@ class Playout:
         on_release: called with each frame as it is due, before it is sent.
         on_failure: called with an output that raised an error. It gets no more frames, and the caller closes it.
         """
-        self._start_s = self._clock.now_s() - self._number / FPS
+        self.start_s = self._clock.now_s() - self._number / FPS
         try:
             while True:
                 # Due times are counted from the start, not from the previous frame. So a late wake-up shortens the next
                 # wait, and the clock does not drift from the sound that was sent.
-                due_s = self._start_s + self._number / FPS
+                due_s = self.start_s + self._number / FPS
                 await self._clock.sleep_until(due_s)
                 late_s = self._clock.now_s() - due_s
                 if late_s > CATCH_UP_S:
-                    self._start_s += late_s
+                    self.start_s += late_s
                     self.slipped_s += late_s
                 frame = self.release()
                 on_release(frame)
@@ -366,9 +357,7 @@ class Playout:
 
     def _spoken(self, drawn: DrawnFrame) -> MediaFrame:
         self.cursor.show_spoken(drawn.loop_index)
-        self._frames.released(
-            drawn, self._number, drawn.picture if self._keeps_pictures else self._shown.at_rest(drawn)
-        )
+        self._frames.released(drawn, self._number, drawn.picture if self.keeps_pictures else self._shown.at_rest(drawn))
         if drawn.audio.any():
             self._sounded_pictures += 1
             self._sounded_number = self._number

@@ -52,6 +52,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def engine(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
     replace_backend(monkeypatch, "tts", "beep", f"{__name__}:PausingVoice")
+    # No picture is left out: the clock of these tests does not wait for the networks.
+    monkeypatch.setattr("pipeline.drawing.DrawingPace.leaves_out", lambda _pace, _ahead: False)
     weights = {"weights": write_weights(tmp_path / "weights", backend)}
     features = registry.backend_class("lipsync", backend).features
     options = {("lipsync", backend): weights}

@@ -40,8 +40,7 @@ class Talk:
 
     def __init__(self, *, keeps_pictures: bool = True) -> None:
         self.playout = Playout(LongBundle(), ManualClock())  # type: ignore[arg-type]
-        if keeps_pictures:
-            self.playout.keep_pictures()
+        self.playout.keeps_pictures = keeps_pictures
         self.ledger = self.playout.ledger
         self.told: list[SessionEvent] = []
         self.frames: list[MediaFrame] = []
