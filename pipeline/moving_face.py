@@ -51,8 +51,6 @@ _MAX_MOVED_PX = 8
 "Upper bound of any pixel's motion."
 _UNSEEN_PX = 0.2
 "Motion is shortened by this; what would move less stays where it is, and costs nothing."
-_BAND_ROWS = 4
-"Rows of the field per band: the pixels of a band are moved at once, from the first to the last column that moves."
 _KEPT_SHAPES = 2048
 "Number of frames whose shapes are kept, 4 kB each. A loop of a minute has 1500 frames, and repeats."
 _SURELY = 250
@@ -108,21 +106,18 @@ class MovingFace:
         if width < 2 * _MIN_CELL_PX or height < 2 * _MIN_CELL_PX:
             return picture
         field = shape.field(expression)
-        bands = _bands(field, width, height)
-        if not bands:
+        x, y = _moving(field, width, height)
+        if x.start == x.stop:
             return picture
         # Plane by plane: to split a field of this size takes ten times as long as to make it.
-        from_x, from_y = (cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in field)
-        from_x += np.arange(width, dtype=np.float32)
-        from_y += np.arange(height, dtype=np.float32)[:, None]
-        region = picture[y0:y1, x0:x1]
-        before = region.copy()
-        for band in bands:
-            # Cubic interpolation keeps the pores of a face moved by half a pixel, so it does not flicker between sharp
-            # and soft.
-            region[band] = cv2.remap(
-                before, from_x[band], from_y[band], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-            )
+        from_x, from_y = (cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)[y, x] for plane in field)
+        from_x += np.arange(x.start, x.stop, dtype=np.float32)
+        from_y += np.arange(y.start, y.stop, dtype=np.float32)[:, None]
+        box = picture[y0:y1, x0:x1]
+        before = box.copy()
+        # Cubic interpolation keeps the pores of a face moved by half a pixel, so it does not flicker between sharp and
+        # soft.
+        cv2.remap(before, from_x, from_y, cv2.INTER_CUBIC, dst=box[y, x], borderMode=cv2.BORDER_REPLICATE)
         return picture
 
     def _shape(self, frame_index: int, picture: tuple[int, ...]) -> _Shape:
@@ -260,20 +255,21 @@ class _Faces:
         return np.asarray(above * below * (1 - _rise(beside, 0.0, _BROW_SIDE_IOD)), np.float64)
 
 
-def _bands(field: FloatArray, width: int, height: int) -> list[tuple[slice, slice]]:
-    """Split a box of that size into bands, top to bottom, that hold all moving pixels. Returns rows and columns."""
+def _moving(field: FloatArray, width: int, height: int) -> tuple[slice, slice]:
+    """Return the columns and rows of a box of that size that hold all moving pixels; empty ones if none moves."""
     moving = np.asarray(field.any(axis=0))
-    rows, columns = moving.shape
-    tall, wide = height / rows, width / columns
-    bands = []
-    for top in range(0, rows, _BAND_ROWS):
-        bottom = min(top + _BAND_ROWS, rows)
-        # The field is interpolated between points, so a point affects pixels up to the next points.
-        (found,) = np.nonzero(moving[max(0, top - 1) : bottom + 1].any(axis=0))
-        if len(found):
-            left, right = max(0, int((found[0] - 1) * wide)), min(width, int((found[-1] + 2) * wide) + 1)
-            bands.append((slice(int(top * tall), int(bottom * tall)), slice(left, right)))
-    return bands
+    columns, rows = (np.asarray(moving.any(axis=axis)) for axis in (0, 1))
+    return _reach(columns, width), _reach(rows, height)
+
+
+def _reach(moving: npt.NDArray[np.bool_], size: int) -> slice:
+    """Return the pixels, along a side of that size, which the first to the last moving point of a field affect."""
+    (found,) = np.nonzero(moving)
+    if not len(found):
+        return slice(0, 0)
+    # The field is interpolated between points, so a point affects pixels up to the next points.
+    step = size / len(moving)
+    return slice(max(0, int((found[0] - 1) * step)), min(size, int((found[-1] + 2) * step) + 1))
 
 
 def _cell_px(iod_px: float) -> float:

@@ -85,6 +85,8 @@ class EncodedPictures:
     async def encode(self, frame: MediaFrame) -> bytes | None:
         """Return the encoded picture of a frame; None if other viewers are so far ahead that it is gone.
 
+        It is empty if the frame shows the same picture as the one before.
+
         Raises BundleError, av.FFmpegError. After an error or None, this viewer's decoder needs a key frame
         (want_key_frame()).
         """

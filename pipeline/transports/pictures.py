@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor, Future
 
+import numpy as np
+
 from pipeline.compositing import pixels_of
 from pipeline.transports.bitrate import BitrateLimit
 from pipeline.transports.encoders import VideoEncoder
@@ -32,6 +34,7 @@ class PictureEncoder:
         self._replay = LoopReplay()
         self._key_wanted = True
         self._encoding: Future[bytes] | None = None
+        self._shown: Picture | None = None  # the drawn picture that was encoded last, if the decoder shows it now
 
     def want_key_frame(self) -> None:
         """Note that the viewer lost something: make the next picture a key frame, live or from the loop."""
@@ -39,13 +42,13 @@ class PictureEncoder:
         self._key_wanted = True
 
     async def encode(self, picture: Picture) -> bytes:
-        """Return the encoded picture. Raises BundleError, av.FFmpegError; then the decoder needs want_key_frame()."""
+        """Return the encoded picture; nothing (b"") for the same array again, because the decoder shows it already.
+
+        Raises BundleError, av.FFmpegError; then the decoder needs want_key_frame().
+        """
         data = self._from_loop(picture)
         if data is None:
-            key, self._key_wanted = self._key_wanted, False
-            self.key_frames += key
-            self._encoding = self._executor.submit(self._live, picture, key)
-            data = await asyncio.wrap_future(self._encoding)
+            data = await self._drawn(picture)
         self._limit.on_picture(len(data))
         return data
 
@@ -65,7 +68,18 @@ class PictureEncoder:
         if data is not None and loop is not None:
             self.replayed += 1
             self.key_frames += picture.index in loop.keys
+            self._shown = None
             self._key_wanted = True  # the live encoder does not know what is shown now, so it must start anew
+        return data
+
+    async def _drawn(self, picture: Picture) -> bytes:
+        if picture is self._shown and not self._key_wanted:
+            return b""
+        key, self._key_wanted, self._shown = self._key_wanted, False, None
+        self.key_frames += key
+        self._encoding = self._executor.submit(self._live, picture, key)
+        data = await asyncio.wrap_future(self._encoding)
+        self._shown = picture if isinstance(picture, np.ndarray) else None
         return data
 
     def _live(self, picture: Picture, key: bool) -> bytes:

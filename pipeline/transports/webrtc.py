@@ -354,6 +354,8 @@ class WebRtcTransport:
                 self._pictures_dropped += 1
                 pictures.want_key_frame()
                 continue
+            if not data:  # the picture before is shown again
+                continue
             self._video.put(data, frame.number * _VIDEO_TICKS, due_ntp)
             self._pictures_sent += 1
             self._bytes_sent += len(data)

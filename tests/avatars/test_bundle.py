@@ -3,12 +3,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import simplejpeg
 
 from avatars.bundle import AvatarBundle, decode_jpeg, encode_jpeg
 from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.errors import BundleError
+from models.arrays import ImageArray
 
 
 def contents(**changes: object) -> BundleContents:
@@ -129,3 +132,17 @@ def test_bytes_that_are_no_jpeg_are_told() -> None:
     """A damaged frame raises BundleError."""
     with pytest.raises(BundleError):
         decode_jpeg(b"not a picture")
+
+
+def test_a_frame_has_the_colours_of_its_file_once_it_is_encoded_again(tmp_path: Path) -> None:
+    """Pictures are sent with one colour for 2 x 2 pixels, as they are stored; nothing in between may blur it."""
+    rng = np.random.default_rng(5)
+    colours = np.kron(rng.integers(60, 190, (24, 32, 3)), np.ones((2, 2, 1))).astype(np.uint8)
+    bundle = write_bundle(contents(frames=[encode_jpeg(colours)] * 4), tmp_path / "one")
+
+    def wrong(frame: ImageArray) -> float:
+        sent, filmed = (cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)[48:].astype(int) for rgb in (frame, colours))
+        return float(np.abs(sent - filmed).mean())
+
+    interpolated = simplejpeg.decode_jpeg(bundle.jpeg(0), "RGB", fastupsample=False)
+    assert wrong(bundle.frame(0)) < 0.5 * wrong(np.asarray(interpolated, np.uint8))

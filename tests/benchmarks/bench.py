@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from portal.commands.portal_process import PortalProcess
 from tests.benchmarks.figures import FIGURES, Reading
 
@@ -56,16 +58,21 @@ def median(name: str, values: Sequence[float]) -> Reading:
 def cost(
     portal: PortalProcess, transport: str, viewers: int, seconds: float, *more: str
 ) -> tuple[float, dict[str, Any]]:
-    """CPU of the portal in percent of a core while viewers watch, and what they saw."""
+    """CPU of the portal in percent of a core while viewers watch, and what they saw.
+
+    `starved` of what they saw: the idle pictures that all of them together were shown in gaps of the voice.
+    """
     options = ("--viewers", str(viewers), "--seconds", str(seconds), *more)
     with viewing(portal, "watch", transport, *options) as process:
         assert process.stdout is not None
         _line(process, "counting")
+        starved = _starved_pictures(portal)
         began = (portal.cpu_s(), time.monotonic())
         _line(process, "counted")
         ended = (portal.cpu_s(), time.monotonic())
+        starved = _starved_pictures(portal) - starved
         seen = _result(process)
-    return 100 * (ended[0] - began[0]) / (ended[1] - began[1]), seen
+    return 100 * (ended[0] - began[0]) / (ended[1] - began[1]), {**seen, "starved": starved}
 
 
 def resident_while(portal: PortalProcess, viewers: int, seconds: float, *more: str) -> float:
@@ -88,6 +95,12 @@ def viewing(portal: PortalProcess, what: str, transport: str, *options: str) -> 
     return subprocess.Popen(
         [*command, "--transport", transport, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+
+
+def _starved_pictures(portal: PortalProcess) -> float:
+    """Idle pictures shown so far in gaps of the voice, because speech was late."""
+    lines = httpx.get(f"{portal.url}/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vivavoce_starved_pictures_total"))
 
 
 def _line(process: subprocess.Popen[str], expected: str) -> None:

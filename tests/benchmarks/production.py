@@ -101,12 +101,6 @@ async def guest(portal: PortalProcess, **hello: object) -> AsyncIterator[Guest]:
             reading.cancel()
 
 
-def repeated_pictures(portal: PortalProcess) -> float:
-    """Pictures of speech that were left out so far, because drawing was too slow."""
-    lines = httpx.get(f"{portal.url}/metrics").text.splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vivavoce_repeated_pictures_total"))
-
-
 def late_pictures(portal: PortalProcess) -> float:
     """Pictures that were too late so far: for a viewer, for the clock, left out, and idle where speech was late."""
     text = httpx.get(f"{portal.url}/metrics").text

@@ -52,15 +52,12 @@ def capacity(bench: Bench) -> Iterator[Reading]:
 
     The program that watches runs on the same cores, and the note says what it takes of them.
     """
-    from tests.benchmarks.production import repeated_pictures
-
     held, notes = 0, []
     for viewers in (4, 6, 8, 10, 12):
         with running_portal(bench.data_dir, *SPEAKING) as portal:
             percent, seen = cost(portal, "webrtc", viewers, bench.seconds, "--speak")
-            repeated = repeated_pictures(portal)
-        # A picture that is shown again is sent like any other, but the mouth does not move in it.
-        fps = min(seen["fps"]) - repeated / viewers / seen["took_s"]
+        # An idle picture in a gap of the voice is no picture of speech.
+        fps = min(seen["fps"]) - seen["starved"] / viewers / seen["took_s"]
         watching = f"{seen['own_core_percent']:.0f} % for watching"
         notes.append(f"{viewers}: {fps:.1f} fps, {percent:.0f} % core in all, {watching}")
         if fps < 24:

@@ -133,11 +133,15 @@ def test_what_would_not_be_seen_moves_nothing(bundle: AvatarBundle) -> None:
     assert 0 < begun.max() <= 12
 
 
-def test_a_face_moves_the_same_in_one_piece_and_in_bands(bundle: AvatarBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("expression", [ALL, Expression(nod=0.004), Expression(turn=0.006), Expression(brow=0.01)])
+def test_a_small_motion_is_the_same_as_if_the_whole_box_were_moved(
+    bundle: AvatarBundle, monkeypatch: pytest.MonkeyPatch, expression: Expression
+) -> None:
     frame = bundle.frame(0)
-    in_bands = MovingFace(bundle).show(frame.copy(), 0, ALL)
-    monkeypatch.setattr("pipeline.moving_face._BAND_ROWS", 1000)
-    assert np.array_equal(MovingFace(bundle).show(frame.copy(), 0, ALL), in_bands)
+    moved = MovingFace(bundle).show(frame.copy(), 0, expression)
+    assert (moved != frame).any()
+    monkeypatch.setattr("pipeline.moving_face._reach", lambda _moving, size: slice(0, size))
+    assert np.array_equal(MovingFace(bundle).show(frame.copy(), 0, expression), moved)
 
 
 def test_each_frame_is_moved_by_its_own_face_however_often_it_is_shown(tmp_path: Path) -> None:

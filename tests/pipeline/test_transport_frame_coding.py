@@ -42,8 +42,10 @@ def coding(monkeypatch: pytest.MonkeyPatch) -> FrameCoding:
     return FrameCoding(LoopCache(GatedExecutor()), GatedExecutor(), key_gap=SHARED_KEY_GAP)
 
 
-def frame(number: int, picture: Any = PIXELS) -> MediaFrame:
-    return MediaFrame(picture, np.full(SAMPLES_PER_PICTURE, 0.1, np.float32), number)
+def frame(number: int, picture: Any = None) -> MediaFrame:
+    return MediaFrame(
+        PIXELS.copy() if picture is None else picture, np.full(SAMPLES_PER_PICTURE, 0.1, np.float32), number
+    )
 
 
 async def test_each_frame_is_encoded_once(coding: FrameCoding) -> None:
