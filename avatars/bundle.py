@@ -78,9 +78,9 @@ def decode_jpeg(data: bytes | memoryview, memory: FrameMemory | None = None) -> 
     """
     try:
         buffer = None if memory is None else memory.frame(*simplejpeg.decode_jpeg_header(data)[:2])
-        # libjpeg-turbo takes two thirds of the time of OpenCV's decoder, and every spoken picture starts here. Colours
-        # are repeated, not interpolated: that takes a tenth less, and each picture is encoded again with a colour for 2
-        # x 2 pixels, which then is the one of the file.
+        # libjpeg-turbo takes two thirds of the time of OpenCV's decoder, and every spoken picture starts here. The file
+        # has one colour for four pixels. It is repeated, not interpolated: that takes a tenth less time, and whoever
+        # encodes the picture again, also with one colour for four pixels, gets that of the file.
         return np.asarray(simplejpeg.decode_jpeg(data, "RGB", fastupsample=True, buffer=buffer), np.uint8)
     except ValueError as error:
         raise BundleError("A frame of the avatar is damaged.", "Delete the avatar and prepare it again.") from error
@@ -151,7 +151,6 @@ class AvatarBundle:
     _derived: weakref.WeakValueDictionary[object, Any] = field(default_factory=weakref.WeakValueDictionary)
     _deriving: Lock = field(default_factory=Lock)
     _memory: FrameMemory = field(default_factory=FrameMemory)
-    "None: every frame is decoded into memory of its own"
 
     @classmethod
     def open(cls, path: Path) -> AvatarBundle:

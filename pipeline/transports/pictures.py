@@ -79,7 +79,8 @@ class PictureEncoder:
         self.key_frames += key
         self._encoding = self._executor.submit(self._live, picture, key)
         data = await asyncio.wrap_future(self._encoding)
-        self._shown = picture if isinstance(picture, np.ndarray) else None
+        if data and isinstance(picture, np.ndarray):  # an encoder may leave a picture out to keep its bit rate
+            self._shown = picture
         return data
 
     def _live(self, picture: Picture, key: bool) -> bytes:
