@@ -12,7 +12,7 @@ from pipeline.types import FPS
 
 __all__ = ["DrawingPace"]
 
-FEW_AHEAD, MANY_AHEAD = 3, 5
+FEW_AHEAD, MANY_AHEAD = 3, 8
 """Pictures are left out from when fewer than the first number are drawn ahead, until as many as the second are."""
 MEASURED_BATCHES, MIN_MEASURED = 8, 6
 """The pace is that of the last batches, once they have so many pictures."""

@@ -27,7 +27,7 @@ def test_as_many_are_left_out_as_drawing_one_takes(picture_s: float, left_out: l
 
 
 def test_none_is_left_out_while_enough_are_drawn_ahead() -> None:
-    """It begins when few are left, and ends when some more are; in between, all stays as it is."""
+    """It begins when few are left, and ends when the playout is nearly full; in between, all stays as it is."""
     pace = pace_of(0.06)
     assert not any(pace.leaves_out(FEW_AHEAD) for _ in range(4))
     assert pace.leaves_out(FEW_AHEAD - 1)
