@@ -51,7 +51,13 @@ from portal.livetalking.asr import asr_router
 from portal.livetalking.avatar_tasks import avatar_tasks_router, tell_of_task
 from portal.livetalking.pages import Pages
 from portal.livetalking.routes import livetalking_router
-from portal.process import connections_that_fit, give_pictures_back, leave_settled_objects_alone, let_the_loop_in
+from portal.process import (
+    connections_that_fit,
+    give_pictures_back,
+    leave_settled_objects_alone,
+    let_the_loop_in,
+    without_collections,
+)
 from portal.settings import OPEN_TO_ALL, Settings, is_open_to_all
 from portal.shared_erasure import SharedErasureNotes
 from portal.stopping import Stopping
@@ -319,10 +325,11 @@ def serve(settings: Settings, say: Callable[[str], None]) -> int:
     let_the_loop_in()
     settings = settings.model_copy(update={"max_connections": connections_that_fit(settings.max_connections)})
     with bound_socket(settings.host, settings.port) as listener:
-        portal = Portal.build(settings)
         # Building takes seconds. Outside an event loop, Ctrl-C ends it at once; inside, Ctrl-C would come late and
         # tear the loop down with many tracebacks.
-        app = create_app(settings, portal)
+        with without_collections():
+            portal = Portal.build(settings)
+            app = create_app(settings, portal)
         return asyncio.run(_serve(settings, portal, app, listener, say))
 
 

@@ -40,8 +40,10 @@ QUICK = "quick"
 TOGETHER = ("-m", "not slow and not alone")
 QUICK_ONLY = ("-m", "not slow and not thorough")
 PORTAL_TESTS = ("tests/portal", *TOGETHER)
-OTHER_TESTS = ("tests", "--ignore=tests/browser", "--ignore=tests/portal", *TOGETHER)
-BROWSER_TESTS = ("tests/browser", *TOGETHER)
+NOTEBOOK_TESTS = "tests/test_notebooks.py"
+OTHER_TESTS = ("tests", "--ignore=tests/browser", "--ignore=tests/portal", f"--ignore={NOTEBOOK_TESTS}", *TOGETHER)
+BROWSER_TESTS = ("tests/browser", NOTEBOOK_TESTS, *TOGETHER)
+"With the notebooks, its lane takes as long as the others."
 TIMING_TESTS = ("tests/browser", "tests/clients", "-m", "not slow and alone")
 "The folders that have tests with the marker `alone`: to collect all others takes long."
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -133,7 +135,10 @@ def run_checks(
         def in_browsers(name: str, tests: Sequence[str], checks: Sequence[Sequence[str]] = ()) -> Lane:
             return Lane({**_named(checks), name: _pytest((*tests, *remembered.options(name)))}, coming.result)
 
-        lanes = (*_computing(remembered=remembered), in_browsers("tests in browsers", BROWSER_TESTS, SCRIPT_CHECKS))
+        lanes = (
+            *_computing(remembered=remembered),
+            in_browsers("tests in browsers and notebooks", BROWSER_TESTS, SCRIPT_CHECKS),
+        )
         failed = _run_all(lanes, say, run, last=in_browsers("tests that measure time", TIMING_TESTS))
         if _pass_alone(remembered, failed, coming.result(), run, say):
             return 0

@@ -108,10 +108,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _serve(_parsed: argparse.Namespace, settings: Settings) -> int:
+    from portal.process import without_collections
     from portal.ui.gradio_import import import_gradio
 
-    import_gradio()
-    from portal.app import serve
+    with without_collections():
+        import_gradio()
+        from portal.app import serve
 
     return serve(settings, lambda text: print(text, flush=True))
 

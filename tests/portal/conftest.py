@@ -52,6 +52,14 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture(scope="module")
+def quick_passwords() -> Iterator[None]:
+    """Passwords are hashed a thousand times as fast, for modules that log in often but start no portal of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("portal.http.people.SCRYPT_COST", 2**4)
+        yield
+
+
 @pytest.fixture(scope="session")
 def calling_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
     """A portal as a user starts it, for callers: LiveTalking's API is on, and there is room for two sessions.

@@ -131,7 +131,7 @@ def test_a_browser_is_fetched_while_other_tests_run() -> None:
 
 
 def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
-    """The lanes are all there are: a folder that nobody names is among the other tests."""
+    """The lanes are all there are: a place that nobody names is among the other tests."""
     tests = pytestconfig.rootpath / "tests"
     left_out = {argument.partition("=")[2] for argument in OTHER_TESTS if argument.startswith("--ignore=")}
     elsewhere = {argument for run in (PORTAL_TESTS, BROWSER_TESTS) for argument in run if argument.startswith("tests")}
@@ -142,7 +142,7 @@ def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
     assert chosen == "not slow and alone"
     with_marker = [path for path in tests.rglob("*.py") if re.search(r"\bmark\.alone\b", path.read_text())]
     assert {f"tests/{path.relative_to(tests).parts[0]}" for path in with_marker} == set(places)
-    assert all((tests.parent / folder).is_dir() for folder in elsewhere)
+    assert all((tests.parent / place).exists() for place in elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_every_test_is_in_one_run(pytestconfig: pytest.Config) -> None:
         (OTHER_TESTS[1], "other tests without a browser"),
         (PORTAL_TESTS[0], "tests of the portal"),
         (TIMING_TESTS[-1], "tests that measure time"),
-        (BROWSER_TESTS[0], "tests in browsers, tests that measure time"),
+        (BROWSER_TESTS[0], "tests in browsers and notebooks, tests that measure time"),
     ],
 )
 def test_any_failure_fails_the_whole(failing, name: str) -> None:

@@ -33,7 +33,7 @@ from portal.ui.gradio_api import CALLS, CALLS_EACH, GradioCalls
 from portal.ui.mcp_api import _Bounded
 from tests.portal.test_http_door import GRADIO
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("quick_passwords")]
 
 OPEN = {
     ("GET", "/config"),

@@ -15,6 +15,8 @@ from portal.http.people import Role, UsersFile
 from portal.setting_loading import load_settings
 from portal.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("quick_passwords")
+
 PASSWORD = "correct horse"
 
 

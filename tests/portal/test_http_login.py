@@ -25,6 +25,8 @@ from portal.http.people import Role, UsersError, UsersFile
 from portal.http.proxies import BehindProxies
 from tests.portal.login_gate import HTML, PASSWORD, PRODUCT, Opened, echo, log_in, settings_with
 
+pytestmark = pytest.mark.usefixtures("quick_passwords")
+
 PAGES = ("/", "/stage", "/docs")
 PRIVATE = (
     "/",

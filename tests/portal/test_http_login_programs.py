@@ -16,6 +16,8 @@ from portal.setting_loading import load_settings
 from portal.setting_sources import SettingsError
 from tests.portal.login_gate import HTML, PASSWORD, PRODUCT, Opened, token
 
+pytestmark = pytest.mark.usefixtures("quick_passwords")
+
 
 def test_a_program_sends_its_password_with_each_request(opened: Opened, users: UsersFile, clock: ManualClock) -> None:
     """Basic, as curl -u does. It is not slowed down, and a password that has changed is noticed in minutes."""

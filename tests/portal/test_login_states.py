@@ -17,6 +17,8 @@ from portal.http.proxies import BehindProxies
 from tests.portal.login_gate import PRODUCT, Opened, settings_with, token
 from tests.portal.session_house import House
 
+pytestmark = pytest.mark.usefixtures("quick_passwords")
+
 TOKEN_S = 600
 
 

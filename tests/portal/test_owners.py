@@ -26,6 +26,8 @@ from portal.jobs.records import Job
 from portal.settings import Settings
 from tests.portraits import own
 
+pytestmark = pytest.mark.usefixtures("quick_passwords")
+
 PRODUCT = "a secret of thirty-two bytes or more, for tests"
 RECORDING = "recording-of-anna"
 ROLES = {"anna": "maker", "ben": "maker", "vera": "viewer", "ada": "admin"}

@@ -1,3 +1,4 @@
+import gc
 import platform
 import subprocess
 import sys
@@ -5,7 +6,7 @@ import sys
 import pytest
 
 from portal.commands.portal_process import free_port
-from portal.process import RESERVED_FILES, connections_that_fit
+from portal.process import RESERVED_FILES, connections_that_fit, without_collections
 
 PROGRAM = """
 import numpy as np
@@ -55,3 +56,14 @@ def test_the_system_lets_more_files_be_opened(monkeypatch: pytest.MonkeyPatch) -
 def test_a_free_port_is_none_that_a_connection_gets_meanwhile() -> None:
     """Linux gives those from 32768 on to whoever connects to somewhere."""
     assert all(1024 < free_port() < 32_768 for _ in range(20))
+
+
+def test_garbage_is_collected_again_once_the_portal_is_built() -> None:
+    """Also if building it failed. What was built is left alone until everything has settled."""
+    try:
+        with pytest.raises(ZeroDivisionError), without_collections():
+            assert not gc.isenabled()
+            raise ZeroDivisionError
+        assert gc.isenabled() and gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
