@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -64,6 +65,12 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "s3":
         request.getfixturevalue("s3")
     return new_store(request.param, tmp_path)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of garbage collection. With it, each full collection takes half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure() -> None:

@@ -5,10 +5,10 @@
 window.probe = { onsets: [], silences: [], flashes: [], pictures: 0, changes: 0, peak: 0 };
 
 const LISTENER = URL.createObjectURL(new Blob([`
+  const NOTHING = new Float32Array(128);
   registerProcessor("probe", class extends AudioWorkletProcessor {
     constructor() { super(); this.quiet = sampleRate; this.loud = false; }
-    process([[channel]]) {
-      if (!channel) return true;
+    process([[channel = NOTHING]]) { // a source that has ended has no channel, and is silent
       for (let i = 0; i < channel.length; i += 1) {
         const level = Math.abs(channel[i]);
         if (level > 0.03) {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import io
 import logging
 import re
@@ -39,8 +38,7 @@ def served(monkeypatch: pytest.MonkeyPatch):
     calls: list[Settings] = []
     module = argparse.Namespace(serve=lambda settings, say: calls.append(settings) or 0)
     monkeypatch.setitem(sys.modules, "portal.app", module)
-    yield calls
-    gc.unfreeze()
+    return calls
 
 
 @pytest.mark.parametrize(("level", "told"), [("info", False), ("debug", True)])
