@@ -60,7 +60,8 @@ def test_a_free_port_is_none_that_a_connection_gets_meanwhile() -> None:
 
 def test_garbage_is_collected_again_once_the_portal_is_built() -> None:
     """Also if building it failed. What was built is left alone until everything has settled."""
-    before, built = gc.get_freeze_count(), []
+    before = gc.get_freeze_count()
+    built: list[list[int]] = []
     with pytest.raises(ZeroDivisionError), without_collections():
         assert not gc.isenabled()
         built += [[] for _ in range(5000)]
