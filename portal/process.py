@@ -53,7 +53,7 @@ def give_pictures_back() -> bool:
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """Within the block, collect no garbage; afterwards, none of what was made in it. For importing and building.
+    """Collect no garbage within the block, and exclude all objects that exist at its end. For importing and building.
 
     That makes hundreds of thousands of objects, most of which stay. Walking them again and again took a sixth of the
     time in which the portal starts. leave_settled_objects_alone() collects the few that do not stay.

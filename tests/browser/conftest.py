@@ -53,18 +53,18 @@ TOO_LATE = {"no_answer", "no_picture"}
 """Why a page gives WebRTC up though nothing is in its way."""
 HEARS_UNASKED = {"media.navigator.permission.disabled": True}
 """Firefox gives a page the microphone without asking anybody."""
-NOT_OF_THE_BROWSER = (
+UNUSED_FEATURES = (
     # Two pages of the address bar, which a new window loads: as much work as loading ours.
     *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup"),
     # Processes for pages that might come.
     *("SpareRendererForSitePerProcess", "PreloadTopChromeWebUI"),
-    # Of Playwright's own list, which ours replaces, what matters here: questions, waiting, and requests by itself.
+    # From Playwright's own list, which this one replaces.
     *("Translate", "PaintHolding", "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose"),
     *("HttpsUpgrades", "ThirdPartyStoragePartitioning", "LensOverlay", "MediaRouter", "DialMediaRouteProvider"),
     *("GlobalMediaControls", "OptimizationHints", "NetworkTimeServiceQuerying", "AimEnabled"),
     *("BlockOriginHeaderModificationOnRedirect", "AvoidCorsURLLoaderRestartOnRedirect"),
 )
-"""Features of Chromium that the tests do without. They took half of the processor time that loading our page takes."""
+"""Features of Chromium that are switched off. They took half of the processor time of loading our page."""
 MOUTH = "mouth"
 TAB = "document.querySelector('vivavoce-talk').tab"
 """The Talk tab, for scripts of tests."""
@@ -236,7 +236,7 @@ class Chromium:
 
     async def launch(self, *flags: str) -> Browser:
         """One of its own."""
-        features = f"--disable-features={','.join(NOT_OF_THE_BROWSER)}"
+        features = f"--disable-features={','.join(UNUSED_FEATURES)}"
         return await self.driver.chromium.launch(
             executable_path=self.path, headless=True, args=[*FLAGS, features, *flags]
         )
