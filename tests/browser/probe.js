@@ -2,7 +2,7 @@
  * What a viewer would see and hear, measured from outside the player: every sound that reaches a speaker is tapped, and
  * the brightness of the mouth box is read off whatever picture is on show. Loaded before the page's own scripts.
  */
-window.probe = { onsets: [], silences: [], flashes: [], pictures: 0, changes: 0, peak: 0 };
+window.probe = { onsets: [], silences: [], sounding: false, flashes: [], pictures: 0, changes: 0 };
 
 const LISTENER = URL.createObjectURL(new Blob([`
   const NOTHING = new Float32Array(128);
@@ -43,6 +43,8 @@ function listener(context) {
       const node = new AudioWorkletNode(context, "probe", { numberOfOutputs: 0 });
       node.port.onmessage = ({ data }) => {
         const offset = offsetMs(context);
+        // Times of two messages do not tell which came first: each has its own offset, and a busy page reads late.
+        window.probe.sounding = data.onset !== undefined;
         if (data.onset !== undefined) window.probe.onsets.push(data.onset * 1000 + offset);
         else window.probe.silences.push(data.silence * 1000 + offset);
       };

@@ -204,7 +204,8 @@ async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cou
         window.holds = [];
         window.words = [];
         vivavoce.on("hold", ({ held }) => holds.push([held, vivavoce.stats().turn, probe.onsets.length]));
-        vivavoce.on("transcript", ({ text }) => words.push(text));
+        // What is not final may be invented, from half a cough: it is taken back, and ends no answer.
+        vivavoce.on("transcript", ({ text, final }) => final && text && words.push(text));
     """)
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().ears.state !== 'off'", within_s=90)
@@ -215,7 +216,7 @@ async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cou
     await page.until(f"probe.onsets.length > {sounds + 3}")
     stats = await page.stats()
     assert (stats["turn"], stats["turnState"]) == (turn, "speaking")
-    assert not any(await page.run("words"))
+    assert await page.run("words") == []
     await expect(page.page.locator(".vv-asked")).to_have_count(0)
 
 
