@@ -41,6 +41,9 @@ _FROM_SUBTITLES: Final = re.compile(
 _NOT_SPOKEN: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|（[^）]*）|【[^】]*】|♪[^♪]*♪?|\*[^*]*\*")
 """Descriptions of sound in subtitles: [music], (laughs)."""
 
+_STAMMER: Final = re.compile(r"([a-z])(?:[\W_]+\1)+[\W_]*", re.IGNORECASE)
+"""One letter again and again. Whisper wrote "B-B-B-B" for two short sounds without words, and was sure of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -64,7 +67,7 @@ def words_of(segments: Iterable[Segment]) -> str:
     """Return the words that were really said; empty if none were."""
     text = "".join(segment.text for segment in segments if not _is_invented(segment))
     text = " ".join(_NOT_SPOKEN.sub(" ", text).split())
-    return text if any(map(str.isalnum, text)) else ""
+    return text if any(map(str.isalnum, text)) and not _STAMMER.fullmatch(text) else ""
 
 
 def _is_invented(segment: Segment) -> bool:

@@ -31,7 +31,7 @@ from portal.api.schemas import (
     job_view,
 )
 from portal.errors import JobNotFound
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.limits import Turnstile
 from portal.http.people import Person, Role, person_of
 from portal.http.proxies import address_of

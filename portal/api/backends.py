@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from portal.api.schemas import BackendView, backend_view
 from portal.backends import BackendCatalogue
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 
 __all__ = ["backends_router"]
 

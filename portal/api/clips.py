@@ -14,7 +14,7 @@ from avatars.library import AvatarLibrary
 from portal.api.orders import Orders
 from portal.api.schemas import ClipRequest, JobView, checked, form_body, job_view
 from portal.errors import JobNotFound
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.uploads import Uploads
 from portal.jobs.queue import JobQueue

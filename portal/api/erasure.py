@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from portal.erasure import Erasure
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 
 __all__ = ["erasure_router"]
 

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from avatars.library import AvatarLibrary, Ownership
 from avatars.shelf_copies import INDEX
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.people import Role, person_of
 from portal.http.rights import NotAllowed, require
 from portal.jobs.queue import JobQueue

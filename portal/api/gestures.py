@@ -14,7 +14,7 @@ from avatars.gestures import delete_gesture, gesture_path, gesture_summaries
 from avatars.library import AvatarLibrary
 from portal.api.orders import ordered
 from portal.api.schemas import MAX_FIELD_CHARACTERS, GestureView, JobView, form_body, gesture_view, job_view
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_gesture
 from portal.intake.uploads import Uploads

@@ -16,7 +16,7 @@ from avatars.errors import StoreUnreachable
 from avatars.library import AvatarLibrary
 from portal.api.schemas import HealthView, SessionCounts
 from portal.errors import DatabaseUnreachable
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.people import person_of
 from portal.http.proxies import is_local
 from portal.http.rights import NotAllowed

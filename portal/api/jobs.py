@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from avatars.library import AvatarLibrary
 from portal.api.owners import seen_jobs
 from portal.api.schemas import JobView, job_view
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.people import Person, Role, person_of
 from portal.http.proxies import address_of
 from portal.jobs.queue import JobQueue, may_do_better

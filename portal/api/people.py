@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.people import person_of
 
 __all__ = ["PersonView", "people_router"]

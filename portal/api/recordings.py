@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.recordings import Recordings
 
 __all__ = ["recordings_router"]

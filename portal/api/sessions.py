@@ -20,7 +20,7 @@ from portal.api.messages import ChoiceWish, OwnEvent, SessionWish, explicit_fiel
 from portal.api.programs import Program, Programs
 from portal.api.schemas import MAX_FIELD_CHARACTERS, MAX_SPOKEN_CHARACTERS
 from portal.api.seats import Seat
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.people import person_of
 from portal.http.proxies import address_of, is_local
 

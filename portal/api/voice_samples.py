@@ -18,7 +18,7 @@ from avatars.voice_sample import (
 )
 from portal.api.orders import ordered
 from portal.api.schemas import MAX_FIELD_CHARACTERS, JobView, form_body, job_view
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.proxies import address_of
 from portal.intake.submissions import submit_voice_sample
 from portal.intake.uploads import Uploads

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from models.errors import VivavoceError
-from portal.http.faults import describe_fault
 
-__all__ = ["ErrorRoute", "answer_errors", "error_response", "error_response_for", "internal_error"]
+if TYPE_CHECKING:
+    from fastapi import FastAPI  # workers load this module, and FastAPI would be a quarter of the time they start in
 
-logger = logging.getLogger(__name__)
+__all__ = ["answer_errors", "error_response", "error_response_for", "internal_error"]
 
-MAX_FAULTS = 5
-"Most faults of one request that its answer lists."
 FRAMEWORK_ERRORS = {
     404: ("not_found", "There is nothing at this address.", "See /docs."),
     405: ("method_not_allowed", "This address does not take that method.", "See /docs, or the header Allow."),
@@ -52,34 +46,6 @@ def error_response_for(error: VivavoceError, headers: Mapping[str, str] | None =
     return error_response(
         error.code, error.message, error.hint, status=error.http_status, cause=error.cause, headers=headers
     )
-
-
-class ErrorRoute(APIRoute):
-    """A route that answers errors as JSON. Give it to an APIRouter as `route_class`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except VivavoceError as error:
-                return error_response_for(error)
-            except RequestValidationError as error:
-                faults = "; ".join(
-                    describe_fault(fault["loc"][1:], fault["msg"]) for fault in error.errors()[:MAX_FAULTS]
-                )
-                return error_response("bad_request", f"The request is malformed: {faults}", "See /docs.", status=400)
-            except ClientDisconnect:
-                # Nobody receives this answer.
-                return error_response("bad_request", "The request ended too early.", "Send it again.", status=400)
-            except HTTPException:
-                raise
-            except Exception:  # the outermost handler of a request: whatever went wrong, the client needs an answer
-                logger.exception("%s %s could not be served", request.method, request.url.path)
-                return internal_error()
-
-        return answer
 
 
 def internal_error() -> JSONResponse:

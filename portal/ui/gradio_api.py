@@ -43,7 +43,7 @@ from pipeline.errors import BadRequest
 from portal.api.schemas import ClipRequest, UploadForm, checked
 from portal.api.tools import Report, Tools
 from portal.errors import JobNotFound
-from portal.http.errors import ErrorRoute
+from portal.http.error_route import ErrorRoute
 from portal.http.faults import first_fault, max_entries
 from portal.http.limits import AskerShares, Shares, TooMany
 from portal.http.people import person_of

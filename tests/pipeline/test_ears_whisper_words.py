@@ -33,6 +33,8 @@ def test_words_are_kept_as_they_are() -> None:
         segment("[music]"),
         segment("(laughs) ♪ la ♪"),
         segment("..."),
+        segment(" B-B-B-B"),  # for two short sounds without words
+        segment("b, b, b..."),
     ],
 )
 def test_what_is_written_for_noise_is_dropped(invented: Segment) -> None:
@@ -40,9 +42,9 @@ def test_what_is_written_for_noise_is_dropped(invented: Segment) -> None:
     assert words_of([invented]) == ""
 
 
-@pytest.mark.parametrize("text", ["Thank you.", "谢谢观看", "Goodbye.", "You"])
+@pytest.mark.parametrize("text", ["Thank you.", "谢谢观看", "Goodbye.", "You", "B-B-Because", "A b c", "好，好，好"])
 def test_a_sure_phrase_is_kept(text: str) -> None:
-    """People say thank you; only doubtful ones are dropped."""
+    """People say thank you, spell and stammer; only doubtful phrases are dropped, and letters that make no word."""
     assert words_of([segment(text)]) == text
 
 
