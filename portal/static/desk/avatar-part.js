@@ -18,6 +18,8 @@ export class AvatarPart {
   /** @type {JobCards?} */
   #cards = null; // new ones each time the dialog opens; null while it is closed
   #busy = ""; // ids of this avatar's jobs that were active at the last look
+  #shown = ""; // the answer on show, as JSON
+  #loads = 0;
 
   /**
    * @param {Desk} desk
@@ -62,7 +64,7 @@ export class AvatarPart {
     const about = make("p", { class: "vv-soft" }, hint);
     this.element.replaceChildren(make("h3", {}, title), about, this.note, ...own, jobs, form);
     this.#cards = new JobCards(this.desk, jobs);
-    this.#busy = "";
+    this.#busy = this.#shown = "";
     this.showJobs(feed.jobs ?? []);
     void this.load();
   }
@@ -99,15 +101,29 @@ export class AvatarPart {
     const { avatar } = this;
     const cards = this.#cards;
     if (!avatar || !cards) return;
+    const load = ++this.#loads;
     try {
       const answer = await api("GET", this.address(avatar));
-      if (cards !== this.#cards) return; // the dialog was closed, and may show another avatar
+      // The dialog was closed, and may show another avatar; or a later answer is on its way.
+      if (cards !== this.#cards || load !== this.#loads) return;
       this.note.hidden = true;
-      this.fill(avatar, answer);
+      // What is on show stays if nothing has changed: a video that plays, words that are being typed.
+      if (this.shows(answer)) this.fill(avatar, answer);
     } catch (error) {
       if (!(error instanceof PortalError)) throw error;
       if (cards === this.#cards) this.desk.tell(this.note, ...this.desk.explain(error));
     }
+  }
+
+  /**
+   * Note that this answer is on show from now on.
+   * @param {unknown} answer
+   * @returns {boolean} whether another one was until now
+   */
+  shows(answer) {
+    const before = this.#shown;
+    this.#shown = JSON.stringify(answer);
+    return this.#shown !== before;
   }
 
   /**

@@ -74,6 +74,7 @@ export class VoiceSample extends AvatarPart {
         /** @type {VoiceSampleView} */
         const kept = await api("PATCH", address, { transcript: words.value });
         words.value = kept.transcript;
+        this.shows(kept);
       });
     };
     const length = make("strong", {}, desk.t("voiceSampleLength", { seconds: seconds.toFixed(1) }));
