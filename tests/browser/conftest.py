@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -81,6 +81,8 @@ STARTS_ITSELF = """
 """A page that starts by itself: no gesture, and none is made by asking it anything."""
 WORDS = "one two three four five six seven eight nine ten"
 LONG = ". ".join([WORDS] * 5) + "."
+VERY_LONG = ". ".join([WORDS] * 40) + "."
+"""More than a minute: where a test has to be sure that it goes on, however slow the machine is."""
 NO_UDP = ("--webrtc-ip-handling-policy=disable_non_proxied_udp",)
 MEASURING = ("--tts", "beep", "--lipsync", "flash", "--llm", "echo", "--no-worker")
 
@@ -189,17 +191,17 @@ class Visit:
             wanted = f"player: {told}"
             await self.page.wait_for_event("console", lambda message: message.text == wanted, timeout=1000 * WITHIN_S)
 
-    async def start(self, transport: str = "") -> dict[str, Any]:
+    async def start(self, transport: str = "", too_late: Collection[str] = TOO_LATE) -> dict[str, Any]:
         """Start, and wait until it is live.
 
         transport: by which pictures are to come, if that matters. Where the machine is busy, they may come too late
-        over WebRTC. The page then falls back, as it should, and is started again.
+        over WebRTC. The page then falls back, as it should, for a reason in too_late, and is started again.
         """
         for _ in range(STARTS):
             await self.page.click("#vv-start")
             await self.until("vivavoce.stats().state === 'live'")
             stats = await self.stats()
-            if not transport or stats["reasonCode"] not in TOO_LATE:
+            if not transport or stats["reasonCode"] not in too_late:
                 break
             await self.run("vivavoce.stop()")
         assert transport in ("", stats["transport"]), stats

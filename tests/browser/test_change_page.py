@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.conftest import TAB, Visitor
+from tests.browser.conftest import LONG, TAB, Visitor
 from tests.browser.patience import note, until_noted
 
 pytestmark = pytest.mark.browser
@@ -34,7 +34,7 @@ async def test_a_voice_is_changed_while_an_answer_is_spoken(visit: Visitor) -> N
     page = await visit("?transport=websocket")
     await page.start()
     await page.run(NOTE_CHOICES)
-    await page.say("one two three. four five six. seven eight nine. ten eleven twelve.")
+    await page.say(LONG)
     await page.until("vivavoce.stats().turnState === 'speaking'")
     await page.run(f"{TAB}.player.changes.change({{ ...{TAB}.player.changes.chosen, voice: 'beep' }})")
     await page.eventually("choices.map(({changed, choice}) => [changed, choice.voice])", [[True, "beep"]])

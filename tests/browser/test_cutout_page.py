@@ -17,7 +17,7 @@ from avatars.bundle import encode_jpeg
 from avatars.bundle_writing import BundleContents, write_bundle
 from avatars.mattes import MattesMaker
 from portal.commands.portal_process import PortalProcess
-from tests.browser.conftest import SIZE, STARTS, TOO_LATE, Chromium, plain_page
+from tests.browser.conftest import SIZE, STARTS, TOO_LATE, VERY_LONG, Chromium, plain_page
 from tests.browser.patience import passes, until
 
 pytestmark = pytest.mark.browser
@@ -34,7 +34,7 @@ KEEP_WORST = """() => {
         const copy = document.createElement("canvas");
         [copy.width, copy.height] = [cut.width, 1];
         const painter = copy.getContext("2d");
-        painter.drawImage(cut, 0, -200);
+        painter.drawImage(cut, 0, -150); // above the mouth, which flashes
         const { data } = painter.getImageData(0, 0, copy.width, 1);
         let misfit = 0;
         for (let at = 0; at < data.length; at += 4)
@@ -152,13 +152,12 @@ async def test_a_page_is_seen_behind_the_person_and_not_through_it(
         await live(stage, transport)
         await until(stage, "document.body.dataset.cutout === 'on'")
         await stage.evaluate(KEEP_WORST)
-        await until(stage, "misfits.length > 50")
-        idle = await seen(page)
-        await stage.evaluate("vivavoce.say('one two three four five six seven eight', 'echo')")
-        await until(stage, "vivavoce.stats().turnState === 'speaking'")
-        speaking = await seen(page)
-        misfits = await stage.evaluate("misfits.splice(0)")
-        for shot in (idle, speaking):
+
+        async def fits() -> None:
+            await stage.evaluate("(misfits.length = 0)")
+            await until(stage, "misfits.length > 50")
+            shot = await seen(page)
+            misfits = await stage.evaluate("misfits.splice(0)")
             # The picture is twice as large on the screen; the person's left side walks between 60 and 120 px.
             inside = shot[150:340, 132:288]
             left, above = shot[150:340, :48], shot[60:104]
@@ -166,7 +165,14 @@ async def test_a_page_is_seen_behind_the_person_and_not_through_it(
             assert share_like(left, (255, 255, 0), (0, 0, 255)) > 0.95
             assert share_like(above, (255, 255, 0), (0, 0, 255)) > 0.95
             assert share_like(shot[104:], BACKGROUND) < 0.01
-        assert np.quantile(misfits, 0.95) <= most_misfit_px, sorted(misfits)[-20:]
+            assert np.quantile(misfits, 0.95) <= most_misfit_px, sorted(misfits)[-20:]
+
+        # After the machine stood still for a moment, the clocks need a second or two to agree again.
+        await passes(fits)
+        await stage.evaluate("(words) => void vivavoce.say(words, 'echo')", VERY_LONG)
+        await until(stage, "vivavoce.stats().turnState === 'speaking'")
+        await passes(fits)
+        assert await stage.evaluate("vivavoce.stats().turnState") == "speaking"
 
 
 async def test_a_colour_or_a_blur_is_behind_the_person(one_chromium: Chromium, cutting_portal: PortalProcess) -> None:

@@ -62,7 +62,7 @@ async def use_every_tab(page: Page) -> None:
     await page.click("#vv-start")
     await until(page, "vivavoce.stats().state === 'live'")
     await note(page, ".vv-subtitle")
-    await page.evaluate("vivavoce.say('hello there', 'echo')")
+    await page.evaluate("vivavoce.say('hello there. '.repeat(20), 'echo')")
     await until_noted(page, ".vv-subtitle", "hello")
     await page.get_by_role("tab", name="Avatars").click()
     await page.wait_for_selector(".vv-gallery img")

@@ -20,7 +20,12 @@ pytestmark = pytest.mark.browser
 
 QUESTION = "What is the weather like in London today?"
 RATE_HZ = 48_000
-COUGHS = 3
+UTTERANCES = 3
+"""How often something is said or coughed: what a busy machine has cut to pieces may be heard as other words."""
+ASKED_IT = (
+    "[...document.querySelectorAll('.vv-asked:not(.vv-pending)')]"
+    ".some((one) => one.innerText.toLowerCase().includes('weather like in london'))"
+)
 COUNTED = "one two three four five six seven eight nine ten"
 UNASKED_DEVICE = ("--use-fake-device-for-media-stream",)
 FAKE_DEVICE = (*UNASKED_DEVICE, "--use-fake-ui-for-media-stream")
@@ -188,8 +193,7 @@ async def test_a_spoken_question_becomes_text_and_is_answered(visit: Visitor, qu
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().ears.state === 'hearing'", within_s=90)
     # It is played again and again: where the machine stood still in the middle of one, the next is heard whole.
-    asked = "[...document.querySelectorAll('.vv-asked:not(.vv-pending)')].map((one) => one.innerText.toLowerCase())"
-    await page.until(f"{asked}.some((text) => text.includes('weather like in london'))", within_s=150)
+    await page.until(ASKED_IT, within_s=150)
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().turnState === 'done'", within_s=60)
     await page.eventually("vivavoce.stats().ears.microphone", None)
@@ -210,7 +214,7 @@ async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cou
     """)
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().ears.state !== 'off'", within_s=90)
-    for _ in range(COUGHS):  # Whisper may find a word in one of them, and then that is asked, which is right
+    for _ in range(UTTERANCES):  # Whisper may find a word in one of them, and then that is asked, which is right
         await page.run("(holds.length = asked.length = 0)")
         await page.say(". ".join([COUNTED] * 40))
         await page.until("holds.length >= 2 || asked.length", within_s=120)
@@ -236,10 +240,14 @@ async def test_firefox_hears_a_spoken_question(
     await page.start()
     await page.page.click("#vv-mic")
     await page.until("vivavoce.stats().ears.state === 'listening'", within_s=90)
-    said = await asyncio.create_subprocess_exec(
-        "paplay", f"--device={MOUTH}", str(question), env={**os.environ, **speaker}
-    )
-    assert await said.wait() == 0
-    await page.until("document.querySelector('.vv-asked:not(.vv-pending)')", within_s=90)
-    await expect(page.page.locator(".vv-asked").first).to_contain_text("weather like in london", ignore_case=True)
+    await page.run("(window.heard = 0, vivavoce.on('transcript', ({ final }) => (heard += final)), 0)")
+    for number in range(UTTERANCES):
+        said = await asyncio.create_subprocess_exec(
+            "paplay", f"--device={MOUTH}", str(question), env={**os.environ, **speaker}
+        )
+        assert await said.wait() == 0
+        await page.until(f"heard > {number}", within_s=90)
+        if await page.run(ASKED_IT):
+            break
+    assert await page.run(ASKED_IT)
     await page.until("vivavoce.stats().turnState === 'done'", within_s=60)

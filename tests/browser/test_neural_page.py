@@ -23,7 +23,7 @@ from avatars.bundle import AvatarBundle
 from avatars.library import AvatarLibrary, presets
 from avatars.prepare import prepare_preset
 from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import Visit, Visitor, held_jobs
+from tests.browser.conftest import LONG, Visit, Visitor, held_jobs
 from tests.browser.desk_tabs import show, upload
 from tests.browser.patience import note
 from tests.portraits import portrait_bundle
@@ -119,7 +119,7 @@ async def test_a_turn_on_a_network_chosen_on_the_page(visit: Visitor, lipsync: s
     await page.run(WATCH_THE_MOUTH)
     await page.until("mouth.resting.length > 25")
     assert await page.run("Math.max(...mouth.resting)") < MOVED
-    await page.say(WORDS)
+    await page.say(LONG)
     await page.until("probe.onsets.length > 5")
     await page.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 8")
 
@@ -157,7 +157,7 @@ async def test_a_turn_on_each_network(visit: Visitor, lipsync: str) -> None:
     await page.run(WATCH_THE_MOUTH)
     await page.until("mouth.resting.length > 25")
     assert await page.run("Math.max(...mouth.resting)") < MOVED
-    await page.say(WORDS)
+    await page.say(LONG)
     await page.until("probe.onsets.length > 5")
     await page.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 5")
 
@@ -177,6 +177,6 @@ async def test_a_foreign_avatar_is_dropped_on_the_page_and_talks(visit: Visitor,
     await page.click("#vv-start")
     await visited.until("vivavoce.stats().state === 'live'", within_s=120)
     await visited.run(WATCH_THE_MOUTH)
-    await visited.say(WORDS)
+    await visited.say(LONG)
     await visited.until("probe.onsets.length > 5")
     await visited.until(f"mouth.speaking.filter((change) => change > {MOVED}).length > 5")

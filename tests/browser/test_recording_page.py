@@ -63,7 +63,7 @@ async def test_a_recording_that_ends_with_its_session_is_there(visit: Visitor) -
     page = await visit("?transport=websocket&lang=zh")
     await page.start()
     await page.page.click("#vv-record")
-    await page.until(f"{MARK}.textContent.startsWith('正在录制 0:') && {MARK}.textContent >= '正在录制 0:01'")
+    await page.until(f"{MARK}.textContent.startsWith('正在录制 0:') && {MARK}.textContent >= '正在录制 0:02'")
     await page.page.click("#vv-stop")
     await page.until(f"{LINK}?.checkVisibility() && !{MARK}.checkVisibility()")
     await expect(page.page.locator(".vv-recordings")).to_contain_text("字幕")

@@ -93,7 +93,7 @@ async def test_an_answer_is_heard_to_its_end_before_a_restart(
     """systemctl restart: nothing is cut off. Then the page goes on by itself, with what was said."""
     page = await visit(query)
     before = await page.start()
-    await page.say(WORDS)
+    await page.say(f"{WORDS}. {WORDS}. {WORDS}.")
     await page.until("vivavoce.stats().turnState === 'speaking'")
     os.kill(portal.pid, signal.SIGTERM)
     await page.until("vivavoce.stats().turnState === 'done'")

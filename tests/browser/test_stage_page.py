@@ -13,7 +13,7 @@ import pytest
 from playwright.async_api import Browser, Frame, Page, expect
 
 from portal.commands.portal_process import PortalProcess, running_portal
-from tests.browser.conftest import MEASURING, TAB, Chromium, Visitor, plain_page, write_avatar
+from tests.browser.conftest import MEASURING, TAB, VERY_LONG, Chromium, Visitor, plain_page, write_avatar
 from tests.browser.patience import eventually, passes, until
 from tests.browser.websites import FRIEND_PORT, website
 
@@ -129,7 +129,7 @@ async def talk_to_element(page: Page) -> None:
     """Start, say and interrupt by <vivavoce-avatar>; what happens is told as events."""
     await page.evaluate("(avatar.start(), 0)")
     await until(page, "saw('state', (state) => state === 'live')")
-    await page.evaluate("(words) => (avatar.say(words, 'echo'), 0)", WORDS)
+    await page.evaluate("(words) => (avatar.say(words, 'echo'), 0)", VERY_LONG)
     await until(page, "saw('turn', ({ state }) => state === 'speaking')")
     await page.evaluate("(avatar.interrupt(), 0)")
     await until(page, "saw('turn', ({ state }) => state === 'interrupted')")
@@ -162,7 +162,7 @@ async def talk_to_frame(page: Page) -> None:
     await until(page, "saw('ready', () => true)")
     await page.evaluate("(tell({ vivavoce: 'start' }), 0)")
     await until(page, "saw('state', (state) => state === 'live')")
-    await page.evaluate("(text) => tell({ vivavoce: 'say', text, mode: 'echo' })", WORDS)
+    await page.evaluate("(text) => tell({ vivavoce: 'say', text, mode: 'echo' })", VERY_LONG)
     await until(page, "saw('turn', ({ state }) => state === 'speaking')")
     await page.evaluate("(tell({ vivavoce: 'interrupt' }), 0)")
     await until(page, "saw('turn', ({ state }) => state === 'interrupted')")

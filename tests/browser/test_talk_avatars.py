@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from portal.commands.portal_process import PortalProcess
 from tests.browser.conftest import LONG, Visitor, plain_page, write_avatar
@@ -43,16 +45,31 @@ async def test_an_avatar_that_cuts_off_the_answer_says_so(visit: Visitor) -> Non
     await page.until("document.querySelector('.vv-answer').classList.contains('vv-interrupted')")
 
 
+@asynccontextmanager
+async def listed_as_before(page: Page) -> AsyncIterator[None]:
+    """Whatever the page asks for lists inside the block is answered after it: no avatar is seen to go meanwhile."""
+    over = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await over.wait()
+        await route.continue_()
+
+    await page.route("**/api/avatars", wait)
+    yield
+    over.set()
+
+
 async def test_an_avatar_that_is_refused_is_not_the_choice(visit: Visitor, portal: PortalProcess) -> None:
     """Whatever the reason, e.g. a damaged file: who is on show is chosen again."""
     folder = write_avatar(portal.log.parent / "avatars" / "delta", 30)
     page = await visit("?transport=websocket")
     await page.page.wait_for_selector(".vv-avatar[data-id=delta]")
     await page.start()
-    for file in folder.iterdir():
-        if file.name != "poster.jpg":
-            file.write_bytes(b"damaged")
-    await page.page.click(".vv-avatar[data-id=delta]")
+    async with listed_as_before(page.page):
+        for file in folder.iterdir():
+            if file.name != "poster.jpg":
+                file.write_bytes(b"damaged")
+        await page.page.click(".vv-avatar[data-id=delta]")
     await page.page.wait_for_selector(".vv-error")
     shutil.rmtree(folder)
     await page.eventually(CHECKED, "alpha")
@@ -98,8 +115,9 @@ async def test_an_avatar_that_is_gone_is_named_and_leaves_the_list(visit: Visito
     page = await visit("?transport=websocket")
     await page.page.wait_for_selector(".vv-avatar[data-id=gamma]")
     await page.start()
-    shutil.rmtree(folder)
-    await page.page.click(".vv-avatar[data-id=gamma]")
+    async with listed_as_before(page.page):
+        shutil.rmtree(folder)
+        await page.page.click(".vv-avatar[data-id=gamma]")
     await page.page.wait_for_selector(".vv-error:has-text(\"'Gamma'\")")
     await page.page.wait_for_selector(".vv-avatar[data-id=gamma]", state="detached")
     await page.eventually(CHECKED, "alpha")

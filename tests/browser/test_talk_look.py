@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from portal.commands.portal_process import PortalProcess
-from tests.browser.conftest import NO_UDP, WORDS, Visitor, plain_page
+from tests.browser.conftest import LONG, NO_UDP, Visitor, plain_page
 from tests.browser.desk_tabs import TABS, show_filled
 from tests.browser.patience import eventually, note, passes, until, until_noted
 
@@ -181,7 +181,7 @@ async def test_no_live_region_speaks_over_the_avatar(visit: Visitor) -> None:
     """While the avatar speaks, a screen reader is told nothing; what came meanwhile is told once it has ended."""
     page = await visit("?transport=websocket")
     await page.start()
-    await page.say(WORDS)
+    await page.say(LONG)
     await page.until("vivavoce.stats().turnState === 'speaking'")
     await page.run(
         f"""{{

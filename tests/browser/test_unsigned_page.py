@@ -28,7 +28,7 @@ async def test_what_lacks_its_signature_is_there_and_told(visit: Visitor) -> Non
     page = await visit("?transport=websocket&lang=zh")
     await page.start()
     await page.page.click("#vv-record")
-    await page.until(f"{MARK}.textContent >= '正在录制 0:01'")
+    await page.until(f"{MARK}.textContent >= '正在录制 0:02'")
     await page.page.click("#vv-record")
     await page.until(f"{LINK}?.checkVisibility() && document.body.innerText.includes('没有数字签名')")
     assert look_into((await downloaded(page, "mp4"))[1])[0] >= 20
