@@ -2,8 +2,9 @@
 
 Requests of all sessions wait in one queue ordered by deadline. The thread takes the earliest, and whatever else waits
 for the same backend, up to its largest batch. So batches are small when few requests wait, and grow under load. The
-first picture of a turn comes before all others and is drawn without them, so it never waits for a full batch. Other
-calls (features, loading, preparing an avatar) have a deadline, too, or run when nothing else waits.
+first picture of a turn comes before all others and is drawn without them, so it never waits for a full batch. A
+backend without a network draws it without those of its own turn as well. Other calls (features, loading, preparing an
+avatar) have a deadline, too, or run when nothing else waits.
 
 Once a backend's drawing cost is known, batches are limited in size. None is so large that its earliest picture, or the
 earliest one that waits behind it, comes too late because of the others. If the earliest is late in any case, batches
@@ -198,6 +199,8 @@ class DeviceWorker:
         if ordinary is not None and fitting == 0:
             first, fitting = ordinary, self._fitting(ordinary, ordinary)
         assert first.backend is not None
+        if not first.later and not first.backend.on_device:
+            return [first]  # a painter takes as long one by one, and the first picture need not wait for the second
         largest = self.largest_batch(first.backend)
         # Urgent pictures are not batched with others: they would wait for the end of the larger batch.
         alike = (work for work in self._waiting if work.backend is first.backend and work.later == first.later)

@@ -194,6 +194,21 @@ async def test_an_urgent_picture_is_drawn_first_and_alone(device: DeviceWorker) 
     assert lipsync.batches == [[50], [9], [1, 2]]
 
 
+async def test_without_a_network_the_first_picture_does_not_wait_for_the_second(device: DeviceWorker) -> None:
+    """A batch would save no time, as it does with a network. Later pictures come in batches all the same."""
+    lipsync = ScriptedLipSync()
+    lipsync.on_device = False
+    tasks = [drawing(device, lipsync, request(50))]
+    await settle()
+    await wait_for(lipsync.entered)
+    tasks.append(drawing(device, lipsync, *(replace(request(at_s), urgent=True) for at_s in (1, 2))))
+    tasks.append(drawing(device, lipsync, request(3), request(4)))
+    await settle()
+    lipsync.gate.set()
+    await asyncio.gather(*tasks)
+    assert lipsync.batches == [[50], [1], [2], [3, 4]]
+
+
 async def test_a_batch_that_does_not_fit_is_halved_from_then_on(device: DeviceWorker) -> None:
     """Out of memory costs a retry, not a turn; a single picture that does not fit is told."""
 
