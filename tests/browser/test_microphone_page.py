@@ -22,6 +22,7 @@ QUESTION = "What is the weather like in London today?"
 RATE_HZ = 48_000
 UTTERANCES = 3
 """How often something is said or coughed: what a busy machine has cut to pieces may be heard as other words."""
+QUESTIONS = "document.querySelectorAll('.vv-asked').length"
 ASKED_IT = (
     "[...document.querySelectorAll('.vv-asked:not(.vv-pending)')]"
     ".some((one) => one.innerText.toLowerCase().includes('weather like in london'))"
@@ -216,6 +217,7 @@ async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cou
     await page.until("vivavoce.stats().ears.state !== 'off'", within_s=90)
     for _ in range(UTTERANCES):  # Whisper may find a word in one of them, and then that is asked, which is right
         await page.run("(holds.length = asked.length = 0)")
+        shown = await page.run(QUESTIONS)
         await page.say(". ".join([COUNTED] * 40))
         await page.until("holds.length >= 2 || asked.length", within_s=120)
         if not await page.run("asked.length"):
@@ -226,6 +228,7 @@ async def test_a_cough_over_the_answer_holds_it_for_a_moment(visit: Visitor, cou
     stats = await page.stats()
     assert (stats["turn"], stats["turnState"]) == (turn, "speaking")
     assert await page.run("asked") == []
+    await page.eventually(QUESTIONS, shown)
 
 
 @pytest.mark.alone

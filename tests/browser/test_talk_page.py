@@ -45,7 +45,7 @@ async def test_start_shows_the_avatar_and_say_is_heard_and_seen(visit: Visitor, 
     page = await visit(query)
     stats = await page.start(transport)
     assert 0 < stats["firstFrameMs"] < 1000 * WITHIN_S
-    await page.until("vivavoce.stats().fps > 5")
+    await page.until("vivavoce.stats().fps > 15")
     assert not await page.run("probe.onsets.length")
     await note(page.page, ".vv-subtitle")
     await page.say(WORDS)
@@ -59,8 +59,7 @@ async def test_start_shows_the_avatar_and_say_is_heard_and_seen(visit: Visitor, 
     await page.until("vivavoce.stats().latencyMs > 0")
     stats = await page.stats()
     assert stats["latencyMs"] < 1000 * WITHIN_S
-    # Where the machine stands still for a moment in the middle of it, the page rightly goes on over the socket.
-    assert stats["reasonCode"] in ({"forced"} if transport == "websocket" else {None, "stalled"})
+    assert stats["reasonCode"] == ("forced" if transport == "websocket" else None)
 
 
 @pytest.mark.alone
@@ -82,8 +81,7 @@ async def test_sound_and_picture_are_in_step(visit: Visitor, query: str, transpo
         skew_ms = (await page.stats())["avSkewMs"]
         assert skew_ms is not None and abs(skew_ms) < 80
 
-    # What a machine with other work loses it finds again; what is out of step stays so.
-    await passes(is_in_step, 3 * WITHIN_S)
+    await passes(is_in_step)  # what a machine with other work loses it finds again; what is out of step stays so
 
 
 @pytest.mark.alone
@@ -182,8 +180,7 @@ async def test_a_broken_socket_is_mended_with_its_turn(visit: Visitor, query: st
     heard = await page.run("probe.onsets.length")
     await page.until(f"probe.onsets.length > {heard + 3}")
     after = await page.stats()
-    assert (after["session"], after["turn"]) == (stats["session"], 1)
-    assert after["transport"] == transport or after["reasonCode"] == "stalled"
+    assert (after["session"], after["turn"], after["transport"]) == (stats["session"], 1, transport)
 
 
 async def test_typing_alone_starts_the_session(visit: Visitor) -> None:
